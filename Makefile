@@ -1,0 +1,63 @@
+# Every target sets up what it needs; only python3 and make are presumed.
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+PIP = $(BIN)/python -m pip --quiet --disable-pip-version-check
+SOURCES = src tests bench
+
+.PHONY: install run test pytest check fmt types contract e2e proto lock bench docs clean
+
+$(VENV)/.runtime: requirements.lock pyproject.toml
+	@echo "Installing into $(VENV); this takes a minute or two."
+	@$(PYTHON) -m venv $(VENV)
+	@$(PIP) install --require-hashes -r requirements.lock
+	@$(PIP) install --no-build-isolation --no-deps --editable .
+	@touch $@
+
+$(VENV)/.dev: requirements-dev.lock $(VENV)/.runtime
+	@$(PIP) install --require-hashes -r requirements-dev.lock
+	@touch $@
+
+install: $(VENV)/.runtime  ## every extra
+
+run: $(VENV)/.runtime  ## the server, both listeners
+	@exec $(BIN)/isthmus server $(ARGS)
+
+test: pytest  ## everything; in CI on the oldest and the newest Python
+	@if [ -n "$$CI" ]; then .ci/other_pythons; fi
+
+pytest: $(VENV)/.dev
+	$(BIN)/python -m pytest $(ARGS)
+
+contract: $(VENV)/.dev
+	$(BIN)/python -m pytest tests/contract $(ARGS)
+
+e2e: $(VENV)/.dev
+	$(BIN)/python -m pytest tests/e2e $(ARGS)
+
+check: $(VENV)/.dev  ## format, lint, types, layers, the session contract
+	$(BIN)/ruff format --check $(SOURCES)
+	$(BIN)/ruff check $(SOURCES)
+	$(BIN)/basedpyright
+	$(BIN)/lint-imports
+	$(BIN)/buf breaking proto --against proto/released/contract.binpb
+
+types: $(VENV)/.dev
+	$(BIN)/basedpyright
+
+fmt: $(VENV)/.dev
+	$(BIN)/ruff format $(SOURCES)
+	$(BIN)/ruff check --fix $(SOURCES)
+
+proto: $(VENV)/.dev  ## regenerate src/isthmus/contract
+	$(BIN)/python -m grpc_tools.protoc -Iisthmus/contract=proto --python_out=src --pyi_out=src --grpc_python_out=src isthmus/contract/contract.proto
+
+lock: $(VENV)/.dev  ## resolve again: hashes, no addresses
+	$(BIN)/uv pip compile -q pyproject.toml --all-extras --group build --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -o requirements.lock
+	$(BIN)/uv pip compile -q pyproject.toml --all-extras --group build --group dev --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -o requirements-dev.lock
+
+bench: $(VENV)/.dev  ## figures side by side; PEERS=1 adds LiteLLM and Portkey
+	PEERS=$(PEERS) $(BIN)/python -m bench $(ARGS)
+
+clean:
+	rm -rf .venv .venv-* build dist .pytest_cache .ruff_cache

@@ -1,0 +1,108 @@
+"""Figures as a table for people, with the ratios that matter."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from bench.machine import Load
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One server under load, at each number of connections."""
+
+    name: str
+    loads: tuple[Load, ...]
+    rss_mb: float | None
+    ready_s: float | None
+
+    def with_ready(self, ready_s: float) -> "Row":
+        """The same, with the time from process start to the first answer."""
+        return replace(self, ready_s=ready_s)
+
+    def at(self, connections: int) -> Load:
+        """The load with this many connections."""
+        return next(load for load in self.loads if load.connections == connections)
+
+
+@dataclass(frozen=True, slots=True)
+class Steps:
+    """Sessions at once: steps a second, our CPU milliseconds a step, memory, time to ready."""
+
+    sessions: int
+    steps_per_s: float
+    cpu_ms: float
+    rss_mb: float
+    http_ready_s: float
+    sessions_ready_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Installed:
+    """Size of an install without test tools."""
+
+    name: str
+    size_mb: float
+
+
+def write(
+    path: Path, machine: str, rows: list[Row], steps: list[Steps], sizes: list[Installed]
+) -> None:
+    """Print the tables and keep them in `path`."""
+    lines = ["# Results", "", f"{machine}. Ratios within one run are what counts.", ""]
+    if rows:
+        lines += _http(rows)
+    if steps:
+        lines += [
+            "| Sessions at once | Steps/s | CPU ms a step | RSS MB | HTTP ready | Sessions ready |"
+        ]
+        lines += ["|---|---|---|---|---|---|"]
+        lines += [
+            f"| {s.sessions} | {s.steps_per_s:,.0f} | {s.cpu_ms:.2f} | {s.rss_mb:.0f} "
+            f"| {s.http_ready_s:.2f} | {s.sessions_ready_s:.2f} |"
+            for s in steps
+        ]
+        lines.append("")
+    if sizes:
+        lines += ["| Install | MB |", "|---|---|"]
+        lines += [f"| {size.name} | {size.size_mb:.0f} |" for size in sizes]
+        lines.append("")
+    text = "\n".join(lines)
+    path.write_text(text, encoding="utf-8")
+    print(text)
+
+
+def _http(rows: list[Row]) -> list[str]:
+    lines = [
+        "| Server | Conns | Requests/s | p50 ms | p99 ms | CPU us | Errors | RSS MB | Ready |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        rss = f"{row.rss_mb:.0f}" if row.rss_mb else ""
+        ready = f"{row.ready_s:.2f}" if row.ready_s else ""
+        lines += [
+            f"| {row.name} | {load.connections} | {load.rps:,.0f} | {load.p50_ms:.2f} "
+            f"| {load.p99_ms:.2f} | {load.cpu_us:.0f} | {load.errors} | {rss} | {ready} |"
+            for load in row.loads
+        ]
+    lines += ["", *_ratios({row.name: row for row in rows}), ""]
+    return lines
+
+
+def _ratios(rows: dict[str, Row]) -> list[str]:
+    lines: list[str] = []
+    for ours in ("Isthmus completion", "Isthmus proxy", "Isthmus proxy, streamed"):
+        for peer in ("LiteLLM", "Portkey"):
+            if ours in rows and peer in rows:
+                ratio = rows[ours].at(40).rps / rows[peer].at(40).rps
+                cpu = rows[peer].at(40).cpu_us / max(1.0, rows[ours].at(40).cpu_us)
+                lines.append(
+                    f"- {ours} at 40 connections: {ratio:.1f} times {peer} "
+                    f"({cpu:.1f} by CPU a request)."
+                )
+        if ours in rows and "direct" in rows:
+            mine, direct = rows[ours].at(1), rows["direct"].at(1)
+            lines.append(
+                f"- {ours} at 1 connection adds {mine.p50_ms - direct.p50_ms:.2f} ms p50 and "
+                f"{mine.p99_ms - direct.p99_ms:.2f} ms p99 over direct."
+            )
+    return lines

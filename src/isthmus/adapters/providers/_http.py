@@ -1,0 +1,259 @@
+"""Sends a provider's calls over the shared client: signs, retries before an answer, decodes."""
+
+import asyncio
+import random
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from functools import lru_cache
+from types import TracebackType
+
+from isthmus.adapters.providers._retry import pause_s
+from isthmus.adapters.providers._spec import Decoder, Encoded, Framing, ProviderSpec
+from isthmus.adapters.providers.dialects.failure import BODY_LIMIT_BYTES
+from isthmus.core.deadline import Deadline
+from isthmus.core.errors import Failure, Rejected, UpstreamFailed
+from isthmus.core.messages import (
+    Delta,
+    EmbedCall,
+    Embeddings,
+    Gathering,
+    ModelCall,
+    OutboundRequest,
+    RawCall,
+    RawReply,
+)
+from isthmus.core.ports import Clock, Outbound, OutboundReply
+
+EMBED_LIMIT_BYTES = 64 * 1024 * 1024
+LINGER_S = 0.25
+"""How long the end of a body is awaited after the end marker, to keep the connection warm."""
+
+_IDENTITY = ("accept-encoding", "identity")
+_JSON = (("content-type", "application/json"), _IDENTITY)
+_REPLY = frozenset(
+    {"content-type", "content-encoding", "anthropic-beta", "retry-after", "request-id"}
+)
+_REPLY_PREFIXES = ("anthropic-ratelimit-", "x-ratelimit-")
+
+
+@dataclass(frozen=True, slots=True)
+class Tries:
+    """How often a call is tried again; time and chance are arguments so that tests hold them."""
+
+    retries: int
+    roll: Callable[[], float] = random.random
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+
+
+class HttpProvider:
+    """Implements `ModelProvider` for any provider that a `ProviderSpec` describes."""
+
+    def __init__(self, spec: ProviderSpec, outbound: Outbound, clock: Clock, tries: Tries) -> None:
+        self._spec = spec
+        self._outbound = outbound
+        self._clock = clock
+        self._tries = tries
+        self._forwards = {
+            path: spec.base_url + path.removeprefix(spec.forward_cut) for path in spec.forward_paths
+        }
+
+    @property
+    def name(self) -> str:
+        """The provider's name in settings and in the catalogue."""
+        return self._spec.name
+
+    @property
+    def forward_headers(self) -> frozenset[str]:
+        """The caller's headers, in lower case, that `forward` passes on."""
+        return self._spec.forward_headers
+
+    def forwards(self, path: str) -> bool:
+        """Whether `forward` takes this path (query included)."""
+        return path in self._forwards
+
+    async def stream(self, call: ModelCall, deadline: Deadline) -> AsyncGenerator[Delta, None]:
+        """The model's answer. Raises UpstreamFailed when it ends without the end marker."""
+        wire, request = self._asked(call)
+        framing = self._spec.framing()
+        exchange, reply = await self._opened(request, deadline)
+        try:
+            async for chunk in reply.chunks():
+                for delta in _deltas(framing, wire.decoder, chunk):
+                    yield delta
+                if wire.decoder.ended:
+                    await _linger(reply)
+                    return
+        finally:
+            await exchange.__aexit__(None, None, None)
+        raise _stopped()
+
+    async def whole(self, call: ModelCall, deadline: Deadline, into: Gathering) -> None:
+        """As `stream`, without a turn of the caller's for every delta."""
+        wire, request = self._asked(call)
+        framing = self._spec.framing()
+        exchange, reply = await self._opened(request, deadline)
+        try:
+            async for chunk in reply.chunks():
+                into.add(_deltas(framing, wire.decoder, chunk))
+                if wire.decoder.ended:
+                    await _linger(reply)
+                    return
+        finally:
+            await exchange.__aexit__(None, None, None)
+        raise _stopped()
+
+    async def embed(self, call: EmbedCall, deadline: Deadline) -> Embeddings:
+        """One vector a text. Raises Rejected when the provider has no embeddings."""
+        dialect = self._spec.embed
+        if dialect is None:
+            raise Rejected(f"The provider {self.name} makes no embeddings.")
+        path, body = dialect.encode(call)
+        request = self._request(path, body, ("accept", "application/json"))
+        exchange, reply = await self._opened(request, deadline)
+        try:
+            return dialect.decode(await reply.read(EMBED_LIMIT_BYTES), len(call.texts))
+        finally:
+            await exchange.__aexit__(None, None, None)
+
+    def forward(self, raw: RawCall, deadline: Deadline) -> AbstractAsyncContextManager[RawReply]:
+        """The provider's own wire, byte for byte, never retried."""
+        url = self._forwards.get(raw.path)
+        if url is None:
+            raise Rejected("The provider does not take this path.")
+        spec = self._spec
+        allowed = spec.forward_headers
+        passed = [pair for pair in raw.headers if pair[0] in allowed]
+        headers = (*passed, _IDENTITY, *spec.sign())
+        request = OutboundRequest("POST", url, headers, raw.body)
+        return _Forward(spec, self._outbound.open(request, deadline))
+
+    def _asked(self, call: ModelCall) -> tuple[Encoded, OutboundRequest]:
+        try:
+            wire = self._spec.dialect.encode(call)
+        except UnicodeEncodeError as error:
+            raise Rejected("The prompt holds characters that are not Unicode text.") from error
+        return wire, self._request(wire.path, wire.body, ("accept", "text/event-stream"))
+
+    def _request(self, path: str, body: bytes, accept: tuple[str, str]) -> OutboundRequest:
+        spec = self._spec
+        headers = (*_JSON, accept, *spec.headers, *spec.sign())
+        return OutboundRequest("POST", spec.base_url + path, headers, body)
+
+    async def _opened(
+        self, request: OutboundRequest, deadline: Deadline
+    ) -> tuple[AbstractAsyncContextManager[OutboundReply], OutboundReply]:
+        """An exchange to be left, and its reply, which is not an error.
+
+        Tries again only as long as there was none.
+        """
+        attempt = 0
+        while True:
+            attempt += 1
+            exchange = self._outbound.open(request, deadline)
+            try:
+                reply = await exchange.__aenter__()
+                if reply.status != 200:
+                    raise await self._refusal(exchange, reply)
+            except UpstreamFailed as failure:
+                await self._pause(failure, attempt, deadline)
+            else:
+                return exchange, reply
+
+    async def _refusal(
+        self, exchange: AbstractAsyncContextManager[OutboundReply], reply: OutboundReply
+    ) -> UpstreamFailed:
+        try:
+            body = await _start_of(reply)
+        finally:
+            await exchange.__aexit__(None, None, None)
+        return self._spec.dialect.failure(reply.status, reply.headers, body)
+
+    async def _pause(self, failure: UpstreamFailed, attempt: int, deadline: Deadline) -> None:
+        if attempt > self._tries.retries:
+            raise failure
+        left_s = deadline.left_s(self._clock.now_s())
+        wait_s = pause_s(failure, attempt, roll=self._tries.roll(), left_s=left_s)
+        if wait_s is None:
+            raise failure
+        await self._tries.sleep(wait_s)
+
+
+class _Forward:
+    """A forwarded exchange: entering waits for status and headers."""
+
+    __slots__ = ("_exchange", "_spec")
+
+    def __init__(
+        self, spec: ProviderSpec, exchange: AbstractAsyncContextManager[OutboundReply]
+    ) -> None:
+        self._spec = spec
+        self._exchange = exchange
+
+    async def __aenter__(self) -> RawReply:
+        reply = await self._exchange.__aenter__()
+        headers: list[tuple[str, str]] = []
+        content_type = ""
+        for raw, value in reply.raw_headers:
+            name = _passed_back(raw)
+            if name:
+                text = value.decode("latin-1").strip()
+                headers.append((name, text))
+                if name == "content-type" and not content_type:
+                    content_type = text
+        return RawReply(
+            reply.status, tuple(headers), reply.chunks(), self._spec.dialect.meter(content_type)
+        )
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self._exchange.__aexit__(kind, error, trace)
+
+
+@lru_cache(maxsize=256)
+def _passed_back(name: bytes) -> str:
+    """A reply header's name in lower case when it may go back to the caller, else ""."""
+    lower = name.decode("latin-1").lower()
+    return lower if lower in _REPLY or lower.startswith(_REPLY_PREFIXES) else ""
+
+
+def _deltas(framing: Framing, decoder: Decoder, chunk: bytes) -> Iterator[Delta]:
+    """What a chunk says, up to the end marker."""
+    for event in framing.feed(chunk):
+        yield from decoder.feed(event)
+        if decoder.ended:
+            return
+
+
+def _stopped() -> UpstreamFailed:
+    return UpstreamFailed("The model provider's answer stopped before its end.", retryable=True)
+
+
+async def _start_of(reply: OutboundReply) -> bytes:
+    """The first bytes of an error's body; what breaks on the way ends it."""
+    body = bytearray()
+    try:
+        async for chunk in reply.chunks():
+            body += chunk
+            if len(body) >= BODY_LIMIT_BYTES:
+                break
+    except Failure:
+        pass  # The status has been told; a broken body does not change it.
+    return bytes(body[:BODY_LIMIT_BYTES])
+
+
+async def _linger(reply: OutboundReply) -> None:
+    """Wait shortly for the body's end, so that the connection can be used again."""
+    if reply.complete:
+        return  # As usual: the end comes with the last event. A timer would cost more than that.
+    try:
+        async with asyncio.timeout(LINGER_S):
+            async for chunk in reply.chunks():
+                if len(chunk) > BODY_LIMIT_BYTES:
+                    return
+    except (Failure, TimeoutError):
+        return

@@ -1,0 +1,45 @@
+"""Anthropic: the Messages API and its proxy paths."""
+
+from isthmus.adapters.providers._http import HttpProvider, Tries
+from isthmus.adapters.providers._spec import ProviderFactory, ProviderSpec
+from isthmus.adapters.providers.dialects.anthropic import AnthropicDialect
+from isthmus.adapters.providers.framing.sse import SseParser
+from isthmus.adapters.providers.signing.api_key import api_key
+from isthmus.core.ports import Clock, Outbound
+from isthmus.settings import AnthropicSettings, OutboundSettings, ProvidersSettings
+
+VERSION = "2023-06-01"
+_PUBLIC = str(AnthropicSettings().base_url)
+
+
+def build(
+    settings: ProvidersSettings, outbound: Outbound, clock: Clock, limits: OutboundSettings
+) -> HttpProvider | None:
+    """The provider, or None without a key and without a base URL of the operator's own."""
+    own = settings.anthropic
+    base_url = own.base_url.rstrip("/")
+    if not own.api_key.get_secret_value() and base_url == _PUBLIC:
+        return None
+    spec = ProviderSpec(
+        name="anthropic",
+        base_url=base_url,
+        dialect=AnthropicDialect(),
+        framing=SseParser,
+        sign=api_key(own.api_key, "x-api-key"),
+        forward_paths=frozenset(
+            {
+                "/v1/messages",
+                "/v1/messages?beta=true",
+                "/v1/messages/count_tokens",
+                "/v1/messages/count_tokens?beta=true",
+            }
+        ),
+        forward_headers=frozenset(
+            {"accept", "content-type", "anthropic-version", "anthropic-beta"}
+        ),
+        headers=(("anthropic-version", VERSION),),
+    )
+    return HttpProvider(spec, outbound, clock, Tries(limits.retries))
+
+
+PROVIDER = ProviderFactory(build)

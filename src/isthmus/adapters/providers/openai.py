@@ -1,0 +1,205 @@
+"""OpenAI, and any server that speaks its wire (vLLM, Ollama, llama.cpp)."""
+
+from collections.abc import AsyncGenerator
+from contextlib import AbstractAsyncContextManager, aclosing
+from dataclasses import replace
+
+import msgspec
+from msgspec import Struct
+
+from isthmus.adapters.providers._http import HttpProvider, Tries
+from isthmus.adapters.providers._spec import ProviderFactory, ProviderSpec
+from isthmus.adapters.providers.dialects.infill import chat_of
+from isthmus.adapters.providers.dialects.openai import OpenAIDialect
+from isthmus.adapters.providers.dialects.openai_embed import OpenAIEmbedDialect
+from isthmus.adapters.providers.framing.sse import SseParser
+from isthmus.adapters.providers.signing.api_key import api_key
+from isthmus.core.deadline import Deadline
+from isthmus.core.errors import UpstreamFailed
+from isthmus.core.messages import (
+    Delta,
+    EmbedCall,
+    Embeddings,
+    Gathering,
+    Infill,
+    ModelCall,
+    OutboundRequest,
+    RawCall,
+    RawReply,
+)
+from isthmus.core.ports import Clock, Outbound
+from isthmus.settings import OpenAISettings, OutboundSettings, ProvidersSettings
+
+MODELS_LIMIT_BYTES = 1024 * 1024
+_PUBLIC = str(OpenAISettings().base_url)
+_NO_INFILL = frozenset({400, 404, 405, 422, 501})
+
+
+class _Listed(Struct):
+    id: str
+
+
+class _Models(Struct):
+    data: list[_Listed]
+
+
+_models = msgspec.json.Decoder(_Models)
+
+
+class ModelList:
+    """The first model that a server lists; asked once, and again after `forget`."""
+
+    def __init__(self, spec: ProviderSpec, outbound: Outbound) -> None:
+        self._spec = spec
+        self._outbound = outbound
+        self._first = ""
+
+    async def first(self, deadline: Deadline) -> str:
+        """Its name. Raises UpstreamFailed when the server lists none."""
+        if not self._first:
+            request = OutboundRequest(
+                "GET",
+                f"{self._spec.base_url}/models",
+                (("accept", "application/json"), *self._spec.sign()),
+            )
+            async with self._outbound.open(request, deadline) as reply:
+                body = await reply.read(MODELS_LIMIT_BYTES)
+                if reply.status != 200:
+                    raise self._spec.dialect.failure(reply.status, reply.headers, body)
+            self._first = _first_of(body)
+        return self._first
+
+    def forget(self) -> None:
+        """Ask again next time: the server may have changed its models."""
+        self._first = ""
+
+
+class OpenAIProvider:
+    """Implements `ModelProvider`. A call that names no model gets the server's first one."""
+
+    def __init__(self, inner: HttpProvider, models: ModelList, *, completions: bool) -> None:
+        self._inner = inner
+        self._models = models
+        self._completions = completions
+
+    @property
+    def name(self) -> str:
+        """The provider's name in settings and in the catalogue."""
+        return self._inner.name
+
+    @property
+    def forward_headers(self) -> frozenset[str]:
+        """The caller's headers, in lower case, that `forward` passes on."""
+        return self._inner.forward_headers
+
+    def forwards(self, path: str) -> bool:
+        """Whether `forward` takes this path (query included)."""
+        return self._inner.forwards(path)
+
+    def forward(self, raw: RawCall, deadline: Deadline) -> AbstractAsyncContextManager[RawReply]:
+        """The provider's own wire, byte for byte, never retried."""
+        return self._inner.forward(raw, deadline)
+
+    async def embed(self, call: EmbedCall, deadline: Deadline) -> Embeddings:
+        """One vector a text."""
+        return await self._inner.embed(call, deadline)
+
+    async def stream(self, call: ModelCall, deadline: Deadline) -> AsyncGenerator[Delta, None]:
+        """The model's answer as it is produced.
+
+        An Infill that the server's completions endpoint refuses is put to its chat instead, from
+        then on: many models behind this wire take no `suffix`.
+        """
+        call = await self._said(call, deadline)
+        started = False
+        try:
+            async with aclosing(self._inner.stream(call, deadline)) as deltas:
+                async for delta in deltas:
+                    started = True
+                    yield delta
+        except UpstreamFailed as failure:
+            again = self._as_chat(call, failure, started=started)
+            if again is None:
+                raise
+        else:
+            return
+        async with aclosing(self._inner.stream(again, deadline)) as deltas:
+            async for delta in deltas:
+                self._completions = False
+                yield delta
+
+    async def whole(self, call: ModelCall, deadline: Deadline, into: Gathering) -> None:
+        """As `stream`, for who reads the answer at its end."""
+        if not call.model or not self._completions:
+            call = await self._said(call, deadline)
+        try:
+            await self._inner.whole(call, deadline, into)
+        except UpstreamFailed as failure:
+            again = self._as_chat(call, failure, started=not into.empty)
+            if again is None:
+                raise
+        else:
+            return
+        try:
+            await self._inner.whole(again, deadline, into)
+        finally:
+            if not into.empty:
+                self._completions = False
+
+    async def _said(self, call: ModelCall, deadline: Deadline) -> ModelCall:
+        """The call as this server understands it."""
+        if not call.model:
+            call = replace(call, model=await self._models.first(deadline))
+        if isinstance(call.prompt, Infill) and not self._completions:
+            call = replace(call, prompt=chat_of(call.prompt))
+        return call
+
+    def _as_chat(
+        self, call: ModelCall, failure: UpstreamFailed, *, started: bool
+    ) -> ModelCall | None:
+        """The call to make after a failure; None when there is none."""
+        self._models.forget()
+        refused = self._completions and failure.status in _NO_INFILL
+        if started or not refused or not isinstance(call.prompt, Infill):
+            return None
+        return replace(call, prompt=chat_of(call.prompt))
+
+
+def build(
+    settings: ProvidersSettings, outbound: Outbound, clock: Clock, limits: OutboundSettings
+) -> OpenAIProvider | None:
+    """The provider, or None without a key and without a base URL of the operator's own."""
+    own = settings.openai
+    base_url = own.base_url.rstrip("/")
+    public = base_url == _PUBLIC
+    if not own.api_key.get_secret_value() and public:
+        return None
+    completions = bool(own.completion_model) or not public
+    spec = ProviderSpec(
+        name="openai",
+        base_url=base_url,
+        dialect=OpenAIDialect(own=public, completions=completions),
+        framing=SseParser,
+        sign=api_key(own.api_key, "authorization", "Bearer "),
+        forward_paths=frozenset(
+            {"/v1/chat/completions", "/v1/embeddings", "/v1/models", "/v1/responses"}
+        ),
+        forward_headers=frozenset({"accept", "content-type", "user-agent"}),
+        forward_cut="/v1",
+        embed=OpenAIEmbedDialect(),
+    )
+    inner = HttpProvider(spec, outbound, clock, Tries(limits.retries))
+    return OpenAIProvider(inner, ModelList(spec, outbound), completions=completions)
+
+
+def _first_of(body: bytes) -> str:
+    try:
+        listed = _models.decode(body).data
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise UpstreamFailed("The model server's list of models cannot be read.") from error
+    if not listed or not listed[0].id:
+        raise UpstreamFailed("The model server lists no model.")
+    return listed[0].id
+
+
+PROVIDER = ProviderFactory(build)

@@ -1,0 +1,117 @@
+"""What both listeners stand on: Settings -> telemetry, keys, models. Read top to bottom."""
+
+import time
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from pydantic import SecretStr
+
+import isthmus
+from isthmus.adapters.keysets.keyfile import FILE_NAME, UnsafeKeyFile, load_or_create
+from isthmus.adapters.outbound.client import open_client
+from isthmus.adapters.providers._load import load_providers
+from isthmus.adapters.telemetry.log import open_log
+from isthmus.adapters.telemetry.pipeline import Pipeline, open_telemetry
+from isthmus.adapters.telemetry.prometheus import Prometheus
+from isthmus.auth.issue import SigningKey, UnusableKey
+from isthmus.core.ports import Clock, Outbound
+from isthmus.gateway.grant import Grant, Signer
+from isthmus.prompts.registry import Registry
+from isthmus.routing.catalogue import Catalogue, CatalogueError, parse_catalogue
+from isthmus.routing.models import Models
+from isthmus.settings import Settings, SettingsError
+
+LIBRARY = Path(isthmus.__file__).parent / "library"
+"""Models, prompts, flows and languages, as data."""
+
+
+class SystemClock:
+    """The clocks of this machine."""
+
+    # Asked several times a request: no frame of our own in between.
+    now_s = staticmethod(time.monotonic)
+
+    def utc(self) -> datetime:
+        """The wall clock."""
+        return datetime.fromtimestamp(time.time(), UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """Private keys: the gateway's, the platform's, and the local one that both fall back to."""
+
+    gateway: SigningKey
+    platform: SigningKey
+    local: SigningKey
+
+
+@dataclass(frozen=True, slots=True)
+class Foundation:
+    """Built once; both listeners use it until the server ends."""
+
+    settings: Settings
+    telemetry: Pipeline
+    metrics: Prometheus
+    clock: Clock
+    outbound: Outbound
+    keys: Keys
+    grant: Grant
+    models: Models
+    prompts: Registry
+
+
+@asynccontextmanager
+async def open_foundation(settings: Settings) -> AsyncIterator[Foundation]:
+    """Open everything that both listeners need. Raises SettingsError naming what is wrong."""
+    async with AsyncExitStack() as stack:
+        clock = SystemClock()
+        log = await stack.enter_async_context(open_log(settings.logging))
+        metrics = Prometheus()
+        telemetry = await stack.enter_async_context(open_telemetry(log, metrics.take))
+        outbound = await stack.enter_async_context(open_client(settings.outbound, clock))
+        keys = _load_keys(settings)
+        grant = Grant(
+            Signer(settings.auth.service_name, keys.gateway),
+            Signer(settings.auth.platform_service_name, keys.platform),
+            clock,
+        )
+        providers = load_providers(settings.providers, outbound, clock, settings.outbound)
+        models = Models(providers, _catalogue(settings), settings.outbound, telemetry, clock)
+        prompts = Registry.load(LIBRARY / "prompts")
+        yield Foundation(
+            settings, telemetry, metrics, clock, outbound, keys, grant, models, prompts
+        )
+
+
+def _catalogue(settings: Settings) -> Catalogue:
+    data = (LIBRARY / "models.yml").read_bytes()
+    try:
+        return parse_catalogue(data, settings.models, settings.providers.openai)
+    except CatalogueError as error:
+        raise SettingsError(str(error)) from error
+
+
+def _load_keys(settings: Settings) -> Keys:
+    path = settings.data_dir / FILE_NAME
+    try:
+        local = load_or_create(path)
+    except UnsafeKeyFile as error:
+        raise SettingsError(f"data_dir: {error}") from error
+    except OSError as error:
+        raise SettingsError(f"data_dir: {path} cannot be used: {error.strerror}") from error
+    gateway = _signing_key("auth.signing_key", settings.auth.signing_key) or local
+    platform = _signing_key("auth.platform_signing_key", settings.auth.platform_signing_key)
+    return Keys(gateway, platform or gateway, local)
+
+
+def _signing_key(name: str, pem: SecretStr) -> SigningKey | None:
+    text = pem.get_secret_value()
+    if not text.strip():
+        return None
+    try:
+        return SigningKey.from_pem(text)
+    except UnusableKey as error:
+        raise SettingsError(f"{name}: {error}") from error

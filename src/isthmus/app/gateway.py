@@ -1,0 +1,83 @@
+"""The HTTP side: Foundation -> Services."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from isthmus.adapters.keysets.jwks import Fetching, discovery_url
+from isthmus.adapters.keysets.merged import MergedKeys, gateway_issuers, open_keys
+from isthmus.adapters.keysets.static import local_keys
+from isthmus.app.foundation import LIBRARY, Foundation
+from isthmus.auth.authenticate import Authenticator, gateway_policy
+from isthmus.auth.issue import SigningKey, signing_kid
+from isthmus.core.ports import VerificationKey
+from isthmus.edge.services import Readiness, Services
+from isthmus.gateway.forward import Forward
+from isthmus.gateway.language import load_languages
+from isthmus.gateway.suggest import Suggest
+from isthmus.settings import SettingsError
+
+
+@asynccontextmanager
+async def open_gateway(foundation: Foundation) -> AsyncIterator[Services]:
+    """The use cases of the gateway, on top of the foundation."""
+    settings, auth = foundation.settings, foundation.settings.auth
+    async with AsyncExitStack() as stack:
+        own = public_keys(
+            auth.service_name,
+            foundation.keys.gateway,
+            foundation.keys.local,
+            local_keys(
+                auth.service_name, "", auth.validation_key.get_secret_value(), foundation.telemetry
+            ),
+        )
+        keys = await stack.enter_async_context(key_set(foundation, own, gateway_issuers(auth)))
+        policy = gateway_policy(auth)
+        yield Services(
+            authenticator=Authenticator(keys, policy, foundation.telemetry, foundation.clock),
+            grant=foundation.grant,
+            suggest=Suggest(
+                foundation.models,
+                foundation.prompts,
+                load_languages(LIBRARY / "languages.yml"),
+                foundation.telemetry,
+                foundation.clock,
+                settings.gateway,
+            ),
+            forward=Forward(foundation.models, settings.gateway),
+            readiness=Readiness({}, foundation.clock),
+            telemetry=foundation.telemetry,
+            clock=foundation.clock,
+            public_keys=own,
+            http=settings.http,
+            verbose_errors=settings.logging.payloads,
+        )
+
+
+def public_keys(
+    service: str, signing: SigningKey, local: SigningKey, others: tuple[VerificationKey, ...]
+) -> tuple[VerificationKey, ...]:
+    """Every key of our own that a token may be signed with, none twice."""
+    named = [signing.public(signing_kid(service)), local.public("isthmus_local_key"), *others]
+    return tuple({key.n: key for key in reversed(named)}.values())[::-1]
+
+
+@asynccontextmanager
+async def key_set(
+    foundation: Foundation, own: tuple[VerificationKey, ...], issuers: tuple[str, ...]
+) -> AsyncIterator[MergedKeys]:
+    """Our own keys and those of the issuers. Raises SettingsError for a bad issuer."""
+    auth = foundation.settings.auth
+    fetching = Fetching(
+        foundation.outbound,
+        foundation.clock,
+        foundation.telemetry,
+        auth.keys_max_age_s,
+        auth.keys_timeout_s,
+    )
+    for url in issuers:
+        try:
+            discovery_url(url)
+        except ValueError as error:
+            raise SettingsError(f"auth.issuers: {error}") from error
+    async with open_keys(own, issuers, fetching) as keys:
+        yield keys

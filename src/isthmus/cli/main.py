@@ -1,0 +1,55 @@
+"""The `isthmus` command: finds the subcommand, loads the settings, turns failures into exits."""
+
+import argparse
+import importlib
+import sys
+import time
+from collections.abc import Callable, Sequence
+from typing import cast
+
+import isthmus
+from isthmus.settings import Settings, SettingsError, load
+
+SINCE_S = time.monotonic()
+"""About when the process started: this is the first module of ours that runs."""
+
+COMMANDS = {
+    "server": "run the server",
+    "token": "print a development token",
+    "executor": "run a session on this machine",
+    "config": "check or show the settings",
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a subcommand. Exit codes: 0 done, 2 wrong usage or settings, others by the command."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    parser = _parser(words)
+    args = parser.parse_args(words)
+    run = cast("Callable[[argparse.Namespace, Settings], int] | None", getattr(args, "run", None))
+    if run is None:
+        parser.print_help()
+        return 2
+    args.since_s = SINCE_S
+    try:
+        flags = {"transports": getattr(args, "transports", None)}
+        return run(args, load(getattr(args, "config", None), flags))
+    except SettingsError as error:
+        sys.stderr.write("".join(f"isthmus: {fault}\n" for fault in error.faults))
+        return 2
+    except KeyboardInterrupt:
+        return 130
+
+
+def _parser(words: list[str]) -> argparse.ArgumentParser:
+    """Only the chosen command's module is loaded: some of them need an extra, or time."""
+    parser = argparse.ArgumentParser(prog="isthmus", description=isthmus.__doc__)
+    parser.add_argument("--version", action="version", version=isthmus.__version__)
+    subparsers = parser.add_subparsers(metavar="COMMAND")
+    chosen = next((word for word in words if not word.startswith("-")), "")
+    for name, text in COMMANDS.items():
+        if name == chosen:
+            importlib.import_module(f"isthmus.cli.{name}").add(subparsers)
+        else:
+            subparsers.add_parser(name, help=text)
+    return parser

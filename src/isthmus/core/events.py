@@ -1,0 +1,213 @@
+"""Facts: what happened, told once. Logs, metrics, traces and audit are readings of the same fact.
+
+A fact never carries a secret, a prompt or an answer.
+"""
+
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from isthmus.core.messages import Usage
+
+REQUEST_ID: ContextVar[str] = ContextVar("isthmus_request_id", default="")
+"""Correlation id of the request or session at hand; for logs and replies only."""
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """A listener is ready. `transport`: http or grpc."""
+
+    transport: str
+    address: str
+    after_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Stopping:
+    """The server drains."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Noted:
+    """Something an operator should read. `level`: info, warning, error or critical."""
+
+    level: str
+    event: str
+    details: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Crashed:
+    """A bug: an exception that is not ours. `trace` is the formatted traceback."""
+
+    where: str
+    error: str
+    trace: str
+
+
+@dataclass(frozen=True, slots=True)
+class HttpServed:
+    """One HTTP request was answered, or its caller left.
+
+    `route` is the template ("" when nothing matched). Durations in seconds. `bound` are the log
+    fields that come from request headers; `fields` those that authentication and the handler added.
+    """
+
+    method: str
+    route: str
+    path: str
+    status: int
+    http_version: str
+    client: str
+    user_agent: str
+    request_id: str
+    arrived_at_s: float
+    duration_s: float
+    response_start_s: float
+    first_chunk_s: float
+    cpu_s: float
+    content_type: str
+    aborted: bool
+    bound: tuple[tuple[str, str], ...] = ()
+    fields: tuple[tuple[str, object], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RpcServed:
+    """One RPC ended. `method` is a path, as `/DuoWorkflow/ListTools`; `code` is a status name."""
+
+    method: str
+    kind: str
+    code: str
+    details: str
+    duration_s: float
+    user_agent: str
+    request_id: str
+    fields: tuple[tuple[str, object], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ModelCallStarted:
+    """A model call left; every one of them ends in a ModelCalled."""
+
+    engine: str
+    model: str
+
+
+@dataclass(frozen=True, slots=True)
+class ModelCalled:
+    """One model call ended. `error` is "none" or one of the classes of the metrics contract."""
+
+    provider: str
+    engine: str
+    model: str
+    feature: str
+    unit_primitive: str
+    streaming: bool
+    duration_s: float
+    first_byte_s: float
+    usage: Usage | None
+    error: str
+    finish: str
+    realm: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SuggestionTrimmed:
+    """A completion was post-processed."""
+
+    duration_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class SuggestionAsked:
+    """A code suggestion was asked for in a language."""
+
+    language: str
+    extension: str
+    editor_language: str
+
+
+@dataclass(frozen=True, slots=True)
+class SessionStarted:
+    """A session's stream began; `mode`: start, resume, retry."""
+
+    workflow_id: str
+    definition: str
+    mode: str
+
+
+@dataclass(frozen=True, slots=True)
+class SessionEnded:
+    """A session's stream ended.
+
+    `outcome`: finished, waiting, stopped, failed, aborted or interrupted.
+    """
+
+    workflow_id: str
+    definition: str
+    outcome: str
+    reason: str
+    duration_s: float
+    steps: int
+
+
+@dataclass(frozen=True, slots=True)
+class ActionAnswered:
+    """A client carried out an action; `action` is the contract's oneof name."""
+
+    workflow_id: str
+    action: str
+    duration_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCalled:
+    """A tool ran for a session. `failure` is "" when it went well."""
+
+    workflow_id: str
+    definition: str
+    tool: str
+    duration_s: float
+    failure: str
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointWritten:
+    """A checkpoint was stored."""
+
+    workflow_id: str
+    size_bytes: int
+    blobs: int
+    duration_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class KeysRefreshed:
+    """An issuer's key set was fetched, or could not be (`error` is then not empty)."""
+
+    issuer: str
+    keys: int
+    error: str = field(default="")
+
+
+Fact: TypeAlias = (
+    Started
+    | Stopping
+    | Noted
+    | Crashed
+    | HttpServed
+    | RpcServed
+    | ModelCallStarted
+    | ModelCalled
+    | SuggestionTrimmed
+    | SuggestionAsked
+    | SessionStarted
+    | SessionEnded
+    | ActionAnswered
+    | ToolCalled
+    | CheckpointWritten
+    | KeysRefreshed
+)

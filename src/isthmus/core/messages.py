@@ -1,0 +1,256 @@
+"""What goes to a model and what comes back: one vocabulary for every provider and every route."""
+
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
+
+Role: TypeAlias = Literal["system", "user", "assistant"]
+Finish: TypeAlias = Literal["stop", "length", "tool_use", "refused"]
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """Plain text in a message."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ToolUse:
+    """A model asks for a tool. `arguments` is the JSON text of an object, as the model wrote it."""
+
+    id: str
+    name: str
+    arguments: str
+
+
+@dataclass(frozen=True, slots=True)
+class ToolResult:
+    """What a tool answered to the `ToolUse` with the same id."""
+
+    tool_use_id: str
+    text: str
+    failed: bool = False
+
+
+Part: TypeAlias = Text | ToolUse | ToolResult
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One turn. Tool uses stand in assistant messages, tool results in user messages."""
+
+    role: Role
+    parts: tuple[Part, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ToolSpec:
+    """A tool as a model sees it; `schema` is the JSON Schema of its arguments."""
+
+    name: str
+    description: str
+    schema: Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class Chat:
+    """A conversation. System messages come first."""
+
+    messages: tuple[Message, ...]
+    tools: tuple[ToolSpec, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ContextItem:
+    """A piece of another file or note that may help a completion."""
+
+    kind: str
+    name: str
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class Infill:
+    """Text around a cursor to be filled in."""
+
+    prefix: str
+    suffix: str
+    file_name: str = ""
+    language: str = ""
+    context: tuple[ContextItem, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ModelCall:
+    """One call to one model. `model` is the provider's own name for it.
+
+    `max_tokens` is the cap on output tokens; `temperature` and `stop` are sent only when given.
+    """
+
+    model: str
+    prompt: Chat | Infill
+    max_tokens: int
+    temperature: float | None = None
+    stop: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens of one call. `input_tokens` includes the cached ones."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cache_read_tokens: int = 0
+    cache_write_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Delta:
+    """One step of a model's answer.
+
+    Text comes as it is produced; a tool use comes once, whole. The last delta of a stream that
+    ended well carries `finish` and, when the provider tells, `usage`. A stream that breaks raises.
+    """
+
+    text: str = ""
+    tool_use: ToolUse | None = None
+    finish: Finish | None = None
+    usage: Usage | None = None
+    message_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A whole answer: all deltas of a stream put together."""
+
+    text: str
+    tool_uses: tuple[ToolUse, ...]
+    finish: Finish
+    usage: Usage | None
+    message_id: str = ""
+
+
+class Gathering:
+    """Deltas on their way to becoming an Answer; `began` is told of the first one."""
+
+    def __init__(self, began: Callable[[], None] | None = None) -> None:
+        self._began = began
+        self._texts: list[str] = []
+        self._tools: list[ToolUse] = []
+        self._message_id = ""
+        self.empty = True
+        self.finish: Finish | None = None
+        self.usage: Usage | None = None
+
+    def add(self, deltas: Iterable[Delta]) -> None:
+        """Take the next deltas, in order."""
+        for delta in deltas:
+            if self.empty:
+                self.empty = False
+                if self._began is not None:
+                    self._began()
+            if delta.text:
+                self._texts.append(delta.text)
+            if delta.tool_use is not None:
+                self._tools.append(delta.tool_use)
+            self.finish = delta.finish or self.finish
+            self.usage = delta.usage or self.usage
+            self._message_id = delta.message_id or self._message_id
+
+    def answer(self) -> Answer:
+        """What has come so far, as if it were all."""
+        return Answer(
+            "".join(self._texts),
+            tuple(self._tools),
+            self.finish or "stop",
+            self.usage,
+            self._message_id,
+        )
+
+
+async def gather(deltas: AsyncIterator[Delta], into: Gathering) -> None:
+    """Put a stream into `into`, to its end. Raises what the stream raises."""
+    async for delta in deltas:
+        into.add((delta,))
+
+
+async def collect(deltas: AsyncIterator[Delta]) -> Answer:
+    """Read a stream to its end. Raises what the stream raises."""
+    gathering = Gathering()
+    await gather(deltas, gathering)
+    return gathering.answer()
+
+
+@dataclass(frozen=True, slots=True)
+class EmbedCall:
+    """Texts to be turned into vectors by one model."""
+
+    model: str
+    texts: tuple[str, ...]
+    dimensions: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Embeddings:
+    """One vector a text, in the order of the texts."""
+
+    vectors: tuple[tuple[float, ...], ...]
+    usage: Usage | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RawCall:
+    """A provider's own wire, passed through: the body goes out byte for byte.
+
+    `path` starts with `/` and holds the query; `headers` are the caller's that the provider allows,
+    lower-case names. `model` and `streaming` were read from the body or the path.
+    """
+
+    path: str
+    headers: tuple[tuple[str, str], ...]
+    body: bytes
+    model: str
+    streaming: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RawReply:
+    """The provider's answer. `headers` are the ones that may go back to the caller.
+
+    `chunks` yields the body as it arrives; it raises UpstreamFailed or UpstreamTimeout when it
+    breaks. `meter` reads tokens from a chunk and returns what is known so far; pure, and told every
+    chunk in order.
+    """
+
+    status: int
+    headers: tuple[tuple[str, str], ...]
+    chunks: AsyncIterator[bytes]
+    meter: Callable[[bytes], Usage | None]
+
+
+@dataclass(frozen=True, slots=True)
+class OutboundRequest:
+    """An HTTP request of ours. `url` is absolute; header names are in lower case."""
+
+    method: str
+    url: str
+    headers: tuple[tuple[str, str], ...] = ()
+    body: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelChoice:
+    """The model that was resolved for a feature: what a session pins and a reply reports.
+
+    `id` is the catalogue's identifier, `provider` our provider's name, `engine` the label that
+    replies and metrics show, `upstream` the provider's own model name.
+    """
+
+    id: str
+    provider: str
+    engine: str
+    upstream: str
+    max_context_tokens: int = 200_000
+    max_output_tokens: int = 8_192
+    labels: tuple[str, ...] = field(default=())

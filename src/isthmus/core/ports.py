@@ -1,0 +1,218 @@
+"""What the inside needs from the outside: one Protocol a seam. A reader starts here.
+
+Two ports speak the session contract and live beside it: `SessionHost` (`platform/host.py`) and
+`Client` (`platform/tool.py`).
+"""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from isthmus.core.checkpoint import CheckpointQuery, PendingWrites, StoredCheckpoint, Thread
+from isthmus.core.deadline import Deadline
+from isthmus.core.events import Fact
+from isthmus.core.limits import LimitKey
+from isthmus.core.messages import (
+    Delta,
+    EmbedCall,
+    Embeddings,
+    Gathering,
+    ModelCall,
+    OutboundRequest,
+    RawCall,
+    RawReply,
+)
+from isthmus.core.page import Page
+from isthmus.core.workflow import NewWorkflow, StatusEvent, Workflow, WorkflowQuery
+
+
+class ModelProvider(Protocol):
+    """One provider of models: anthropic, openai, local, scripted.
+
+    Everything raises UpstreamFailed (or a subclass), UpstreamTimeout or MisconfiguredProvider.
+    Closing an iterator or leaving a context closes the upstream connection at once.
+    """
+
+    @property
+    def name(self) -> str:
+        """The provider's name in settings and in the catalogue."""
+        ...
+
+    def stream(self, call: ModelCall, deadline: Deadline) -> AsyncIterator[Delta]:
+        """The model's answer as it is produced; the last delta carries finish and usage."""
+        ...
+
+    async def whole(self, call: ModelCall, deadline: Deadline, into: Gathering) -> None:
+        """The same answer for who reads it at its end: every delta of `stream`, put into `into`."""
+        ...
+
+    async def embed(self, call: EmbedCall, deadline: Deadline) -> Embeddings:
+        """One vector a text."""
+        ...
+
+    def forward(self, raw: RawCall, deadline: Deadline) -> AbstractAsyncContextManager[RawReply]:
+        """The provider's own wire, byte for byte. Entering waits for the status and headers.
+
+        An answer with an error status is a reply, not an exception.
+        """
+        ...
+
+    def forwards(self, path: str) -> bool:
+        """Whether `forward` takes this path (query included)."""
+        ...
+
+    @property
+    def forward_headers(self) -> frozenset[str]:
+        """The caller's headers, in lower case, that `forward` passes on."""
+        ...
+
+
+class OutboundReply(Protocol):
+    """An HTTP answer whose body has not been read yet."""
+
+    @property
+    def status(self) -> int: ...
+
+    @property
+    def headers(self) -> Sequence[tuple[str, str]]:
+        """Names in lower case, in the order they came."""
+        ...
+
+    def chunks(self) -> AsyncIterator[bytes]:
+        """The body as it arrives, content-encoding untouched."""
+        ...
+
+    @property
+    def raw_headers(self) -> Sequence[tuple[bytes, bytes]]:
+        """The headers as they came, for those who want few of them."""
+        ...
+
+    @property
+    def complete(self) -> bool:
+        """Whether the end of the body has arrived, read or not."""
+        ...
+
+    async def read(self, limit_bytes: int) -> bytes:
+        """The whole body. Raises UpstreamFailed when it is larger than `limit_bytes`."""
+        ...
+
+
+class Outbound(Protocol):
+    """The HTTP client: pooled, warm, TCP_NODELAY; one for the process."""
+
+    def open(
+        self, request: OutboundRequest, deadline: Deadline
+    ) -> AbstractAsyncContextManager[OutboundReply]:
+        """Send, and wait for the status and headers. Never follows a redirect, never decodes.
+
+        Raises UpstreamUnreachable, UpstreamFailed or UpstreamTimeout. Leaving the context before
+        the body's end closes the connection; after it, the connection is kept for the next call.
+        """
+        ...
+
+
+class WorkflowStore(Protocol):
+    """Workflow records: SQLite (default), PostgreSQL."""
+
+    async def create(self, new: NewWorkflow) -> Workflow:
+        """A new record in status created. Raises Conflict when its id is taken."""
+        ...
+
+    async def get(self, workflow_id: str) -> Workflow:
+        """The record. Raises NotFound."""
+        ...
+
+    async def page(self, query: WorkflowQuery) -> Page[Workflow]:
+        """Records, newest first."""
+        ...
+
+    async def move(self, workflow_id: str, event: StatusEvent) -> Workflow:
+        """Compare and set by the table of moves. Raises NotFound, or Conflict: illegal move."""
+        ...
+
+    async def pin(self, workflow_id: str, model: str) -> Workflow:
+        """Remember the model of a session (JSON text); a blank never clears it. Raises NotFound."""
+        ...
+
+
+class CheckpointStore(Protocol):
+    """Checkpoints and pending writes: the same stores."""
+
+    async def put(self, checkpoint: StoredCheckpoint) -> None:
+        """Header and new blobs, in one transaction; doing it twice changes nothing."""
+        ...
+
+    async def put_writes(self, writes: PendingWrites) -> None:
+        """Pending writes; a write with the same task and index is replaced."""
+        ...
+
+    async def get(self, thread: Thread, checkpoint_id: str | None) -> StoredCheckpoint | None:
+        """The checkpoint with this id, or the latest; with its blobs and writes."""
+        ...
+
+    async def page(self, query: CheckpointQuery) -> Page[StoredCheckpoint]:
+        """Checkpoints of a thread, newest first."""
+        ...
+
+    async def delete(self, thread_id: str) -> None:
+        """Everything of a thread, in every namespace."""
+        ...
+
+
+class Limiter(Protocol):
+    """Counts against limits. An outage of its store falls back to a local share and is told."""
+
+    async def take(self, key: LimitKey, cost: int) -> None:
+        """Take `cost` units. Raises LimitExceeded."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class VerificationKey:
+    """A public RSA key: modulus and exponent as numbers, and the id it was published under."""
+
+    kid: str
+    n: int
+    e: int
+
+
+class KeySet(Protocol):
+    """Public keys of token issuers: static ones, and JWKS over HTTP."""
+
+    async def keys(self, kid: str | None) -> Sequence[VerificationKey]:
+        """Keys that may verify a token with this `kid`: the ones so named first, else every one.
+
+        An unknown `kid` triggers at most one refresh a minute an issuer. Raises Unavailable when
+        no key at all can be had.
+        """
+        ...
+
+
+class Telemetry(Protocol):
+    """Where facts go."""
+
+    def emit(self, fact: Fact) -> None:
+        """Take a fact; never raises, never waits."""
+        ...
+
+
+class Pingable(Protocol):
+    """An adapter with a far end."""
+
+    async def ping(self) -> None:
+        """Raises a Failure when the far end does not answer."""
+        ...
+
+
+class Clock(Protocol):
+    """Time as a value that tests can wind."""
+
+    def now_s(self) -> float:
+        """Monotonic seconds."""
+        ...
+
+    def utc(self) -> datetime:
+        """The wall clock, timezone-aware, UTC."""
+        ...

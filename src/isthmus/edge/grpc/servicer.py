@@ -1,0 +1,175 @@
+"""The session contract's RPCs, each a few lines over a use case."""
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from typing import Any, Never, TypeAlias
+
+import msgspec
+from google.protobuf.json_format import ParseDict
+from google.protobuf.struct_pb2 import Struct
+from grpc import StatusCode, aio
+
+from isthmus.contract.contract_pb2 import (
+    Action,
+    Capability,
+    ClientEvent,
+    GenerateTokenRequest,
+    GenerateTokenResponse,
+    ListCapabilitiesRequest,
+    ListCapabilitiesResponse,
+    ListToolsRequest,
+    ListToolsResponse,
+)
+from isthmus.core.errors import ClientGone
+from isthmus.edge.grpc.auth import caller_of, client_of
+from isthmus.edge.grpc.errors import CANCELLED_BY_CLIENT
+from isthmus.gateway.grant import Grant
+from isthmus.platform.host import SessionHost
+from isthmus.platform.tool import Tool
+
+Context: TypeAlias = "aio.ServicerContext[Any, Any]"
+
+SERVER_CAPABILITIES = (
+    "tool_call_approval",
+    "tool_call_pattern_approval",
+    "flow_semantic_versioning",
+)
+
+MOMENT_S = 0.05
+"""How long after a stream's last event its cancellation may still arrive."""
+
+
+class SessionServicer:
+    """Serves `DuoWorkflow`. Failures leave as exceptions; an interceptor gives them a status."""
+
+    def __init__(self, host: SessionHost, grant: Grant, tools: Sequence[Tool]) -> None:
+        self._host = host
+        self._grant = grant
+        self._tools = [function_of(tool) for tool in tools]
+
+    async def ExecuteWorkflow(  # noqa: N802 - the contract's name
+        self, request_iterator: AsyncIterator[ClientEvent], context: Context
+    ) -> None:
+        """One turn. Replies are written here, not yielded: a cancelled RPC then ends the session
+        at once, instead of when a suspended generator is collected.
+        """
+        ending, departure = _Ending(), _Departure()
+        events = departure.watched(request_iterator)
+        actions = self._host.open(caller_of(context), client_of(context), events)
+        try:
+            async for action in actions:
+                ending.sent(action)
+                await context.write(action)
+        except asyncio.CancelledError:
+            departure.gone.set()
+            raise
+        finally:
+            await _closed(actions)
+            await _closed(events)
+        context.set_details(ending.details)
+
+    async def GenerateToken(  # noqa: N802 - the contract's name
+        self, request: GenerateTokenRequest, context: Context
+    ) -> GenerateTokenResponse:
+        """A token of one hour for an end user's client."""
+        token = self._grant.platform_token(
+            caller_of(context), client_of(context), request.workflowDefinition
+        )
+        return GenerateTokenResponse(
+            token=token.token,
+            expiresAt=token.expires_at,
+            server_capabilities=SERVER_CAPABILITIES,
+        )
+
+    async def ListCapabilities(  # noqa: N802 - the contract's name
+        self, request: ListCapabilitiesRequest, context: Context
+    ) -> ListCapabilitiesResponse:
+        """What this server can do beyond the first version of the contract."""
+        del request, context
+        return ListCapabilitiesResponse(
+            capabilities=[Capability(name=name) for name in SERVER_CAPABILITIES]
+        )
+
+    async def ListTools(  # noqa: N802 - the contract's name
+        self, request: ListToolsRequest, context: Context
+    ) -> ListToolsResponse:
+        """Function specifications of the tools."""
+        del request, context
+        return ListToolsResponse(tools=self._tools)
+
+    async def ListFlows(self, request: object, context: Context) -> Never:  # noqa: N802
+        """Not served yet."""
+        del request
+        await context.abort(StatusCode.UNIMPLEMENTED, "Flows cannot be listed by this version.")
+
+    async def ValidateFlowConfig(self, request: object, context: Context) -> Never:  # noqa: N802
+        """Not served yet."""
+        del request
+        await context.abort(StatusCode.UNIMPLEMENTED, "Flows cannot be checked by this version.")
+
+    async def TrackSelfHostedExecuteWorkflow(  # noqa: N802 - the contract's name
+        self, request_iterator: object, context: Context
+    ) -> Never:
+        """Not served yet."""
+        del request_iterator
+        await context.abort(
+            StatusCode.UNIMPLEMENTED, "Self-hosted sessions are not metered by this version."
+        )
+
+
+class _Ending:
+    """The text that goes with status OK: what the client asked for, or what it was last told."""
+
+    def __init__(self) -> None:
+        self._stopped = False
+        self._acted = False
+
+    @property
+    def details(self) -> str:
+        if not self._acted:
+            return ""
+        return "workflow execution stopped" if self._stopped else "workflow execution success"
+
+    def sent(self, action: Action) -> None:
+        self._acted = True
+        if action.HasField("newCheckpoint"):
+            self._stopped = action.newCheckpoint.status == "STOPPED"
+
+
+class _Departure:
+    """Tells a client that half-closed from one that vanished.
+
+    The library ends the events of both alike, and cancels the RPC of the second a moment later.
+    """
+
+    def __init__(self) -> None:
+        self.gone = asyncio.Event()
+
+    async def watched(
+        self, events: AsyncIterator[ClientEvent]
+    ) -> AsyncGenerator[ClientEvent, None]:
+        """The client's events until it half-closes. Raises ClientGone when it vanished instead."""
+        async for event in events:
+            yield event
+        try:
+            async with asyncio.timeout(MOMENT_S):
+                await self.gone.wait()
+        except TimeoutError:
+            return
+        raise ClientGone(CANCELLED_BY_CLIENT)
+
+
+async def _closed(iterator: AsyncIterator[object]) -> None:
+    """Close a generator now; another kind of iterator holds nothing to close."""
+    aclose = getattr(iterator, "aclose", None)
+    if aclose is not None:
+        await aclose()
+
+
+def function_of(tool: Tool) -> Struct:
+    """A tool as the function specification that `ListTools` sends."""
+    parameters: dict[str, object] = msgspec.json.schema(tool.args, ref_template="#/$defs/{name}")
+    described = {"name": tool.name, "description": tool.description, "parameters": parameters}
+    # Struct knows JSON values only; the round trip turns tuples and enums of a schema into those.
+    return ParseDict(json.loads(json.dumps({"type": "function", "function": described})), Struct())

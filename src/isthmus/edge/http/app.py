@@ -1,0 +1,83 @@
+"""The HTTP application: routes found by a scan, layers in one list."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cache, partial
+from typing import cast
+
+from starlette.types import ASGIApp
+
+from isthmus.core.discovery import discover
+from isthmus.edge.http import health, v1, v2, v3, v4, wellknown
+from isthmus.edge.http.auth import Authentication
+from isthmus.edge.http.cors import Cors
+from isthmus.edge.http.departure import Departure
+from isthmus.edge.http.endpoint import Endpoint
+from isthmus.edge.http.errors import Errors
+from isthmus.edge.http.middleware import Access, BodyLimit
+from isthmus.edge.http.openapi import documentation
+from isthmus.edge.http.table import Table
+from isthmus.edge.services import Services
+
+VERSIONS = (v1, v2, v3, v4)
+ALIASED = "/v1/proxy/"
+ALIAS_PREFIX = "/ai"
+
+
+def create(services: Services) -> ASGIApp:
+    """The whole application."""
+    return assemble(services, endpoints_of(services))
+
+
+def assemble(services: Services, endpoints: list[Endpoint]) -> ASGIApp:
+    """These endpoints behind every layer; the provider proxies once more under `ALIAS_PREFIX`.
+
+    Raises ValueError when two endpoints claim one method and path.
+    """
+    table = Table(_aliased([*endpoints, *documentation(services.http, endpoints)]))
+    layers: list[Callable[[ASGIApp], ASGIApp]] = [  # the outermost first
+        partial(
+            Access,
+            telemetry=services.telemetry,
+            clock=services.clock,
+            template=table.template,
+        ),
+        Cors,
+        Departure,
+        partial(Errors, telemetry=services.telemetry, verbose=services.verbose_errors),
+        partial(Authentication, authenticator=services.authenticator),
+        partial(BodyLimit, limit_bytes=services.http.body_limit_bytes),
+    ]
+    app: ASGIApp = table
+    for layer in reversed(layers):
+        app = layer(app)
+    return app
+
+
+def endpoints_of(services: Services) -> list[Endpoint]:
+    """Every endpoint that a module of the API declares, in the order of paths."""
+    found = [*health.routes(services), *wellknown.routes(services)]
+    for routes in _declared():
+        found += routes(services)
+    return sorted(found, key=lambda endpoint: (endpoint.path, endpoint.method))
+
+
+@cache
+def _declared() -> tuple[Callable[[Services], list[Endpoint]], ...]:
+    """`routes` of every module in the version packages; they are scanned once in a process."""
+    found: list[Callable[[Services], list[Endpoint]]] = []
+    for package in VERSIONS:
+        for name, routes in discover(package, "routes").items():
+            if not callable(routes):
+                raise TypeError(f"{package.__name__}.{name}.routes must be a function")
+            found.append(cast("Callable[[Services], list[Endpoint]]", routes))
+    return tuple(found)
+
+
+def _aliased(endpoints: list[Endpoint]) -> list[Endpoint]:
+    aliases = [
+        replace(endpoint, path=ALIAS_PREFIX + endpoint.path)
+        for endpoint in endpoints
+        if endpoint.path.startswith(ALIASED)
+    ]
+    return [*endpoints, *aliases]

@@ -1,0 +1,158 @@
+"""Failures -> status and body, by one table, and the last line of defence for everything else."""
+
+import math
+import traceback
+
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from isthmus.core.errors import (
+    CannotSign,
+    ClientGone,
+    Conflict,
+    Failure,
+    Forbidden,
+    Interrupted,
+    Invalid,
+    LimitExceeded,
+    MisconfiguredProvider,
+    NotEnabled,
+    NotFound,
+    Rejected,
+    TooLarge,
+    ToolRefused,
+    Unauthenticated,
+    Unavailable,
+    UpstreamFailed,
+    UpstreamLimited,
+    UpstreamTimeout,
+    UpstreamUnreachable,
+)
+from isthmus.core.events import Crashed, Noted
+from isthmus.core.ports import Telemetry
+from isthmus.edge.http.exchange import Exchange, exchange_of
+
+STATUS: dict[type[Failure], int] = {
+    Invalid: 422,
+    Rejected: 400,
+    TooLarge: 413,
+    Unauthenticated: 401,
+    Forbidden: 403,
+    NotEnabled: 402,
+    NotFound: 404,
+    Conflict: 409,
+    LimitExceeded: 429,
+    ClientGone: 499,
+    ToolRefused: 400,
+    Unavailable: 503,
+    Interrupted: 503,
+    MisconfiguredProvider: 500,
+    CannotSign: 500,
+    UpstreamFailed: 503,
+    UpstreamLimited: 429,
+    UpstreamUnreachable: 503,
+    UpstreamTimeout: 503,
+}
+"""Status of each failure. Source: HTTP gateway contract, sections 4.10 and 10.5."""
+
+UNAVAILABLE_RETRY_S = 5.0
+FAULTS_SHOWN = 50
+
+
+def respond(failure: Failure, *, verbose: bool) -> Response:
+    """The answer to a failure. `verbose` lets the body of a 422 name the fields at fault."""
+    match failure:
+        case Unauthenticated():
+            body = {"error": failure.detail}
+        case Invalid():
+            body = {"detail": _faults(failure) if verbose else "Validation error"}
+        case UpstreamLimited():
+            body = {"detail": "Too many requests. Please try again later."}
+        case UpstreamFailed() | UpstreamTimeout():
+            body = {"detail": "Inference failed"}
+        case _:
+            body = {"detail": failure.detail}
+    return JSONResponse(body, status(failure), headers=_retry(failure))
+
+
+def status(failure: Failure) -> int:
+    """The failure's status; a kind that has none of its own takes its parent's."""
+    for kind in type(failure).__mro__:
+        if kind in STATUS:
+            return STATUS[kind]
+    return 500
+
+
+def _faults(failure: Invalid) -> str:
+    faults = [
+        {"loc": fault.field or "body", "msg": fault.reason}
+        for fault in failure.fields[:FAULTS_SHOWN]
+    ]
+    return str(faults) if faults else failure.detail
+
+
+def _retry(failure: Failure) -> dict[str, str] | None:
+    match failure:
+        case LimitExceeded() | UpstreamLimited():
+            seconds = failure.retry_after_s
+        case Unavailable() | Interrupted():
+            seconds = UNAVAILABLE_RETRY_S
+        case _:
+            seconds = None
+    return None if seconds is None else {"retry-after": str(max(0, math.ceil(seconds)))}
+
+
+class Errors:
+    """Answers for every failure of what it wraps.
+
+    Once the status line is out nothing can be said any more: the connection is then left without
+    its end, which makes the server close it, so that the caller never takes a part for the whole.
+    """
+
+    def __init__(self, app: ASGIApp, telemetry: Telemetry, *, verbose: bool) -> None:
+        self._app = app
+        self._telemetry = telemetry
+        self._verbose = verbose
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await self._app(scope, receive, send)
+        except Failure as failure:
+            exchange = exchange_of(scope)
+            if isinstance(failure, Unauthenticated):
+                exchange.fields.append(("auth_error_details", failure.detail))
+            elif status(failure) >= 500:
+                exchange.fields.append(("exception_class", type(failure).__name__))
+            if exchange.started:
+                self._break(scope, exchange, failure)
+            else:
+                await respond(failure, verbose=self._verbose)(scope, receive, send)
+        except Exception as bug:  # noqa: BLE001 - this edge answers for whatever goes wrong inside
+            self._telemetry.emit(_crash(scope, bug))
+            exchange = exchange_of(scope)
+            exchange.fields.append(("exception_class", type(bug).__name__))
+            if not exchange.started:
+                reply = PlainTextResponse("Internal Server Error", 500)
+                await reply(scope, receive, send)
+
+    def _break(self, scope: Scope, exchange: Exchange, failure: Failure) -> None:
+        if not exchange.gone:
+            details = (("path", scope["path"]), ("failure", type(failure).__name__))
+            self._telemetry.emit(Noted("warning", "An answer broke off.", details))
+
+
+def _crash(scope: Scope, bug: Exception) -> Crashed:
+    """The bug as a fact. Messages of exceptions stay out: they may quote what the caller sent."""
+    where = f"{scope['method']} {scope['path']}"
+    return Crashed(where, type(bug).__name__, trace(bug))
+
+
+def trace(bug: BaseException) -> str:
+    """The frames of an exception and of those that led to it, at most five, without messages."""
+    parts: list[str] = []
+    cause: BaseException | None = bug
+    while cause is not None and len(parts) < 5:
+        frames = "".join(traceback.format_tb(cause.__traceback__)[-30:])
+        parts.append(f"{frames}{type(cause).__name__}\n")
+        cause = cause.__cause__ or (None if cause.__suppress_context__ else cause.__context__)
+    return "raised from:\n".join(parts)

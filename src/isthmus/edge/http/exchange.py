@@ -1,0 +1,165 @@
+"""One HTTP request and its answer, as seen so far: what the layers around a handler share."""
+
+from collections.abc import Awaitable
+from math import nan
+
+from starlette.types import Message, Receive, Scope, Send
+
+from isthmus.core.errors import ClientGone
+from isthmus.core.identity import Caller, ClientInfo
+from isthmus.core.ports import Clock
+
+EXCHANGE = "isthmus.exchange"
+"""Where a scope keeps its Exchange; the busy ways look there without a call."""
+
+_PREFIX = b"x-gitlab-"
+_READ = (
+    *("authorization", "bypass-auth", "content-length", "origin"),
+    *("user-agent", "x-request-id"),
+)
+_NAMES_KEPT = 512
+_NAME_KEPT_BYTES = 64
+
+
+class _Names(dict[bytes, str]):
+    """Header name -> its text, or nothing when nobody here reads the header.
+
+    Learns the names that come, up to a bound, so that most headers cost one lookup.
+    """
+
+    def __missing__(self, name: bytes) -> str:
+        text = name.decode("latin-1") if name.startswith(_PREFIX) else ""
+        if len(self) < _NAMES_KEPT and len(name) <= _NAME_KEPT_BYTES:
+            self[name] = text
+        return text
+
+
+_names = _Names((name.encode("ascii"), name) for name in _READ)
+
+
+class Exchange:
+    """Stands between the server and the application, and remembers what passed.
+
+    `headers` are those of the request that a layer or ClientInfo reads, of repeated ones the first,
+    but for `origin` (was there one?) and `length` (as sent). `arrived_at_s` is wall time, and not a
+    number until it is known, so that no token is valid by it; other times are the clock's. `route`
+    is the template that the path fitted, once that is known; `extra_headers` go out with whatever
+    is answered; `fields` is for what the access record should say beyond the wire; `gone` turns
+    true once the caller has left.
+    """
+
+    __slots__ = (
+        "_now_s",
+        "_receive",
+        "_send",
+        "arrived_at_s",
+        "began_s",
+        "body_read",
+        "caller",
+        "client",
+        "complete",
+        "content_type",
+        "extra_headers",
+        "fields",
+        "first_chunk_at_s",
+        "gone",
+        "headers",
+        "length",
+        "origin",
+        "route",
+        "started_at_s",
+        "status",
+    )
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send, clock: Clock) -> None:
+        self._receive = receive
+        self._send = send
+        self._now_s = clock.now_s
+        self.began_s = clock.now_s()
+        self.arrived_at_s = nan
+        self.body_read = False
+        self.complete = False
+        self.gone = False
+        self.route = ""
+        self.status = 0
+        self.content_type = "unknown"
+        self.started_at_s = 0.0
+        self.first_chunk_at_s = 0.0
+        self.caller: Caller | None = None
+        self.client: ClientInfo | None = None
+        self.fields: list[tuple[str, object]] = []
+        self.extra_headers: tuple[tuple[bytes, bytes], ...] = ()
+        self.origin = False
+        self.length: str | None = None
+        self.headers: dict[str, str] = {}
+        self._read(scope)
+
+    def _read(self, scope: Scope) -> None:
+        """The one pass over the request's headers."""
+        headers, names = self.headers, _names
+        for name, value in scope["headers"]:
+            text = names[name]
+            if text and text not in headers:
+                headers[text] = value.decode("latin-1")
+        if "origin" in headers:
+            self.origin = True
+            del headers["origin"]
+        if "content-length" in headers:
+            self.length = headers["content-length"]
+            del headers["content-length"]
+
+    @property
+    def started(self) -> bool:
+        """Whether the status line went out."""
+        return self.status != 0
+
+    def wall_s(self) -> float:
+        """Wall time, as the clock has moved since the request came."""
+        return self.arrived_at_s + self._now_s() - self.began_s
+
+    async def receive(self) -> Message:
+        """The next piece of the request. Raises ClientGone instead of telling of a disconnect."""
+        message = await self._receive()
+        if message["type"] == "http.disconnect":
+            self.gone = not self.complete
+            raise ClientGone("The client left.")
+        if not message.get("more_body", False):
+            self.body_read = True
+        return message
+
+    def send(self, message: Message) -> Awaitable[None]:
+        """Pass a piece of the answer on; the first one gets the headers that every answer has."""
+        if message["type"] == "http.response.start":
+            self._start(message)
+        else:
+            self.complete = not message.get("more_body", False)
+            if not self.first_chunk_at_s and message.get("body"):
+                # A whole answer follows its status line at once: the clock need not be asked again.
+                self.first_chunk_at_s = self.started_at_s if self.complete else self._now_s()
+        return self._send(message)
+
+    def _start(self, message: Message) -> None:
+        self.status = message["status"]
+        self.started_at_s = self._now_s()
+        elapsed = b"%.6f" % (self.started_at_s - self.began_s)
+        headers: list[tuple[bytes, bytes]] = [
+            *message.get("headers", ()),
+            *self.extra_headers,
+            (b"x-process-time", elapsed),
+        ]
+        for name, value in headers:
+            if name == b"content-type":
+                self.content_type = value.decode("latin-1")
+                break
+        message["headers"] = headers
+
+
+def exchange_of(scope: Scope) -> Exchange:
+    """The exchange of the request whose scope this is."""
+    return scope[EXCHANGE]
+
+
+def note(scope: Scope, name: str, value: object) -> None:
+    """Add a field to the request's access record; never a secret, a prompt or an answer."""
+    exchange: Exchange = scope[EXCHANGE]
+    exchange.fields.append((name, value))

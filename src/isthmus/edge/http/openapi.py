@@ -1,0 +1,174 @@
+"""The OpenAPI 3.1 document, from the route table and the wire structs, and pages that show it."""
+
+import re
+from collections.abc import Sequence
+from html import escape
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+
+from isthmus import __version__
+from isthmus.edge.http.auth import PUBLIC
+from isthmus.edge.http.endpoint import Endpoint
+from isthmus.settings import HttpSettings
+
+Json = dict[str, object]
+
+_PARAMETER = re.compile(r"\{(\w+)(?::\w+)?\}")
+_REFERENCE = "#/components/schemas/{name}"
+
+
+class Detail(msgspec.Struct):
+    """Why a request was refused."""
+
+    detail: str
+
+
+class NotKnown(msgspec.Struct):
+    """Why a caller could not be authenticated."""
+
+    error: str
+
+
+def document(endpoints: Sequence[Endpoint]) -> Json:
+    """The document; deterministic, in the order of paths."""
+    named: list[type] = [Detail, NotKnown]
+    named += [kind for each in endpoints for kind in (each.body, each.reply) if kind is not None]
+    unique = list(dict.fromkeys(named))
+    shown, components = msgspec.json.schema_components(
+        unique, schema_hook=_opaque, ref_template=_REFERENCE
+    )
+    schemas = dict(zip(unique, shown, strict=True))
+    paths: dict[str, Json] = {}
+    for endpoint in sorted(endpoints, key=lambda each: (each.path, each.method)):
+        path = _PARAMETER.sub(r"{\1}", endpoint.path)
+        paths.setdefault(path, {})[endpoint.method.lower()] = _operation(endpoint, schemas)
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "Isthmus AI gateway", "version": __version__},
+        "paths": paths,
+        "components": {
+            "schemas": dict(sorted(components.items())),
+            "securitySchemes": {
+                "token": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}
+            },
+        },
+    }
+
+
+def _opaque(kind: type) -> Json:
+    if kind is object:
+        return {"description": "Any JSON value."}
+    raise NotImplementedError
+
+
+def _operation(endpoint: Endpoint, schemas: dict[type, Json]) -> Json:
+    public = endpoint.path in PUBLIC
+    operation: Json = {
+        "summary": endpoint.summary,
+        "operationId": _operation_id(endpoint),
+        "security": [] if public else [{"token": []}],
+        "responses": _responses(endpoint, schemas, public=public),
+    }
+    parameters = [
+        {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+        for name in _PARAMETER.findall(endpoint.path)
+    ]
+    if parameters:
+        operation["parameters"] = parameters
+    if endpoint.body is not None:
+        operation["requestBody"] = {"required": True, "content": _json(schemas[endpoint.body])}
+    return operation
+
+
+def _operation_id(endpoint: Endpoint) -> str:
+    return "_".join([endpoint.method.lower(), *re.findall(r"\w+", endpoint.path)])
+
+
+def _responses(endpoint: Endpoint, schemas: dict[type, Json], *, public: bool) -> Json:
+    content: Json = {} if endpoint.reply is None else _json(schemas[endpoint.reply])
+    if endpoint.stream_type:
+        content[endpoint.stream_type] = {"schema": {"type": "string"}}
+    answered: Json = {"description": "The answer."}
+    if content:
+        answered["content"] = content
+    responses: Json = {"200": answered}
+    if not public:
+        responses["401"] = _refused("The caller is not known.", schemas[NotKnown])
+        responses["403"] = _refused("The caller may not do this.", schemas[Detail])
+    if endpoint.body is not None:
+        responses["422"] = _refused("The body does not fit its schema.", schemas[Detail])
+    return responses
+
+
+def _refused(description: str, schema: Json) -> Json:
+    return {"description": description, "content": _json(schema)}
+
+
+def _json(schema: Json) -> Json:
+    return {"application/json": {"schema": schema}}
+
+
+def documentation(http: HttpSettings, endpoints: Sequence[Endpoint]) -> list[Endpoint]:
+    """Routes that show the document, each only where a setting gives it a path."""
+    if not (http.openapi_url or http.docs_url or http.redoc_url):
+        return []
+    shown = document(endpoints)
+    text = msgspec.json.encode(shown)
+    html = page(shown)
+
+    async def as_json(_: Request) -> Response:
+        return Response(text, media_type="application/json")
+
+    async def as_page(_: Request) -> Response:
+        return HTMLResponse(html)
+
+    found: dict[str, Endpoint] = {}
+    for path in (http.docs_url, http.redoc_url):
+        if path:
+            found[path] = Endpoint("GET", path, as_page, "List the operations of this API.")
+    if http.openapi_url:
+        found[http.openapi_url] = Endpoint(
+            "GET", http.openapi_url, as_json, "Describe this API by OpenAPI."
+        )
+    return list(found.values())
+
+
+def page(shown: Json) -> str:
+    """A page that lists the document's operations; it loads nothing from anywhere."""
+    paths = shown["paths"]
+    rows: list[str] = []
+    for path, operations in msgspec.convert(paths, dict[str, dict[str, dict[str, object]]]).items():
+        for method, operation in operations.items():
+            summary = escape(str(operation["summary"]))
+            name = escape(path)
+            rows.append(
+                f"<tr><td>{method.upper()}</td><td><code>{name}</code></td><td>{summary}</td></tr>"
+            )
+    return _PAGE.format(rows="\n".join(rows))
+
+
+_PAGE = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>Isthmus AI gateway</title>
+<style>
+body {{ font: 16px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 60rem }}
+table {{ border-collapse: collapse; width: 100% }}
+td, th {{ border-bottom: 1px solid #8884; padding: .4rem .6rem; text-align: left }}
+</style>
+</head>
+<body>
+<h1>Isthmus AI gateway</h1>
+<table>
+<thead><tr><th>Method</th><th>Path</th><th>What it does</th></tr></thead>
+<tbody>
+{rows}
+</tbody>
+</table>
+</body>
+</html>
+"""

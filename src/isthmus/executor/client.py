@@ -1,0 +1,197 @@
+"""A session as its client lives it: turns, approvals, and a server that may go away and return."""
+
+import asyncio
+import random
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import TypeVar
+
+from grpc import StatusCode
+
+from isthmus.contract.contract_pb2 import Approval, NewCheckpoint, StartWorkflowRequest
+from isthmus.executor.channel import Access, open_call
+from isthmus.executor.screen import Screen
+from isthmus.executor.transcript import Transcript, Unreadable, entries_of, pending
+from isthmus.executor.turn import Hands, Stream, StreamEnd
+
+Result = TypeVar("Result")
+
+CAPABILITIES = ("incremental_streaming", "read_file_chunked", "command_timeout")
+APPROVAL_ROUNDS = 500
+
+_AWAY = frozenset({StatusCode.UNAVAILABLE, StatusCode.CANCELLED})
+_ASKS = "TOOL_CALL_APPROVAL_REQUIRED"
+_DONE = frozenset({"FINISHED", "INPUT_REQUIRED", "PLAN_APPROVAL_REQUIRED"})
+_OVER = _DONE | {_ASKS, "FAILED", "STOPPED"}
+
+
+class Exit(IntEnum):
+    """Exit codes of the executor."""
+
+    DONE = 0
+    FAILED = 1
+    USAGE = 2
+    GONE = 3
+    INTERRUPTED = 130
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long a server that went away is waited for. `reconnects` bounds the whole session."""
+
+    outage_s: float = 120.0
+    reconnects: int = 100
+    first_s: float = 0.2
+    longest_s: float = 5.0
+
+    def pause_s(self, attempt: int, roll: float) -> float:
+        """Seconds before try number `attempt` (1 is the first), half to all of the step."""
+        step = min(self.longest_s, self.first_s * 2.0 ** min(attempt - 1, 30))
+        return step * (0.5 + roll / 2)
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What the session is to do. An empty `goal` resumes one that was left."""
+
+    workflow_id: str
+    goal: str
+    definition: str = "chat"
+
+    def start(self, goal: str = "", approval: Approval | None = None) -> StartWorkflowRequest:
+        """The first message of a turn."""
+        return StartWorkflowRequest(
+            clientVersion="1.0",
+            workflowID=self.workflow_id,
+            workflowDefinition=self.definition,
+            goal=goal,
+            workflowMetadata="{}",
+            clientCapabilities=CAPABILITIES,
+            approval=approval,
+        )
+
+
+class Session:
+    """Runs one task to its end. `stop` set means that the person wants to leave."""
+
+    def __init__(
+        self,
+        access: Access,
+        hands: Hands,
+        screen: Screen,
+        *,
+        patience: Patience | None = None,
+        roll: Callable[[], float] = random.random,
+    ) -> None:
+        self._access = access
+        self._hands = hands
+        self._screen = screen
+        self._patience = patience or Patience()
+        self._roll = roll
+        self._reconnects = 0
+        self._view = _View(screen)
+
+    async def run(self, task: Task, stop: asyncio.Event) -> Exit:
+        """Turn after turn, until the session is done, failed, lost or left."""
+        start, approved = task.start(task.goal), False
+        for _ in range(APPROVAL_ROUNDS):
+            exit_code = await self._turn(task, start, stop, approved=approved)
+            if exit_code is not None:
+                return exit_code
+            decision = await _unless(stop, self._hands.approver.decide(self._view.waiting))
+            if decision is None:
+                return Exit.INTERRUPTED
+            start, approved = task.start(approval=decision), decision.HasField("approval")
+        self._screen.notice("The session asked for approval too often; it was left waiting.")
+        return Exit.FAILED
+
+    async def _turn(
+        self,
+        task: Task,
+        start: StartWorkflowRequest,
+        stop: asyncio.Event,
+        *,
+        approved: bool,
+    ) -> Exit | None:
+        """One turn, over as many streams as it takes. None when it ended by asking for approval."""
+        self._view.status = ""
+        attempt = 0
+        loop = asyncio.get_running_loop()
+        gone_at_s = loop.time() + self._patience.outage_s
+        while True:
+            async with open_call(self._access) as call:
+                stream = Stream(call, self._hands, self._view.take, approved=approved)
+                end = await stream.run(start, stop)
+            if end.heard:
+                # The server has the goal or the decision; from here on it resumes what it stored.
+                start, attempt = task.start(), 0
+                gone_at_s = loop.time() + self._patience.outage_s
+            if self._over(end) or stop.is_set():
+                return self._verdict(end, left=stop.is_set())
+            attempt += 1
+            self._reconnects += 1
+            pause_s = self._patience.pause_s(attempt, self._roll())
+            late = loop.time() + pause_s > gone_at_s
+            if late or self._reconnects > self._patience.reconnects:
+                self._screen.notice("The server is gone. Try again later: retry")
+                return Exit.GONE
+            if attempt == 1:
+                limit_s = self._patience.outage_s
+                self._screen.notice(
+                    f"The server does not answer; trying again for up to {limit_s:.0f} seconds."
+                )
+            await _unless(stop, asyncio.sleep(pause_s, result=True))
+            if stop.is_set():
+                return Exit.INTERRUPTED
+
+    def _over(self, end: StreamEnd) -> bool:
+        return end.code not in _AWAY or self._view.status in _OVER
+
+    def _verdict(self, end: StreamEnd, *, left: bool) -> Exit | None:
+        status = self._view.status
+        if left:
+            return Exit.INTERRUPTED
+        if status == _ASKS:
+            return None
+        if status in _DONE:
+            return Exit.DONE
+        if end.code is not StatusCode.OK:
+            self._screen.notice(f"The session failed: {end.code.name}: {end.details}")
+        elif not status:
+            self._screen.notice("The session ended without a result.")
+        else:
+            self._screen.notice(f"The session ended as {status}.")
+        return Exit.FAILED
+
+
+class _View:
+    """The latest state of the session, and its conversation on the screen."""
+
+    def __init__(self, screen: Screen) -> None:
+        self._screen = screen
+        self._transcript = Transcript()
+        self.status = ""
+        self.waiting = pending(())
+
+    def take(self, checkpoint: NewCheckpoint) -> None:
+        self.status = checkpoint.status
+        try:
+            entries = entries_of(checkpoint.checkpoint)
+        except Unreadable as error:
+            self._screen.notice(f"Skipped: {error}")
+            return
+        self.waiting = pending(entries)
+        self._screen.show(self._transcript.update(entries))
+
+
+async def _unless(stop: asyncio.Event, work: Coroutine[object, object, Result]) -> Result | None:
+    """The result of `work`; None when the person leaves first."""
+    async with asyncio.TaskGroup() as group:
+        doing = group.create_task(work)
+        leaving = group.create_task(stop.wait())
+        await asyncio.wait({doing, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        finished = doing.done()
+        doing.cancel()
+        leaving.cancel()
+    return doing.result() if finished else None

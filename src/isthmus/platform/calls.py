@@ -1,0 +1,84 @@
+"""A model's tool call, read: which tool, which arguments, and whether it may run. Pure."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import msgspec
+
+from isthmus.platform.entries import Called
+from isthmus.platform.history import StoredUse
+from isthmus.platform.policy import Allow, Ask, Deny, Policy, Verdict
+from isthmus.platform.tool import Tool
+
+MAX_ARGUMENTS_CHARS = 2 * 1024 * 1024
+_NAME = re.compile(r"[^A-Za-z0-9_-]")
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A call. `tool` and `args` are None when the verdict is Deny for want of them."""
+
+    id: str
+    verdict: Verdict
+    called: Called
+    tool: Tool | None = None
+    args: msgspec.Struct | None = None
+
+
+def read(use: StoredUse, tools: Mapping[str, Tool], policy: Policy) -> Call:
+    """What to make of a call."""
+    name = use["name"]
+    tool = tools.get(name)
+    raw = _object(use["arguments"])
+    if tool is None:
+        return _denied(use, raw or {}, f"There is no tool named {name!r}.")
+    if raw is None or use.get("fault"):
+        return _denied(use, raw or {}, use.get("fault") or "The arguments are not a JSON object.")
+    try:
+        args = msgspec.convert(raw, tool.args)
+    except msgspec.ValidationError as error:
+        return _denied(use, raw, f"The arguments do not fit: {error}")
+    called = Called(use["id"], name, raw, tool.title(args)[:500])
+    return Call(use["id"], policy.verdict(tool, args), called, tool, args)
+
+
+def must_ask(calls: list[Call]) -> list[Call]:
+    """The calls that need the user's word."""
+    return [call for call in calls if isinstance(call.verdict, Ask)]
+
+
+def refusal(call: Call) -> str:
+    """Why the call may not run; empty when it may."""
+    match call.verdict:
+        case Deny(reason):
+            return reason
+        case Allow() | Ask():
+            return ""
+
+
+def stored_use(use_id: str, name: str, arguments: str) -> StoredUse:
+    """A call as it is kept: arguments that are no JSON object are replaced and marked.
+
+    Every provider gets the history again, and some refuse a call that does not parse.
+    """
+    name = _NAME.sub("_", name)[:128] or "_"
+    if len(arguments) > MAX_ARGUMENTS_CHARS:
+        fault = "The arguments are too long."
+    elif _object(arguments or "{}") is None:
+        fault = "The arguments are not a JSON object."
+    else:
+        return {"id": use_id, "name": name, "arguments": arguments or "{}"}
+    return {"id": use_id, "name": name, "arguments": "{}", "fault": fault}
+
+
+def _object(text: str) -> dict[str, object] | None:
+    try:
+        return msgspec.json.decode(text, type=dict[str, object])
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        return None
+
+
+def _denied(use: StoredUse, args: Mapping[str, object], reason: str) -> Call:
+    called = Called(use["id"], use["name"], args, f"Call {use['name']}")
+    return Call(use["id"], Deny(reason), called)

@@ -1,0 +1,87 @@
+"""How a turn that is over ends its stream: record, last notice, failure. Pure.
+
+Source: agent-platform contract, sections 4.7 and 4.8.
+"""
+
+from dataclasses import dataclass
+
+from isthmus.core.errors import (
+    ClientGone,
+    Failure,
+    Interrupted,
+    LimitExceeded,
+    MisconfiguredProvider,
+    TooLarge,
+    UpstreamFailed,
+    UpstreamTimeout,
+)
+from isthmus.core.workflow import Status, StatusEvent
+from isthmus.platform.protocol import Halt, Reason
+
+PROVIDER_TROUBLE = "The model's provider has a problem at the moment. Try again a little later."
+MODEL_FAILED = "The model could not answer. Try again, or ask your administrator."
+UNKNOWN = "Something went wrong in this session. Try again, or contact your support."
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """`shown` is the status of the last notice: None sends none, RUNNING the state as it is."""
+
+    outcome: str
+    raised: Exception | None = None
+    event: StatusEvent | None = None
+    shown: Status | None = None
+    text: str = ""
+
+
+def of(halt: Halt | None, error: Exception | None, limit_bytes: int, *, settled: bool) -> Ending:
+    """The ending of a turn that was halted, failed, or came to its end."""
+    if halt is not None:
+        return _halted(halt, limit_bytes)
+    if isinstance(error, Interrupted):
+        return Ending("interrupted", raised=error)
+    if error is not None:
+        # A turn whose record waits for the user keeps it so, even when its last step was lost.
+        event = None if settled else StatusEvent.DROP
+        return Ending("failed", error, event, Status.FAILED, told(error))
+    return Ending("waiting", shown=Status.RUNNING)
+
+
+def _halted(halt: Halt, limit_bytes: int) -> Ending:
+    match halt.reason:
+        case Reason.USER:
+            return Ending("stopped", event=StatusEvent.STOP, shown=Status.STOPPED)
+        case Reason.PING_FAILED:
+            return Ending("interrupted")
+        case Reason.SHUTDOWN | Reason.DRAIN:
+            raised = Interrupted("workflow execution interrupted: RUNNING")
+            return Ending("interrupted", raised=raised)
+        case Reason.GONE:
+            gone = ClientGone("RPC cancelled by client")
+            return Ending("aborted", raised=gone, event=StatusEvent.DROP)
+        case Reason.TOO_LARGE:
+            large = too_large(limit_bytes)
+            return Ending("failed", large, StatusEvent.DROP, Status.FAILED, large.detail)
+        case Reason.DEADLINE:
+            late = LimitExceeded("The session took too long and was ended.", 0.0)
+            return Ending("failed", late, StatusEvent.DROP, Status.FAILED, late.detail)
+
+
+def too_large(limit_bytes: int) -> TooLarge:
+    """A message to the client passed the limit."""
+    return TooLarge("Outgoing message too large.", limit_bytes)
+
+
+def told(error: Exception) -> str:
+    """What the user may read of a failure; a bug, or a provider's own words, tell nothing."""
+    match error:
+        case UpstreamTimeout():
+            return PROVIDER_TROUBLE
+        case UpstreamFailed(status=status) if status >= 500 or status == 0:
+            return PROVIDER_TROUBLE
+        case UpstreamFailed() | MisconfiguredProvider():
+            return MODEL_FAILED
+        case Failure(detail=detail):
+            return detail
+        case _:
+            return UNKNOWN

@@ -1,0 +1,58 @@
+"""The channels of a graph: what a checkpoint holds of a session. JSON types only."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, TypedDict
+
+from isthmus.core.workflow import Status
+from isthmus.platform.entries import Entry, merged
+from isthmus.platform.history import Stored, used
+from isthmus.platform.notifier import Snapshot
+from isthmus.platform.turn import Stage, Turn
+
+EXECUTION = "Execution"
+_STATUS = {
+    "input_required": Status.INPUT_REQUIRED,
+    "tool_call_approval_required": Status.TOOL_CALL_APPROVAL_REQUIRED,
+}
+
+
+def extended(
+    old: dict[str, list[Stored]] | None, new: Mapping[str, list[Stored]]
+) -> dict[str, list[Stored]]:
+    """The histories with new messages at their ends."""
+    result = dict(old or {})
+    for component, added in new.items():
+        result[component] = [*result.get(component, []), *added]
+    return result
+
+
+class State(TypedDict, total=False):
+    """The channels."""
+
+    status: str
+    goal: str
+    plan: dict[str, Any]
+    conversation_history: Annotated[dict[str, list[Stored]], extended]
+    ui_chat_log: Annotated[list[Entry], merged]
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """What every step may use. `resuming`: the stream brought an answer to a pause."""
+
+    turn: Turn
+    stage: Stage
+    resuming: bool = False
+
+
+def status_of(values: Mapping[str, Any]) -> Status:
+    """The wire's status of a state."""
+    return _STATUS.get(str(values.get("status")), Status.RUNNING)
+
+
+def snapshot(values: Mapping[str, Any], most_tokens: int) -> Snapshot:
+    """What there is to show of a state."""
+    histories: Mapping[str, list[Stored]] = values.get("conversation_history") or {}
+    usage = {name: (used(items), most_tokens) for name, items in histories.items() if items}
+    return Snapshot(values.get("ui_chat_log") or [], status_of(values), usage)

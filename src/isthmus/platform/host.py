@@ -1,0 +1,217 @@
+"""The seam that edges call to run a session, and its implementation in this process."""
+
+import asyncio
+import traceback
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
+from contextlib import aclosing, contextmanager
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Protocol, Self
+
+from isthmus.auth import scopes
+from isthmus.contract.contract_pb2 import Action, ClientEvent, StartWorkflowRequest
+from isthmus.core.discovery import discover
+from isthmus.core.errors import Conflict, LimitExceeded, Unavailable
+from isthmus.core.events import Crashed
+from isthmus.core.identity import Caller, ClientInfo
+from isthmus.core.ports import Clock, Telemetry, WorkflowStore
+from isthmus.platform import start
+from isthmus.platform.catalogue import Catalogue, select
+from isthmus.platform.opening import Opening, Wiring
+from isthmus.platform.protocol import Begin, Conversation, Halt, Reason
+from isthmus.platform.session import Session
+from isthmus.platform.tool import Tool
+from isthmus.platform.turn import Engine
+from isthmus.routing.models import Models
+from isthmus.settings import PlatformSettings
+
+UNWIND_S = 10.0
+"""How long a session may take to end once its client is gone."""
+
+
+class SessionHost(Protocol):
+    """Runs sessions: in this process, or in another one over gRPC."""
+
+    def open(
+        self, caller: Caller, client: ClientInfo, events: AsyncIterator[ClientEvent]
+    ) -> AsyncIterator[Action]:
+        """One stream of a session: the client's events in, actions out.
+
+        Ends normally when the turn is over (finished, waiting, or stopped by the user). Raises
+        Invalid, Forbidden, TooLarge, Unavailable, Interrupted or another Failure. Closing the
+        iterator means that the client is gone.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What a host is made of. `engine` is called for each stream; it may load the engine late."""
+
+    flows: Catalogue
+    tools: Mapping[str, Tool]
+    models: Models
+    workflows: WorkflowStore
+    engine: Callable[[], Engine]
+    telemetry: Telemetry
+    clock: Clock
+    settings: PlatformSettings
+
+
+def load_tools(package: ModuleType) -> dict[str, Tool]:
+    """Every tool of a package, by name. Raises TypeError when a module's TOOL is not one."""
+    tools: dict[str, Tool] = {}
+    for module, tool in discover(package, "TOOL").items():
+        if not isinstance(tool, Tool) or tool.name != module:
+            raise TypeError(f"{package.__name__}.{module}.TOOL must be the tool {module!r}")
+        tools[tool.name] = tool
+    return tools
+
+
+class LocalHost:
+    """Sessions in this process. Use it as a context: leaving it ends what still runs.
+
+    A workflow has one live stream in a process: a second one is refused with Conflict, so that two
+    clients never write one thread of checkpoints.
+    """
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._group = asyncio.TaskGroup()
+        self._live: dict[str, Session] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._open = 0
+        self._draining = False
+
+    async def __aenter__(self) -> Self:
+        await self._group.__aenter__()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.drain(0.0)
+        for task in self._tasks:
+            task.cancel()
+        # What ended the body is the body's: as part of an exception group nobody would know it.
+        await self._group.__aexit__(None, None, None)
+
+    @property
+    def live(self) -> int:
+        """Sessions that run."""
+        return len(self._live)
+
+    async def drain(self, deadline_s: float) -> None:
+        """Refuse new sessions; running ones end with Interrupted at their next stored step.
+
+        Those that did not within `deadline_s` lose the step at hand, and end the same way.
+        """
+        self._draining = True
+        for session in self._live.values():
+            session.drain()
+        await self._unwound(deadline_s)
+        for session in self._live.values():
+            session.halt(Halt(Reason.DRAIN))
+        await self._unwound(UNWIND_S)
+
+    async def _unwound(self, limit_s: float) -> None:
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=limit_s)
+
+    async def open(
+        self, caller: Caller, client: ClientInfo, events: AsyncIterator[ClientEvent]
+    ) -> AsyncGenerator[Action, None]:
+        """One stream of a session: the client's events in, actions out."""
+        with self._place():
+            conversation = Conversation(self._parts.settings.message_limit_bytes)
+            message = await self._first(conversation, events)
+            if message is None:
+                return
+            session = self._session(message, caller, client, (conversation, events))
+            with self._claim(message.workflowID, session):
+                task = self._group.create_task(self._guarded(session))
+                self._tasks.add(task)
+                task.add_done_callback(self._tasks.discard)
+                try:
+                    async with aclosing(session.actions()) as actions:
+                        async for action in actions:
+                            yield action
+                finally:
+                    session.leave()
+                    _, late = await asyncio.wait({task}, timeout=UNWIND_S)
+                    for unwound in late:
+                        unwound.cancel()
+
+    def _session(
+        self,
+        message: StartWorkflowRequest,
+        caller: Caller,
+        client: ClientInfo,
+        stream: tuple[Conversation, AsyncIterator[ClientEvent]],
+    ) -> Session:
+        """Who may do this, and what it is. Raises Invalid or Forbidden."""
+        parts = self._parts
+        selector = select(message)
+        denied = f"Unauthorized to execute {selector.definition or 'workflow'}"
+        scopes.require(caller, scopes.session_scopes(selector.definition), denied)
+        opening = Opening(
+            start=start.read(message, client),
+            selector=selector,
+            flow=parts.flows.resolve(selector),
+            caller=caller,
+            conversation=stream[0],
+            events=stream[1],
+        )
+        wiring = Wiring(
+            workflows=parts.workflows,
+            models=parts.models,
+            engine=parts.engine(),
+            tools=parts.tools,
+            telemetry=parts.telemetry,
+            clock=parts.clock,
+            settings=parts.settings,
+        )
+        return Session(wiring, opening)
+
+    async def _first(
+        self, conversation: Conversation, events: AsyncIterator[ClientEvent]
+    ) -> StartWorkflowRequest | None:
+        """The start message; None when the stream begins with anything else, or not in time."""
+        try:
+            async with asyncio.timeout(self._parts.settings.action_s):
+                first = await anext(events, None)
+        except TimeoutError:
+            return None
+        if first is None:
+            return None
+        received = conversation.receive(first)
+        return received.start if isinstance(received, Begin) else None
+
+    async def _guarded(self, session: Session) -> None:
+        try:
+            await session.run()
+        except Exception as error:  # noqa: BLE001 - a bug in one session must not end the others
+            trace = "".join(traceback.format_exception(error))
+            self._parts.telemetry.emit(Crashed("session", type(error).__name__, trace))
+
+    @contextmanager
+    def _place(self) -> Iterator[None]:
+        if self._draining:
+            raise Unavailable("The server is stopping; connect again.")
+        if self._open >= self._parts.settings.max_sessions:
+            raise LimitExceeded("Too many sessions run here; try again a little later.", 5.0)
+        self._open += 1
+        try:
+            yield
+        finally:
+            self._open -= 1
+
+    @contextmanager
+    def _claim(self, workflow_id: str, session: Session) -> Iterator[None]:
+        if workflow_id in self._live:
+            raise Conflict(f"Workflow {workflow_id} has a live stream already.")
+        if self._draining:
+            raise Unavailable("The server is stopping; connect again.")
+        self._live[workflow_id] = session
+        try:
+            yield
+        finally:
+            del self._live[workflow_id]

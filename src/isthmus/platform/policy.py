@@ -1,0 +1,108 @@
+"""May a tool call run, must the user be asked, or is it refused? Pure.
+
+Source: agent-platform contract, sections 3.8 (policy claim), 8.1 and 8.7 (order in chat).
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+import msgspec
+
+from isthmus.platform.paths import refusal
+from isthmus.platform.tool import Tool
+
+
+@dataclass(frozen=True, slots=True)
+class Allow:
+    """Run it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """Run it once the user has agreed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Deny:
+    """Do not run it; `reason` is for the model."""
+
+    reason: str
+
+
+Verdict = Allow | Ask | Deny
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What was agreed beforehand, for one stream. `denied` tools do not exist for the model."""
+
+    preapproved: frozenset[str] = field(default=frozenset())
+    denied: frozenset[str] = field(default=frozenset())
+    asks: bool = True
+
+    def verdict(self, tool: Tool, args: msgspec.Struct) -> Verdict:
+        """What to do with one call whose arguments already fit their schema."""
+        if tool.name in self.denied:
+            return Deny(f"There is no tool named {tool.name!r}.")
+        for path in tool.paths(args):
+            if reason := refusal(path, reading=tool.effect == "read"):
+                return Deny(reason)
+        if not self.asks or tool.name in self.preapproved:
+            return Allow()
+        return Ask()
+
+
+def agreed(
+    flow: Iterable[str], client: Iterable[str], claim: object, *, asks: bool = True
+) -> Policy:
+    """The policy of a stream: the flow's own approvals, the client's, and the token's claim.
+
+    A claim with any name in it replaces what the client approved; one that cannot be read clears
+    it, and denies nothing.
+    """
+    own, theirs = frozenset(flow), frozenset(client)
+    if claim is None or claim == "":
+        return Policy(own | theirs, asks=asks)
+    lists = _lists(claim)
+    if lists is None:
+        return Policy(own, asks=asks)
+    allow, ask, deny = lists
+    if allow or ask or deny:
+        theirs = allow
+    return Policy((own | theirs) - ask - deny, deny, asks)
+
+
+def _lists(
+    claim: object,
+) -> tuple[frozenset[str], frozenset[str], frozenset[str]] | None:
+    if isinstance(claim, str):
+        try:
+            claim = json.loads(claim)
+        except (ValueError, RecursionError):
+            return None
+    if not isinstance(claim, Mapping):
+        return None
+    try:
+        named = msgspec.convert(dict(claim), _Claim)  # pyright: ignore[reportUnknownArgumentType] - any JSON; convert checks it
+    except msgspec.ValidationError:
+        return None
+    return frozenset(named.allow), frozenset(named.ask), frozenset(named.deny)
+
+
+class _Claim(msgspec.Struct, frozen=True):
+    allow: list[str] = []
+    ask: list[str] = []
+    deny: list[str] = []
+
+
+def patterns(tool_name: str, args: Mapping[str, object]) -> list[str]:
+    """Wider approvals to offer for a command: all words but the last, and the first two."""
+    if tool_name != "run_command":
+        return []
+    line = args.get("command") or f"{args.get('program', '')} {args.get('args') or ''}"
+    words = str(line).split()
+    if len(words) <= 2:
+        return []
+    offers = (" ".join([*words[:-1], "*"]), " ".join([*words[:2], "*"]))
+    return list(dict.fromkeys(offers))

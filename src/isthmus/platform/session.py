@@ -1,0 +1,341 @@
+"""One stream of a session: the shell around the pure conversation, and the engine's stage."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from datetime import datetime
+from typing import cast
+from uuid import uuid4
+
+from isthmus.contract.contract_pb2 import (
+    Action,
+    ActionResponse,
+    NewCheckpoint,
+    PlainTextResponse,
+)
+from isthmus.core.errors import Failure, Interrupted, ToolRefused
+from isthmus.core.events import (
+    ActionAnswered,
+    CheckpointWritten,
+    Noted,
+    SessionEnded,
+    SessionStarted,
+)
+from isthmus.core.workflow import Status, StatusEvent
+from isthmus.platform import ending, entries
+from isthmus.platform.notifier import Notifier, Snapshot
+from isthmus.platform.opening import Opening, Wiring, metadata_text, record_of, turn_of
+from isthmus.platform.protocol import Full, Halt, Reason, Resolve
+from isthmus.platform.tool import Client
+from isthmus.platform.truncate import truncated
+from isthmus.platform.turn import Written
+
+WAITING_EVENT = {
+    Status.INPUT_REQUIRED: StatusEvent.REQUIRE_INPUT,
+    Status.TOOL_CALL_APPROVAL_REQUIRED: StatusEvent.REQUIRE_TOOL_CALL_APPROVAL,
+    Status.PLAN_APPROVAL_REQUIRED: StatusEvent.REQUIRE_PLAN_APPROVAL,
+}
+
+
+class Session:
+    """One stream. `run` is a task of the host; whoever serves the client iterates `actions`."""
+
+    def __init__(self, wiring: Wiring, opening: Opening) -> None:
+        self._wiring = wiring
+        self._opening = opening
+        self._start = opening.start
+        self._conversation = opening.conversation
+        self._notifier = Notifier(
+            opening.start.goal,
+            incremental=opening.has("incremental_streaming"),
+            limit_bytes=wiring.settings.message_limit_bytes,
+        )
+        self._waiting: dict[str, asyncio.Future[ActionResponse]] = {}
+        self._wake = asyncio.Event()
+        self._over = False
+        self._engine: asyncio.Task[None] | None = None
+        self._halt: Halt | None = None
+        self._error: Exception | None = None
+        self._end: Exception | None = None
+        self._held: Snapshot | None = None
+        self._began = False
+        self._started = False
+        self._settled = False
+        self._draining = False
+        self._pace: asyncio.TimerHandle | None = None
+        self._steps = 0
+
+    async def run(self) -> None:
+        """The whole stream. Never raises but for its own cancellation; `actions` tells the end."""
+        clock, settings = self._wiring.clock, self._wiring.settings
+        began_s = clock.now_s()
+        loop = asyncio.get_running_loop()
+        deadline = loop.call_later(settings.session_s, self.halt, Halt(Reason.DEADLINE))
+        outcome = "interrupted"
+        try:
+            async with asyncio.TaskGroup() as group:
+                self._engine = group.create_task(self._turn())
+                if self._halt is not None:
+                    self._engine.cancel()
+                reader = group.create_task(self._read())
+                await asyncio.wait({self._engine})
+                outcome = await self._conclude()
+                reader.cancel()
+        except asyncio.CancelledError:
+            self._end = Interrupted("workflow execution interrupted: the server stops")
+            raise
+        finally:
+            deadline.cancel()
+            if self._pace is not None:
+                self._pace.cancel()
+            self._over = True
+            self._wake.set()
+            if self._started:
+                self._tell_end(outcome, clock.now_s() - began_s)
+
+    async def actions(self) -> AsyncGenerator[Action, None]:
+        """What to send, until the stream is over; raises the failure that ended it, if one did."""
+        while True:
+            item = self._conversation.next(self._compose, str(uuid4()))
+            if isinstance(item, Action):
+                yield item
+            elif isinstance(item, Halt):
+                self.halt(item)
+                if self._halt is not item:
+                    # The turn is over already: its last notice is what cannot be sent.
+                    raise ending.too_large(self._wiring.settings.message_limit_bytes)
+            elif self._over:
+                break
+            else:
+                await self._wake.wait()
+                self._wake.clear()
+        if self._end is not None:
+            raise self._end
+
+    def halt(self, halt: Halt) -> None:
+        """Stop the turn, for the first reason given. A turn that is settled finishes its step."""
+        if self._halt is not None or (self._settled and halt.reason is not Reason.DEADLINE):
+            return
+        self._halt = halt
+        if self._engine is not None:
+            self._engine.cancel()
+
+    def leave(self) -> None:
+        """The client is gone."""
+        self.halt(Halt(Reason.GONE, "the client left"))
+
+    def drain(self) -> None:
+        """End at the next stored step, to go on elsewhere."""
+        self._draining = True
+
+    @property
+    def client(self) -> Client:
+        """The client's machine, for tools."""
+        return self
+
+    @property
+    def leaving(self) -> bool:
+        """Whether the turn is to end at the next stored step."""
+        return self._draining and not self._settled
+
+    def utc(self) -> datetime:
+        """The wall clock."""
+        return self._wiring.clock.utc()
+
+    def has(self, capability: str) -> bool:
+        """Whether the client declared this capability and may use it."""
+        return self._opening.has(capability)
+
+    async def ask(self, action: Action) -> ActionResponse:
+        """Have the client carry out an action and wait for its answer."""
+        request_id = str(uuid4())
+        kind = action.WhichOneof("action") or ""
+        asked = self._conversation.ask(action, request_id)
+        if isinstance(asked, Full):
+            raise ToolRefused("Too many actions wait for the client; ask for fewer at once.")
+        if isinstance(asked, Halt):
+            self.halt(asked)
+            raise ToolRefused("The action is too large to be sent.")
+        began_s = self._wiring.clock.now_s()
+        answer = asyncio.get_running_loop().create_future()
+        self._waiting[request_id] = answer
+        self._wake.set()
+        try:
+            async with asyncio.timeout(self._wiring.settings.action_s):
+                response = await answer
+        except TimeoutError as error:
+            raise ToolRefused("The client did not answer in time.") from error
+        finally:
+            self._waiting.pop(request_id, None)
+            self._conversation.forget(request_id)
+        spent_s = self._wiring.clock.now_s() - began_s
+        self._wiring.telemetry.emit(ActionAnswered(self._start.workflow_id, kind, spent_s))
+        return _checked(response)
+
+    def say(self, message_id: str, text: str, component: str) -> None:
+        """Show more text of the message that a model is writing, at most every 50 ms."""
+        self._notifier.say(message_id, text, self.utc().isoformat(), component)
+        if self._pace is None:
+            wait_s = self._notifier.wait_s(self._wiring.clock.now_s())
+            self._pace = asyncio.get_running_loop().call_later(wait_s, self._paced)
+
+    async def wait(self, status: Status) -> None:
+        """Move the record to a waiting status, once."""
+        if self._settled:
+            return
+        # From here on the turn is the user's: nothing but the deadline may take it back.
+        self._settled = True
+        try:
+            await self._wiring.workflows.move(self._start.workflow_id, WAITING_EVENT[status])
+        except BaseException:
+            self._settled = False
+            raise
+
+    def show(self, snapshot: Snapshot) -> None:
+        """Show a stored state; one that waits for the user is held back until the turn ended."""
+        if snapshot.status is Status.RUNNING:
+            self._notifier.take(snapshot)
+            self._notice()
+        else:
+            self._held = snapshot
+
+    def stored(self, written: Written) -> None:
+        """A step was stored."""
+        self._steps += 1
+        self._wiring.telemetry.emit(
+            CheckpointWritten(
+                workflow_id=self._start.workflow_id,
+                size_bytes=written.size_bytes,
+                blobs=written.blobs,
+                duration_s=written.duration_s,
+            )
+        )
+
+    async def _turn(self) -> None:
+        try:
+            await self._drive()
+        except Exception as error:  # noqa: BLE001 - a bug in one session must not end the others
+            self._error = _alone(error)
+
+    async def _drive(self) -> None:
+        wiring, workflow_id = self._wiring, self._start.workflow_id
+        record = await record_of(self._opening, wiring.workflows)
+        turn = turn_of(self._opening, wiring, record)
+        run = await wiring.engine.prepare(turn)
+        try:
+            await wiring.workflows.move(workflow_id, turn.mode.event)
+        except asyncio.CancelledError:
+            # The move may have happened: the ending settles the record either way.
+            self._began = True
+            raise
+        self._began = True
+        pinned = metadata_text(turn.choice)
+        if pinned != record.model:
+            await wiring.workflows.pin(workflow_id, pinned)
+        self._notifier.model(pinned)
+        self._started = True
+        wiring.telemetry.emit(SessionStarted(workflow_id, self._opening.definition, turn.mode))
+        await run.drive(self)
+
+    async def _read(self) -> None:
+        try:
+            async for event in self._opening.events:
+                received = self._conversation.receive(event)
+                if isinstance(received, Resolve):
+                    self._resolve(received)
+                elif isinstance(received, Halt):
+                    self.halt(received)
+        except Exception:  # noqa: BLE001 - whatever broke the client's stream, the client is gone
+            self.leave()
+            return
+        gone = self._conversation.half_close()
+        self.halt(gone if isinstance(gone, Halt) else Halt(Reason.GONE))
+
+    def _resolve(self, received: Resolve) -> None:
+        answer = self._waiting.pop(received.request_id, None)
+        if answer is not None and not answer.done():
+            answer.set_result(received.response)
+
+    async def _conclude(self) -> str:
+        """The turn is over: settle the record, show the last state; the outcome for the fact."""
+        limit_bytes = self._wiring.settings.message_limit_bytes
+        end = ending.of(self._halt, self._error, limit_bytes, settled=self._settled)
+        if end.event is not None and self._began:
+            await self._settle(end.event)
+        match end.shown:
+            case Status.STOPPED:
+                self._notifier.stop()
+                self._notice()
+            case Status.FAILED if self._began:
+                at = self.utc().isoformat()
+                self._notifier.fail(entries.error(end.text, f"error-{uuid4()}", at))
+                self._notice()
+            case Status.RUNNING:
+                if self._held is not None:
+                    self._notifier.take(self._held)
+                self._notice()
+            case _:
+                pass
+        self._end = end.raised
+        return end.outcome
+
+    def _tell_end(self, outcome: str, duration_s: float) -> None:
+        self._wiring.telemetry.emit(
+            SessionEnded(
+                workflow_id=self._start.workflow_id,
+                definition=self._opening.definition,
+                outcome=outcome,
+                reason=self._reason(),
+                duration_s=duration_s,
+                steps=self._steps,
+            )
+        )
+
+    def _reason(self) -> str:
+        if self._halt is not None:
+            return self._halt.reason
+        return "" if self._end is None else type(self._end).__name__
+
+    def _compose(self) -> NewCheckpoint | None:
+        return self._notifier.compose(self._wiring.clock.now_s())
+
+    async def _settle(self, event: StatusEvent) -> None:
+        try:
+            await self._wiring.workflows.move(self._start.workflow_id, event)
+        except Failure as error:
+            details = (("workflow_id", self._start.workflow_id), ("event", event.value))
+            name = f"status not moved: {type(error).__name__}"
+            self._wiring.telemetry.emit(Noted("warning", name, details))
+
+    def _paced(self) -> None:
+        self._pace = None
+        self._notice()
+
+    def _notice(self) -> None:
+        self._conversation.notice()
+        self._wake.set()
+
+
+def _checked(response: ActionResponse) -> ActionResponse:
+    """The answer, its text under `plainTextResponse` whatever its kind. Raises ToolRefused."""
+    match response.WhichOneof("response_type"):
+        case "plainTextResponse":
+            plain = response.plainTextResponse
+            if plain.error:
+                told = truncated(plain.response)
+                raise ToolRefused(f"Action error: {plain.error}" + (f"\n{told}" if told else ""))
+            return response
+        case "httpResponse":
+            http = response.httpResponse
+            if http.error:
+                raise ToolRefused(f"HTTP action error: {http.error}")
+            text = PlainTextResponse(response=http.body)
+            return ActionResponse(requestID=response.requestID, plainTextResponse=text)
+        case _:
+            raise ToolRefused("The client's answer holds none of the expected fields.")
+
+
+def _alone(error: Exception) -> Exception:
+    """What failed: a task group wraps even a single failure."""
+    while isinstance(error, ExceptionGroup):
+        error = cast("ExceptionGroup[Exception]", error).exceptions[0]
+    return error

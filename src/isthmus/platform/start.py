@@ -1,0 +1,109 @@
+"""Reads the first message of a stream into plain values, and refuses what does not fit.
+
+Source: agent-platform contract, sections 1.3, 4.3, 7.9 and 8.6.
+"""
+
+import json
+import re
+from dataclasses import dataclass, field
+from typing import Literal
+
+from isthmus.contract.contract_pb2 import AdditionalContext, StartWorkflowRequest
+from isthmus.core.errors import Invalid
+from isthmus.core.identity import ClientInfo
+
+MAX_CAPABILITIES = 100
+MAX_PREAPPROVED = 1000
+MAX_CONTEXTS = 200
+_WORKFLOW_ID = re.compile(r"[1-9][0-9]{0,18}")
+_VERSION = re.compile(r"v?(\d{1,6})\.(\d{1,6})(?:\.(\d{1,6}))?")
+_CAPABLE_SINCE = (18, 7, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What the user says of a pending tool call; `message` comes with modify and response."""
+
+    kind: Literal["approve", "reject", "modify", "response"]
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """Something the client attached to the user's turn."""
+
+    category: str
+    id: str = ""
+    content: str = ""
+    metadata: dict[str, object] = field(default_factory=dict[str, object])
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """The first message of a stream. `decision` is None when the turn is a goal (or a retry)."""
+
+    workflow_id: str
+    goal: str
+    decision: Decision | None
+    capabilities: frozenset[str]
+    preapproved: tuple[str, ...]
+    contexts: tuple[Context, ...]
+    fork_id: str
+
+
+def read(message: StartWorkflowRequest, client: ClientInfo) -> Start:
+    """The message as values. Raises Invalid."""
+    if not _WORKFLOW_ID.fullmatch(message.workflowID):
+        raise Invalid(f"Invalid workflow ID: {message.workflowID[:64]!r} is not a decimal number")
+    if len(message.preapproved_tools) > MAX_PREAPPROVED:
+        raise Invalid("Too many preapproved_tools")
+    if len(message.additional_context) > MAX_CONTEXTS:
+        raise Invalid("Too many additional_context entries")
+    _json_object(message.workflowMetadata, "workflowMetadata")
+    return Start(
+        workflow_id=message.workflowID,
+        goal=message.goal,
+        decision=_decision(message),
+        capabilities=_capabilities(message, client),
+        preapproved=tuple(message.preapproved_tools),
+        contexts=tuple(_context(entry) for entry in message.additional_context),
+        fork_id=message.resume_checkpoint_ts,
+    )
+
+
+def _decision(message: StartWorkflowRequest) -> Decision | None:
+    match message.approval.WhichOneof("user_decision"):
+        case "approval":
+            return Decision("approve")
+        case "rejection":
+            text = message.approval.rejection.message
+            # Clients that serialise a missing message as text send the word.
+            if text and text != "null":
+                return Decision("modify", text)
+            return Decision("reject")
+        case _:
+            return None
+
+
+def _capabilities(message: StartWorkflowRequest, client: ClientInfo) -> frozenset[str]:
+    found = _VERSION.match(client.get("x-gitlab-version"))
+    if found is None or tuple(int(part or 0) for part in found.groups()) < _CAPABLE_SINCE:
+        return frozenset()
+    return frozenset(message.clientCapabilities[:MAX_CAPABILITIES])
+
+
+def _context(entry: AdditionalContext) -> Context:
+    metadata = _json_object(entry.metadata, "additional_context.metadata")
+    return Context(entry.category, entry.id, entry.content, metadata)
+
+
+def _json_object(text: str, name: str) -> dict[str, object]:
+    if not text.strip():
+        return {}
+    try:
+        value: object = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise Invalid(f"{name} is not JSON") from error
+    if not isinstance(value, dict):
+        raise Invalid(f"{name} must be a JSON object")
+    return {str(key): item for key, item in value.items()}  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType] - any JSON

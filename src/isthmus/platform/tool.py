@@ -1,0 +1,61 @@
+"""What a tool is, and all that it may ask of the session that runs it."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+import msgspec
+
+from isthmus.contract.contract_pb2 import Action, ActionResponse
+
+Effect = Literal["read", "write", "run"]
+"""`read` changes nothing, `write` changes files, `run` starts a program."""
+
+
+class Client(Protocol):
+    """The client's machine, as a tool sees it."""
+
+    async def ask(self, action: Action) -> ActionResponse:
+        """Have the client carry out an action (its request id is set here) and wait for the answer.
+
+        Raises ClientGone when the stream ends first, ToolRefused when the client reports an error.
+        """
+        ...
+
+    def has(self, capability: str) -> bool:
+        """Whether the client declared this capability and may use it."""
+        ...
+
+
+def no_paths(_: Any) -> tuple[str, ...]:
+    """For a tool whose arguments name no file."""
+    return ()
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """A tool: its name, what the model is told, its arguments, and what it does.
+
+    `args` is a msgspec struct; its JSON Schema goes to the model. `run` gets an instance of it and
+    returns text for the model; it raises ToolRefused with a sentence that the model may read.
+    `paths` names the files and folders that the arguments point at: the policy checks them before
+    anybody is asked. `variants` pairs a capability with the tool of the same name that takes this
+    one's place when the client has it.
+    """
+
+    name: str
+    description: str
+    args: type[msgspec.Struct]
+    run: Callable[[Any, Client], Awaitable[str]]
+    effect: Effect
+    title: Callable[[Any], str]
+    """One line for the person who watches, such as "Read README.md"."""
+    paths: Callable[[Any], tuple[str, ...]] = field(default=no_paths)
+    variants: tuple[tuple[str, "Tool"], ...] = field(default=())
+
+    def suited(self, has: Callable[[str], bool]) -> "Tool":
+        """This tool, or the variant that the client's capabilities call for."""
+        for capability, variant in self.variants:
+            if has(capability):
+                return variant
+        return self

@@ -1,0 +1,103 @@
+"""What a session hands to its engine, and what the engine may do to the session.
+
+The engine lives in `platform/engine`, and is loaded only where sessions run.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from isthmus.core.identity import Caller
+from isthmus.core.messages import ModelChoice
+from isthmus.core.workflow import Status
+from isthmus.platform.flow import Flow
+from isthmus.platform.mode import Mode
+from isthmus.platform.notifier import Snapshot
+from isthmus.platform.policy import Policy
+from isthmus.platform.start import Start
+from isthmus.platform.tool import Client, Tool
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One turn of a session. `tools` are the ones on offer; `record_goal` is the record's goal.
+
+    `definition` labels facts.
+    """
+
+    start: Start
+    mode: Mode
+    flow: Flow
+    definition: str
+    tools: Mapping[str, Tool]
+    policy: Policy
+    choice: ModelChoice
+    caller: Caller
+    record_goal: str
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What storing a step cost."""
+
+    size_bytes: int
+    blobs: int
+    duration_s: float
+
+
+class Stage(Protocol):
+    """The session, as its engine sees it."""
+
+    @property
+    def client(self) -> Client:
+        """The client's machine, for tools."""
+        ...
+
+    @property
+    def leaving(self) -> bool:
+        """Whether the turn is to end at the next stored step, to go on elsewhere."""
+        ...
+
+    def utc(self) -> datetime:
+        """The wall clock."""
+        ...
+
+    def say(self, message_id: str, text: str, component: str) -> None:
+        """Show more text of the message that a model is writing."""
+        ...
+
+    async def wait(self, status: Status) -> None:
+        """Move the record to a waiting status, once; called before the step is stored."""
+        ...
+
+    def show(self, snapshot: Snapshot) -> None:
+        """Show the state of the session as it is stored."""
+        ...
+
+    def stored(self, written: Written) -> None:
+        """A step was stored."""
+        ...
+
+
+class Run(Protocol):
+    """A turn that is ready to run."""
+
+    async def drive(self, stage: Stage) -> Status:
+        """Run to the end of the turn: the status it ends in.
+
+        Raises Interrupted when the stage is leaving, LimitExceeded after too many steps, or what
+        models and stores raise. Cancelling it loses the running step only.
+        """
+        ...
+
+
+class Engine(Protocol):
+    """Runs turns."""
+
+    async def prepare(self, turn: Turn) -> Run:
+        """Read the last checkpoint and decide where to go on; changes nothing.
+
+        Raises Invalid when what the client sent does not fit the state of the session.
+        """
+        ...

@@ -1,0 +1,217 @@
+"""Both listeners on one loop: start, readiness, signals, drain."""
+
+import asyncio
+import gc
+import importlib
+import signal
+import socket
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+
+import uvicorn
+import uvloop
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from isthmus.adapters.telemetry.listener import open_listener
+from isthmus.app.foundation import Foundation, open_foundation
+from isthmus.app.gateway import open_gateway
+from isthmus.core.events import Started, Stopping
+from isthmus.edge.http.app import create
+from isthmus.edge.http.cork import Cork
+from isthmus.settings import GrpcSettings, HttpSettings, Settings, SettingsError
+
+Announce = Callable[[Started], None]
+"""Told of each listener once it answers."""
+
+BACKLOG = 2048
+KEEP_ALIVE_S = 75
+
+
+class Signals:
+    """What the operator asked for: to stop, and by a second signal not to wait."""
+
+    def __init__(self) -> None:
+        self.stop = asyncio.Event()
+        self.hurry = asyncio.Event()
+        self.reason = ""
+
+    def receive(self, number: int) -> None:
+        """Note a signal."""
+        if self.stop.is_set():
+            self.hurry.set()
+        self.reason = signal.Signals(number).name
+        self.stop.set()
+
+    async def pause(self, seconds: float) -> None:
+        """Wait, unless the operator is in a hurry."""
+        if seconds > 0:
+            try:
+                async with asyncio.timeout(seconds):
+                    await self.hurry.wait()
+            except TimeoutError:
+                return
+
+
+def run(settings: Settings, announce: Announce, since_s: float) -> None:
+    """Serve until a signal, then drain. `since_s` is the monotonic time of the process's start.
+
+    Raises SettingsError when a listener cannot be opened as it is set.
+    """
+    uvloop.run(_serve(settings, announce, since_s))
+
+
+async def _serve(settings: Settings, announce: Announce, since_s: float) -> None:
+    signals = Signals()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, signals.receive, number)
+    async with open_foundation(settings) as foundation, AsyncExitStack() as listeners:
+        refusals: list[Callable[[], None]] = []
+
+        def ready(transport: str, address: str, refuse: Callable[[], None]) -> None:
+            refusals.append(refuse)
+            started = Started(transport, address, time.monotonic() - since_s)
+            foundation.telemetry.emit(started)
+            announce(started)
+
+        if "http" in settings.transports:
+            address, refuse = await listeners.enter_async_context(_http(foundation, signals))
+            ready("http", address, refuse)
+        if "grpc" in settings.transports and not signals.stop.is_set():
+            address, refuse = await listeners.enter_async_context(_grpc(foundation, signals))
+            ready("grpc", address, refuse)
+        # What was built lives as long as the process: the collector need not look at it again.
+        gc.collect()
+        gc.freeze()
+        await signals.stop.wait()
+        foundation.telemetry.emit(Stopping(signals.reason))
+        for refuse in refusals:
+            refuse()
+        await signals.pause(settings.drain.notice_s)
+
+
+class _Uvicorn(uvicorn.Server):
+    """uvicorn that leaves signals to us and tells when it accepts."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.accepting = asyncio.Event()
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Ours are set already."""
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start, and tell."""
+        await super().startup(sockets)
+        self.accepting.set()
+
+
+class CorkedProtocol(HttpToolsProtocol):
+    """uvicorn's protocol, whose answers leave in one piece."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # pyright: ignore[reportIncompatibleMethodOverride] - uvicorn takes what TCP gives
+        """A client has connected."""
+        super().connection_made(Cork(transport))
+
+
+@asynccontextmanager
+async def _http(
+    foundation: Foundation, signals: Signals
+) -> AsyncIterator[tuple[str, Callable[[], None]]]:
+    settings = foundation.settings
+    async with open_gateway(foundation) as services, AsyncExitStack() as stack:
+        await _metrics(stack, foundation, "http", settings.http, foundation.metrics.http_page)
+        listening = _bind(settings.http)
+        server = _Uvicorn(_configuration(settings, create(services)))
+        async with asyncio.TaskGroup() as tasks:
+            serving = tasks.create_task(server.serve([listening]))
+            hurry = tasks.create_task(_force(server, signals))
+            await server.accepting.wait()
+            services.readiness.set_serving(True)
+            host, port = listening.getsockname()[:2]
+            scheme = "https" if settings.http.tls.enabled else "http"
+            try:
+                yield f"{scheme}://{host}:{port}", lambda: services.readiness.set_serving(False)
+            finally:
+                server.should_exit = True
+                await serving
+                hurry.cancel()
+
+
+async def _force(server: _Uvicorn, signals: Signals) -> None:
+    await signals.hurry.wait()
+    server.force_exit = True
+
+
+def _configuration(settings: Settings, app: object) -> uvicorn.Config:
+    tls = settings.http.tls
+    return uvicorn.Config(
+        app,  # pyright: ignore[reportArgumentType] - an ASGI application by its own name
+        http=CorkedProtocol,
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        backlog=BACKLOG,
+        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_graceful_shutdown=round(settings.drain.deadline_s),
+        ssl_certfile=tls.cert_file if tls.enabled else None,
+        ssl_keyfile=tls.key_file if tls.enabled else None,
+    )
+
+
+def _bind(settings: HttpSettings) -> socket.socket:
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listening = socket.socket(family)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((settings.host, settings.port))
+    except OSError as error:
+        listening.close()
+        where = f"{settings.host}:{settings.port}"
+        raise SettingsError(f"http.port: cannot listen on {where}: {error.strerror}") from error
+    listening.setblocking(False)
+    return listening
+
+
+@asynccontextmanager
+async def _grpc(
+    foundation: Foundation, signals: Signals
+) -> AsyncIterator[tuple[str, Callable[[], None]]]:
+    settings = foundation.settings
+    # A second and a half of imports, in a thread: HTTP answers meanwhile.
+    await asyncio.to_thread(importlib.import_module, "isthmus.app.sessions")
+    from isthmus.app.sessions import open_sessions
+
+    async with open_sessions(foundation) as sessions, AsyncExitStack() as stack:
+        await _metrics(stack, foundation, "grpc", settings.grpc, foundation.metrics.platform_page)
+        sessions.listener.set_serving(True)
+        try:
+            yield sessions.listener.address, lambda: sessions.listener.set_serving(False)
+        finally:
+            grace_s = 0.0 if signals.hurry.is_set() else settings.drain.deadline_s
+            await sessions.drain(grace_s)
+
+
+async def _metrics(
+    stack: AsyncExitStack,
+    foundation: Foundation,
+    group: str,
+    settings: HttpSettings | GrpcSettings,
+    page: Callable[[], bytes],
+) -> None:
+    if settings.metrics_port is not None:
+        setting = f"{group}.metrics_port"
+        listener = open_listener(
+            settings.metrics_host,
+            settings.metrics_port,
+            setting,
+            page,
+            foundation.telemetry.drain,
+        )
+        await stack.enter_async_context(listener)

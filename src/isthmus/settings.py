@@ -1,0 +1,380 @@
+"""The one settings tree, for both listeners. Only this file reads the environment.
+
+Order, later wins: defaults, file, environment (operators' names, then `ISTHMUS_*`), flags.
+Variables may also stand in the nearest `.env` upward of the working directory; real ones win.
+"""
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+
+from isthmus.core import dotenv
+from isthmus.settings_sources import Reading, SettingsError
+
+__all__ = ["Settings", "SettingsError", "load", "read"]
+
+Transport = Literal["http", "grpc"]
+FILE_NAME = "isthmus.yml"
+_NONE = SecretStr("")
+
+
+class _Group(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class TlsSettings(_Group):
+    """TLS of a listener."""
+
+    enabled: bool = Field(default=False, description="Serve TLS.")
+    cert_file: Path | None = Field(default=None, description="Certificate chain, PEM.")
+    key_file: Path | None = Field(default=None, description="Private key of the certificate, PEM.")
+
+    @model_validator(mode="after")
+    def _files_exist(self) -> "TlsSettings":
+        if self.enabled:
+            for name, path in (("cert_file", self.cert_file), ("key_file", self.key_file)):
+                if path is None or not path.is_file():
+                    raise ValueError(f"when TLS is enabled, `{name}` must name an existing file")
+        return self
+
+
+class HttpSettings(_Group):
+    """The HTTP listener: gateway, health and documentation."""
+
+    host: str = Field(default="127.0.0.1", description="Address to listen on.")
+    port: int = Field(default=5052, ge=0, le=65535, description="Port; 0 takes any free one.")
+    metrics_host: str = Field(default="127.0.0.1", description="Address of the metrics listener.")
+    metrics_port: int | None = Field(
+        default=8082, ge=0, le=65535, description="Port of the metrics listener; empty for none."
+    )
+    body_limit_bytes: int = Field(
+        default=8 * 1024 * 1024,
+        ge=1024,
+        description="Largest request body; more is answered with 413.",
+    )
+    docs_url: str | None = Field(default=None, description="Path of the API documentation page.")
+    openapi_url: str | None = Field(default=None, description="Path of the OpenAPI document.")
+    redoc_url: str | None = Field(
+        default=None, description="Path of the second documentation page."
+    )
+    tls: TlsSettings = TlsSettings()
+
+
+class GrpcSettings(_Group):
+    """The gRPC listener of the agent platform."""
+
+    host: str = Field(default="127.0.0.1", description="Address to listen on.")
+    port: int = Field(default=50052, ge=0, le=65535, description="Port; 0 takes any free one.")
+    metrics_host: str = Field(default="127.0.0.1", description="Address of the metrics listener.")
+    metrics_port: int | None = Field(
+        default=8083, ge=0, le=65535, description="Port of the metrics listener; empty for none."
+    )
+    reflection: bool = Field(
+        default=False, description="Answer gRPC reflection, without authentication."
+    )
+    tls: TlsSettings = TlsSettings()
+
+
+class AuthSettings(_Group):
+    """Who may call: issuers of tokens, our own signing keys, and the development bypasses."""
+
+    enabled: bool = Field(
+        default=True, description="Off: every call to the agent platform runs as a debug user."
+    )
+    service_name: str = Field(
+        default="gitlab-ai-gateway", description="Audience of HTTP tokens, and issuer of our own."
+    )
+    platform_service_name: str = Field(
+        default="gitlab-duo-workflow-service", description="The same for the agent platform."
+    )
+    issuers: tuple[str, ...] = Field(
+        default=(), description="Further issuers whose keys are found by OIDC discovery."
+    )
+    gitlab_url: str = Field(
+        default="", description="Issuer: the GitLab instance. Empty: none is called."
+    )
+    customer_portal_url: str = Field(
+        default="", description="Issuer: the customer portal. Empty: none is called."
+    )
+    platform_gitlab_url: str = Field(
+        default="", description="The instance, for the agent platform."
+    )
+    platform_customer_portal_url: str = Field(
+        default="", description="The portal, for the agent platform."
+    )
+    signing_key: SecretStr = Field(
+        default=_NONE, description="RSA private key, PEM: signs our tokens, verifies them."
+    )
+    validation_key: SecretStr = Field(
+        default=_NONE, description="RSA key, PEM, that is also accepted while keys rotate."
+    )
+    platform_signing_key: SecretStr = Field(
+        default=_NONE, description="The signing key of the agent platform."
+    )
+    platform_validation_key: SecretStr = Field(
+        default=_NONE, description="The second accepted key of the agent platform."
+    )
+    bypass_external: bool = Field(
+        default=False,
+        description="Development only: every HTTP call is an all-powerful debug user.",
+    )
+    bypass_external_with_header: bool = Field(
+        default=False, description="Development only: the same for calls with `Bypass-Auth: true`."
+    )
+    bypass_jwt_signature: bool = Field(
+        default=False, description="Development only: signatures of tokens are not checked."
+    )
+    keys_max_age_s: float = Field(
+        default=86_400.0, gt=0, description="How long fetched keys are fresh."
+    )
+    keys_timeout_s: float = Field(default=10.0, gt=0, description="Time limit of a fetch of keys.")
+    token_cache_size: int = Field(
+        default=10_000, ge=0, description="Verified tokens kept until they end."
+    )
+
+
+class DatabaseSettings(_Group):
+    """Records and checkpoints."""
+
+    url: SecretStr = Field(default=_NONE, description="Empty: the SQLite file in `data_dir`.")
+    migrate: bool = Field(default=True, description="Bring the schema up to date at start.")
+    pool_size: int = Field(default=10, ge=1, description="Connections to PostgreSQL.")
+
+
+class AnthropicSettings(_Group):
+    """The Anthropic API."""
+
+    api_key: SecretStr = Field(default=_NONE, description="Key; the provider is off without one.")
+    base_url: str = Field(default="https://api.anthropic.com", description="Where the API is.")
+
+
+class OpenAISettings(_Group):
+    """The OpenAI API, or any server that speaks it (vLLM, Ollama, llama.cpp)."""
+
+    api_key: SecretStr = Field(default=_NONE, description="Key; servers of your own may need none.")
+    base_url: str = Field(default="https://api.openai.com/v1", description="Where the API is.")
+    model: str = Field(
+        default="", description="Model for chat; empty asks `/models` when `base_url` is your own."
+    )
+    completion_model: str = Field(
+        default="", description="Model for completions; empty as in `model`."
+    )
+
+
+class LocalSettings(_Group):
+    """The in-context completer that needs no model."""
+
+    enabled: bool = Field(
+        default=True, description="Complete code without a model when none is set."
+    )
+
+
+class ScriptedSettings(_Group):
+    """The scripted model that stands in for sessions when no model is configured."""
+
+    enabled: bool = Field(default=True, description="Offer the scripted tour when no model is set.")
+    script: Path | None = Field(default=None, description="A script of your own.")
+    pause_ms: int = Field(
+        default=0, ge=0, le=60_000, description="Pause before each turn of the tour, to watch it."
+    )
+
+
+class ProvidersSettings(_Group):
+    """Model providers. One is configured when its key, or its own base URL, is set."""
+
+    anthropic: AnthropicSettings = AnthropicSettings()
+    openai: OpenAISettings = OpenAISettings()
+    local: LocalSettings = LocalSettings()
+    scripted: ScriptedSettings = ScriptedSettings()
+
+
+class OutboundSettings(_Group):
+    """Time limits and trust of calls to providers."""
+
+    connect_s: float = Field(default=5.0, gt=0, description="Limit to connect, TLS included.")
+    first_byte_s: float = Field(
+        default=60.0, gt=0, description="Limit to the first byte of an answer."
+    )
+    between_bytes_s: float = Field(
+        default=60.0, gt=0, description="Limit of silence inside an answer."
+    )
+    completion_total_s: float = Field(
+        default=60.0, gt=0, description="Limit of a whole completion."
+    )
+    chat_total_s: float = Field(default=600.0, gt=0, description="Limit of a whole chat answer.")
+    proxy_total_s: float = Field(default=600.0, gt=0, description="Limit of a whole proxied call.")
+    idle_connections: int = Field(default=256, ge=0, description="Idle connections kept for reuse.")
+    idle_s: float = Field(default=30.0, gt=0, description="How long an idle connection is kept.")
+    retries: int = Field(
+        default=1, ge=0, le=5, description="Tries after the first, before any byte."
+    )
+    ca_file: Path | None = Field(
+        default=None, description="Certificates to trust, PEM; empty: system."
+    )
+
+
+class ModelsSettings(_Group):
+    """Which models serve which feature."""
+
+    defaults: dict[str, tuple[str, ...]] = Field(
+        default={}, description="Feature setting -> catalogue identifiers, the preferred one first."
+    )
+    custom_enabled: bool = Field(default=False, description="Requests may name a model endpoint.")
+
+
+class GatewaySettings(_Group):
+    """Behaviour of the AI gateway."""
+
+    region: str = Field(default="us-central1", description="Region that replies report.")
+    proxy_self_managed: tuple[str, ...] = Field(
+        default=(), description="Instances that may use the provider proxy; empty: all."
+    )
+    proxy_saas: tuple[str, ...] = Field(
+        default=(), description="Root namespaces that may use the provider proxy; empty: all."
+    )
+    disallowed_flags: dict[str, tuple[str, ...]] = Field(
+        default={}, description="Realm -> feature flags of requests that are dropped."
+    )
+
+
+class PlatformSettings(_Group):
+    """Sessions of the agent platform."""
+
+    url: str = Field(
+        default="", description="Another process that runs the sessions; empty: this one."
+    )
+    secure: bool = Field(default=True, description="Whether that other process is reached by TLS.")
+    max_sessions: int = Field(default=500, ge=1, description="Sessions at once in this process.")
+    max_steps: int = Field(default=600, ge=1, description="Steps of one session's turn.")
+    session_s: float = Field(default=3_600.0, gt=0, description="Limit of one session's turn.")
+    action_s: float = Field(default=600.0, gt=0, description="Limit of one action at the client.")
+    message_limit_bytes: int = Field(
+        default=4 * 1024 * 1024, ge=65_536, description="Largest message of a session, both ways."
+    )
+
+
+class LimitsSettings(_Group):
+    """Limits of ours."""
+
+    url: SecretStr = Field(default=_NONE, description="Valkey or Redis shared by all processes.")
+
+
+class LoggingSettings(_Group):
+    """The log."""
+
+    level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = Field(
+        default="INFO", description="The lowest level that is written."
+    )
+    json_lines: bool = Field(default=True, description="JSON lines; off: text for people.")
+    file: Path | None = Field(default=None, description="Append here instead of writing to stderr.")
+    payloads: bool = Field(
+        default=False, description="Log prompts and answers; replies name bad fields."
+    )
+    access: bool = Field(default=True, description="One line for each request that was answered.")
+
+    @field_validator("level", mode="before")
+    @classmethod
+    def _upper(cls, value: object) -> object:
+        return value.upper() if isinstance(value, str) else value
+
+
+class DrainSettings(_Group):
+    """How the server stops."""
+
+    notice_s: float = Field(default=0.0, ge=0, description="Wait between not ready and the drain.")
+    deadline_s: float = Field(default=10.0, ge=0, description="Limit to finish what is running.")
+
+
+class Settings(_Group):
+    """Everything that can be set. Frozen after start."""
+
+    transports: tuple[Transport, ...] = Field(
+        default=("http", "grpc"), min_length=1, description="Listeners of this process."
+    )
+    workers: int = Field(default=1, ge=1, le=64, description="Processes that share the listeners.")
+    data_dir: Path = Field(default=Path("var"), description="Folder of what must be kept.")
+    environment: str = Field(default="production", description="Label in logs and telemetry.")
+    http: HttpSettings = HttpSettings()
+    grpc: GrpcSettings = GrpcSettings()
+    auth: AuthSettings = AuthSettings()
+    database: DatabaseSettings = DatabaseSettings()
+    providers: ProvidersSettings = ProvidersSettings()
+    outbound: OutboundSettings = OutboundSettings()
+    models: ModelsSettings = ModelsSettings()
+    gateway: GatewaySettings = GatewaySettings()
+    platform: PlatformSettings = PlatformSettings()
+    limits: LimitsSettings = LimitsSettings()
+    logging: LoggingSettings = LoggingSettings()
+    drain: DrainSettings = DrainSettings()
+
+    @model_validator(mode="after")
+    def _is_built(self) -> "Settings":
+        # Said at start: a setting without effect would be found out in production.
+        asked = {
+            "workers": self.workers > 1,
+            "platform.url": bool(self.platform.url),
+            "limits.url": bool(self.limits.url.get_secret_value()),
+        }
+        for name, wanted in asked.items():
+            if wanted:
+                raise ValueError(f"`{name}` is not supported yet; leave it at its default")
+        return self
+
+
+def environment() -> dict[str, str]:
+    """The process's environment: what a program that we start may inherit, once it is scrubbed."""
+    return dict(os.environ)  # noqa: TID251 - this is the one place that reads the environment
+
+
+def load(
+    file: Path | None = None,
+    flags: Mapping[str, object] | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> Settings:
+    """The settings in force. Raises SettingsError; arguments as in `read`."""
+    return read(file, flags, environ)[0]
+
+
+def read(
+    file: Path | None = None,
+    flags: Mapping[str, object] | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> tuple[Settings, dict[str, str]]:
+    """The settings, and for each path that was set the source of its value.
+
+    `file` wins over the variable ISTHMUS_CONFIG, that over `isthmus.yml` in the working directory.
+    `flags` are values by path, such as `{"transports": "http,grpc"}`; None is a flag not given.
+    With `environ` given, neither the process's environment nor a `.env` file is looked at.
+    """
+    process = os.environ  # noqa: TID251 - this is the one place that reads the environment
+    layers = [(environ, "")] if environ is not None else [*_dotenv(), (process, "")]
+    source = "flag --config"
+    if file is None:
+        for variables, place in layers:
+            if variables.get("ISTHMUS_CONFIG"):
+                file, source = Path(variables["ISTHMUS_CONFIG"]), f"variable ISTHMUS_CONFIG{place}"
+    if file is None and environ is None and Path(FILE_NAME).is_file():
+        file = Path(FILE_NAME)
+    reading = Reading(Settings)
+    if file is not None:
+        reading.file(file, source)
+    reading.variables(layers)
+    reading.flags(flags or {})
+    return reading.finish(), reading.sources
+
+
+def _dotenv() -> Iterator[tuple[Mapping[str, str], str]]:
+    """The nearest `.env` upward of the working directory, if there is one that can be read."""
+    here = Path.cwd()
+    for folder in (here, *here.parents):
+        path = folder / ".env"
+        if path.is_file():
+            try:
+                with path.open(encoding="utf-8") as stream:
+                    yield dotenv.read(stream.read(dotenv.LIMIT_CHARS)), f" in {path}"
+            except (OSError, UnicodeDecodeError):
+                raise SettingsError(f"{path}: cannot be read") from None
+            return

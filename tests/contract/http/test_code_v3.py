@@ -1,0 +1,189 @@
+"""`/v3` code suggestions through the whole application, on the contract's own numbers."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from isthmus.adapters.providers.local import LocalProvider
+from tests.support.http_app import SERVICE
+from tests.support.suggest_stand import Editor, Scripted
+
+PATH = "/v3/code/completions"
+
+
+def component(kind: str = "completion", **changes: object) -> dict[str, Any]:
+    payload = {
+        "file_name": "m.go",
+        "content_above_cursor": "func Max(a, b int) int {\n\t",
+        "content_below_cursor": "\n}\n",
+        "language_identifier": "go",
+    }
+    return {"type": f"code_editor_{kind}", "payload": payload | changes}
+
+
+CONTEXT = {
+    "type": "code_context",
+    "payload": {"type": "file", "name": "util.go", "content": "package NEEDLE\n"},
+}
+
+
+def body(*components: object, **changes: object) -> dict[str, Any]:
+    return {"prompt_components": list(components or (component(),))} | changes
+
+
+def claude(*chunks: str) -> Scripted:
+    return Scripted("anthropic", *(chunks or ("return b",)))
+
+
+async def test_h11_27_a_token_of_our_own_is_refused() -> None:
+    editor = Editor((claude(),), scopes=("complete_code",), issuer=SERVICE)
+    reply = await editor.post(PATH, body())
+    assert reply.status_code == 403
+    assert reply.json() == {"detail": "Unauthorized to access code suggestions"}
+
+
+async def test_a_generation_needs_its_scope() -> None:
+    reply = await Editor((claude(),), scopes=("complete_code",)).post(
+        PATH, body(component("generation"))
+    )
+    assert reply.status_code == 403
+    assert reply.json() == {"detail": "Unauthorized to access code suggestions"}
+
+
+@pytest.mark.parametrize(
+    ("asked", "status"),
+    [
+        ({"prompt_components": []}, 422),
+        (body(component(), *[CONTEXT] * 99), 200),
+        (body(component(), *[CONTEXT] * 100), 422),
+        (body({"type": "code_editor_poem", "payload": {}}), 422),
+        (body({"type": "code_editor_completion"}), 422),
+        (body(CONTEXT), 422),
+        (body(component(), {"type": "code_context", "payload": {"type": "f", "name": "n"}}), 422),
+        (body(component() | {"metadata": {"source": "vscode", "version": "1"}}), 200),
+        (body(component() | {"metadata": {"source": "vscode"}}), 422),
+        (body(component() | {"metadata": None}), 200),
+        (body(component(file_name="n" * 256)), 422),
+        (body(component(content_above_cursor="x" * 100_001)), 422),
+        (body(component(prompt=[{"role": "user", "content": "x"}])), 200),
+        (body(component("generation", prompt="x" * 400_001)), 422),
+        (body(component("generation", prompt="x" * 400_000)), 200),
+        (body(component("generation", prompt_id="code_suggestions/generations")), 200),
+        ({}, 422),
+    ],
+)
+async def test_h11_38_components_are_checked(asked: object, status: int) -> None:
+    reply = await Editor((claude(),)).post(PATH, asked)
+    assert reply.status_code == status
+    if status == 422:
+        assert reply.json() == {"detail": "Validation error"}
+
+
+async def test_h11_39_the_reply_of_a_completion() -> None:
+    reply = await Editor((claude("return b"),)).post(PATH, body())
+    assert reply.content == (
+        b'{"choices":[{"text":"return b","index":0,"finish_reason":"length"}],'
+        b'"metadata":{"model":{"engine":"anthropic","name":"claude_haiku_4_5_20251001",'
+        b'"lang":"go"},"timestamp":1767225600,"enabled_feature_flags":[],"region":null},'
+        b'"model":{"engine":"anthropic","name":"claude_haiku_4_5_20251001","lang":"go"}}'
+    )
+
+
+async def test_h11_40_a_stream_is_raw_text() -> None:
+    reply = await Editor((claude("return", " b"),)).post(PATH, body(component(stream=True)))
+    assert reply.headers["content-type"] == "text/event-stream; charset=utf-8"
+    assert reply.text == "return b"
+
+
+@pytest.mark.parametrize(
+    ("version", "sent"),
+    [
+        ("7.17.0", False),
+        ("7.17.1", True),
+        ("7.17.10", True),
+        ("8.0.0", True),
+        ("7.17", False),
+        ("latest", False),
+        ("", False),
+    ],
+)
+async def test_h11_42_context_counts_from_a_recent_language_server_on(
+    version: str, sent: bool
+) -> None:
+    provider = claude()
+    editor = Editor((provider,), headers={"x-gitlab-language-server-version": version})
+    await editor.post(PATH, body(component(), CONTEXT))
+    assert ("NEEDLE" in provider.sent()) is sent
+
+
+async def test_h11_43_other_providers_than_three_are_refused() -> None:
+    reply = await Editor((claude(),)).post(PATH, body(component(model_provider="litellm")))
+    assert reply.status_code == 422
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        body(component(model_provider="amazon_q")),
+        body(component("generation", model_provider="amazon_q")),
+        body(model_metadata={"provider": "amazon_q", "name": "amazon_q"}),
+    ],
+)
+async def test_h11_44_amazon_q_needs_its_scope(asked: object) -> None:
+    editor = Editor((claude(),), scopes=("complete_code", "generate_code"))
+    reply = await editor.post(PATH, asked)
+    assert reply.status_code == 403
+    assert reply.json() == {"detail": "Unauthorized to access code suggestions"}
+
+
+@pytest.mark.parametrize(
+    ("metadata", "model"),
+    [
+        ({"provider": "gitlab", "name": "claude_opus_4_7"}, "claude_opus_4_7"),
+        ({"provider": "gitlab", "identifier": "claude_opus_4_7"}, "claude_opus_4_7"),
+        ({"provider": "gitlab", "feature_setting": "code_completions"}, None),
+        ({"provider": "gitlab", "name": "no_such_model"}, None),
+        ({"name": "claude_opus_4_7"}, None),
+        ("nonsense", None),
+        (None, None),
+    ],
+)
+async def test_model_metadata_chooses_or_is_ignored(metadata: object, model: str | None) -> None:
+    reply = await Editor((claude(),)).post(PATH, body(model_metadata=metadata))
+    assert reply.json()["model"]["name"] == (model or "claude_haiku_4_5_20251001")
+
+
+async def test_a_server_of_the_caller_s_own_is_never_called() -> None:
+    provider = claude()
+    metadata = {"provider": "openai", "name": "gpt", "endpoint": "http://10.0.0.1", "api_key": "k"}
+    reply = await Editor((provider,)).post(PATH, body(model_metadata=metadata))
+    assert reply.status_code == 500
+    assert not provider.calls
+
+
+@pytest.mark.parametrize(
+    ("changes", "name"),
+    [
+        ({}, "claude_sonnet_4_6"),
+        ({"model_provider": "vertex-ai"}, "claude_sonnet_4_6"),
+        ({"model_provider": "anthropic"}, "claude_sonnet_4_5_20250929"),
+    ],
+)
+async def test_a_generation_goes_to_the_model_of_its_hints(
+    changes: Mapping[str, object], name: str
+) -> None:
+    provider = claude("return b")
+    asked = body(component("generation", prompt_enhancer={"user_instruction": "WISH"}, **changes))
+    reply = await Editor((provider,)).post(PATH, asked)
+    assert reply.json()["model"] == {"engine": "agent", "name": "Code Generations", "lang": "go"}
+    assert "WISH" in provider.sent()
+    assert provider.calls[0].model.replace(".", "-").replace("-", "_") in {name, name + "_"}
+
+
+async def test_a_completion_works_without_any_model() -> None:
+    above = "func Max(a, b int) int {\n\treturn a\n}\n\nfunc Min(a, b int) int {\n\tret"
+    reply = await Editor((LocalProvider(),)).post(
+        PATH, body(component(content_above_cursor=above, content_below_cursor="\n}\n"))
+    )
+    assert reply.json()["choices"][0]["text"] == "urn a"

@@ -1,0 +1,212 @@
+"""How streams end before their turn does: gone clients, killed servers, drains, time limits."""
+
+import asyncio
+from contextlib import aclosing
+
+import pytest
+
+from isthmus.contract.contract_pb2 import Action, ActionResponse, ClientEvent, HttpResponse
+from isthmus.core.errors import (
+    ClientGone,
+    Interrupted,
+    Invalid,
+    LimitExceeded,
+    Unavailable,
+)
+from isthmus.core.events import CheckpointWritten, SessionEnded
+from isthmus.core.identity import ClientInfo
+from isthmus.core.messages import Text, ToolResult
+from isthmus.core.ports import CheckpointStore, WorkflowStore
+from isthmus.core.workflow import Status, StatusEvent
+from tests.support.memory_store import MemoryWorkflows
+from tests.support.scripted_models import ScriptedModels, say, use
+from tests.support.session_client import CALLER, Stand, Told, chat, feed, stop
+
+LOOK = use(("c", "list_dir", '{"directory":"."}'), text="I look.")
+
+
+def moves(stand: Stand) -> list[StatusEvent]:
+    assert isinstance(stand.workflows, MemoryWorkflows)
+    return stand.workflows.moves
+
+
+async def until_asked(stand: Stand, goal: str = "go") -> None:
+    """A client that leaves in the middle of a tool call."""
+    queue: asyncio.Queue[ClientEvent | None] = asyncio.Queue()
+    queue.put_nowait(ClientEvent(startRequest=chat(goal)))
+    async with aclosing(stand.host.open(CALLER, ClientInfo(), feed(queue))) as actions:
+        async for action in actions:
+            if not action.HasField("newCheckpoint"):
+                break
+
+
+async def test_a_client_that_vanishes_drops_the_record_and_may_retry() -> None:
+    stand = Stand(ScriptedModels(LOOK, say("done")))
+    async with stand.serving():
+        await until_asked(stand)
+        assert (await stand.workflows.get("7")).status is Status.FAILED
+        told = await stand.stream(chat(""))
+    assert moves(stand) == [
+        StatusEvent.START,
+        StatusEvent.DROP,
+        StatusEvent.RETRY,
+        StatusEvent.REQUIRE_INPUT,
+    ]
+    assert [e["content"] for e in told.log()] == ["go", "I look.", "List .", "done"]
+    assert [fact.outcome for fact in stand.sink.of(SessionEnded)] == ["aborted", "waiting"]
+
+
+async def test_a_half_closed_stream_is_a_vanished_client() -> None:
+    stand = Stand(ScriptedModels(LOOK, say("done")))
+    async with stand.serving():
+        told = await stand.stream([ClientEvent(startRequest=chat("go"))])
+    assert isinstance(told.error, ClientGone)
+    assert (await stand.workflows.get("7")).status in (Status.FAILED, Status.CREATED)
+
+
+async def killed(models: ScriptedModels, workflows: WorkflowStore, store: CheckpointStore) -> None:
+    """A server that dies in the middle of a tool call: nothing of it runs any more."""
+    stand = Stand(models, workflows=workflows, checkpoints=store)
+    async with stand.serving():
+        asked = asyncio.Event()
+
+        def hold(_: Action) -> None:
+            asked.set()
+
+        async with asyncio.TaskGroup() as group:
+            client = group.create_task(stand.stream(chat("go"), hold))
+            await asked.wait()
+            await stand.host.drain(0.0)
+            await asyncio.wait({client})
+
+
+@pytest.mark.parametrize(("goal", "last"), [("", "List ."), ("and then?", "and then?")])
+async def test_a_killed_session_goes_on_from_its_last_checkpoint(goal: str, last: str) -> None:
+    dead = Stand(ScriptedModels(LOOK))
+    await killed(dead.models, dead.workflows, dead.checkpoints)
+    assert (await dead.workflows.get("7")).status is Status.RUNNING
+    stand = Stand(
+        ScriptedModels(say("done")), workflows=dead.workflows, checkpoints=dead.checkpoints
+    )
+    async with stand.serving():
+        told = await stand.stream(chat(goal))
+    assert told.error is None
+    assert [e["content"] for e in told.log()] == ["go", "I look.", last, "done"]
+    parts = stand.models.prompt().messages[-1].parts
+    assert isinstance(parts[0], ToolResult)
+    if goal:
+        assert (parts[0].failed, parts[1]) == (True, Text(goal))
+    else:
+        assert parts[0].text == "done: listDirectory"
+
+
+async def test_a_drain_ends_a_session_at_its_next_step_to_go_on_elsewhere() -> None:
+    stand = Stand(ScriptedModels(LOOK, say("done")))
+    drained: list[asyncio.Task[None]] = []
+    async with stand.serving(), asyncio.TaskGroup() as group:
+
+        def drain(_: Action) -> str:
+            drained.append(group.create_task(stand.host.drain(5.0)))
+            return "files"
+
+        told = await stand.stream(chat("go"), drain)
+        refused = await stand.stream(chat("x", "8"))
+    assert isinstance(told.error, Interrupted)
+    assert isinstance(refused.error, Unavailable)
+    assert moves(stand) == [StatusEvent.START]
+    other = Stand(
+        ScriptedModels(say("done")), workflows=stand.workflows, checkpoints=stand.checkpoints
+    )
+    async with other.serving():
+        again = await other.stream(chat(""))
+    assert again.work == []
+    assert [e["content"] for e in again.log()] == ["go", "I look.", "List .", "done"]
+
+
+async def test_a_stop_by_a_failed_ping_ends_normally_and_moves_nothing() -> None:
+    stand = Stand(ScriptedModels(LOOK))
+    async with stand.serving():
+        told = await stand.stream(chat("go"), lambda _: stop("WORKHORSE_WEBSOCKET_PING_FAILED"))
+    assert told.error is None
+    assert moves(stand) == [StatusEvent.START]
+
+
+async def test_a_client_that_does_not_answer_is_told_to_the_model() -> None:
+    stand = Stand(ScriptedModels(LOOK, say("never mind"))).limited(action_s=0.05)
+    async with stand.serving():
+        told = await stand.stream(chat("go"), lambda _: None)
+    assert told.error is None
+    result = stand.models.prompt().messages[-1].parts[0]
+    assert isinstance(result, ToolResult)
+    assert "did not answer in time" in result.text
+
+
+async def test_a_session_that_takes_too_long_is_ended() -> None:
+    stand = Stand(ScriptedModels(LOOK)).limited(session_s=0.1)
+    async with stand.serving():
+        told = await stand.stream(chat("go"), lambda _: None)
+    assert isinstance(told.error, LimitExceeded)
+    assert told.statuses[-1] == "FAILED"
+    assert moves(stand)[-1] is StatusEvent.DROP
+
+
+async def test_more_sessions_than_allowed_are_refused() -> None:
+    stand = Stand(ScriptedModels(LOOK, say("done"))).limited(max_sessions=1)
+    second: list[Told] = []
+    async with stand.serving(), asyncio.TaskGroup() as group:
+        asked = asyncio.Event()
+
+        def hold(_: Action) -> None:
+            asked.set()
+
+        first = group.create_task(stand.stream(chat("go"), hold))
+        await asked.wait()
+        second.append(await stand.stream(chat("hi", "8")))
+        first.cancel()
+        await asyncio.wait({first})
+        second.append(await stand.stream(chat("hi", "8")))
+    assert isinstance(second[0].error, LimitExceeded)
+    assert second[1].error is None
+    assert stand.host.live == 0
+
+
+async def test_a_bug_in_one_session_leaves_the_others_alone_and_tells_nothing() -> None:
+    stand = Stand(ScriptedModels([ZeroDivisionError("internal words")], say("fine")))
+    async with stand.serving():
+        with pytest.raises(ZeroDivisionError):
+            await stand.stream(chat("go"))
+        told = await stand.stream(chat("hi", "8"))
+    assert (await stand.workflows.get("7")).status is Status.FAILED
+    assert told.error is None
+
+
+async def test_an_answer_of_the_wrong_kind_is_read_all_the_same() -> None:
+    def http(action: Action) -> ActionResponse:
+        return ActionResponse(requestID=action.requestID, httpResponse=HttpResponse(body="a.py"))
+
+    stand = Stand(ScriptedModels(LOOK, say("ok")))
+    async with stand.serving():
+        await stand.stream(chat("go"), http)
+    result = stand.models.prompt().messages[-1].parts[0]
+    assert isinstance(result, ToolResult)
+    assert (result.text, result.failed) == ("a.py", False)
+
+
+@pytest.mark.parametrize("workflow_id", ["abc", "07", "-1", "1" * 30, "../1"])
+async def test_an_id_that_is_no_number_is_invalid(workflow_id: str) -> None:
+    stand = Stand(ScriptedModels(say("x")))
+    async with stand.serving():
+        told = await stand.stream(chat("hi", workflow_id))
+    assert isinstance(told.error, Invalid)
+    assert told.error.detail.startswith("Invalid workflow ID")
+
+
+async def test_bytes_a_step_do_not_grow_with_the_history() -> None:
+    line = use(("c", "read_file", '{"file_path":"a.py"}'), text="Reading on.")
+    stand = Stand(ScriptedModels(*[line] * 100, say("done")))
+    async with stand.serving():
+        told = await stand.stream(chat("go"), lambda _: "text " * 100)
+    assert told.error is None
+    sizes = [fact.size_bytes for fact in stand.sink.of(CheckpointWritten)]
+    early, late = sum(sizes[20:40]), sum(sizes[180:200])
+    assert late < early * 1.05

@@ -1,0 +1,135 @@
+"""Both stores in memory, with the rules of the real ones."""
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from isthmus.core.checkpoint import (
+    Blob,
+    BlobRef,
+    CheckpointQuery,
+    PendingWrites,
+    StoredCheckpoint,
+    Thread,
+    Write,
+)
+from isthmus.core.errors import Conflict, NotFound
+from isthmus.core.page import Page
+from isthmus.core.workflow import NewWorkflow, Status, StatusEvent, Workflow, WorkflowQuery, after
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+class MemoryWorkflows:
+    """Workflow records; `moves` keeps every move that was made, in order.
+
+    `journal` is told of every move too, among what others tell it.
+    """
+
+    def __init__(self, journal: list[str] | None = None) -> None:
+        self._journal = [] if journal is None else journal
+        self.records: dict[str, Workflow] = {}
+        self.moves: list[StatusEvent] = []
+
+    async def create(self, new: NewWorkflow) -> Workflow:
+        workflow_id = new.workflow_id or str(len(self.records) + 1)
+        if workflow_id in self.records:
+            raise Conflict("taken")
+        record = Workflow(
+            workflow_id, new.definition, new.goal, new.owner, Status.CREATED, "", NOW, NOW
+        )
+        self.records[workflow_id] = record
+        return record
+
+    async def get(self, workflow_id: str) -> Workflow:
+        if workflow_id not in self.records:
+            raise NotFound("no such workflow")
+        return self.records[workflow_id]
+
+    async def page(self, query: WorkflowQuery) -> Page[Workflow]:
+        found = [
+            record
+            for record in reversed(self.records.values())
+            if query.owner in (None, record.owner) and query.status in (None, record.status)
+        ]
+        return Page(tuple(found[: query.limit]), len(found) > query.limit)
+
+    async def move(self, workflow_id: str, event: StatusEvent) -> Workflow:
+        record = await self.get(workflow_id)
+        moved = replace(record, status=after(record.status, event))
+        self.records[workflow_id] = moved
+        self.moves.append(event)
+        self._journal.append(f"move {event}")
+        return moved
+
+    async def pin(self, workflow_id: str, model: str) -> Workflow:
+        record = await self.get(workflow_id)
+        self.records[workflow_id] = replace(record, model=model or record.model)
+        return self.records[workflow_id]
+
+
+class MemoryCheckpoints:
+    """Checkpoints; `written` keeps the bytes that each `put` wrote, in order."""
+
+    def __init__(self, journal: list[str] | None = None) -> None:
+        self._journal = [] if journal is None else journal
+        self._headers: dict[tuple[Thread, str], StoredCheckpoint] = {}
+        self._blobs: dict[tuple[Thread, BlobRef], bytes] = {}
+        self._writes: dict[tuple[Thread, str, str, int], Write] = {}
+        self.written: list[int] = []
+
+    async def put(self, checkpoint: StoredCheckpoint) -> None:
+        size = len(checkpoint.header) + len(checkpoint.metadata)
+        for blob in checkpoint.blobs:
+            self._blobs.setdefault((checkpoint.thread, blob.ref), blob.data)
+            size += len(blob.data)
+        key = (checkpoint.thread, checkpoint.checkpoint_id)
+        self._headers.setdefault(key, replace(checkpoint, blobs=()))
+        self.written.append(size)
+        self._journal.append("put")
+
+    async def put_writes(self, writes: PendingWrites) -> None:
+        for write in writes.writes:
+            key = (writes.thread, writes.checkpoint_id, write.task_id, write.index)
+            self._writes[key] = write
+        self._journal.append("writes")
+
+    async def get(self, thread: Thread, checkpoint_id: str | None) -> StoredCheckpoint | None:
+        ids = [known for at, known in self._headers if at == thread]
+        wanted = checkpoint_id if checkpoint_id is not None else max(ids, default=None)
+        if wanted is None or (thread, wanted) not in self._headers:
+            return None
+        return self._whole(self._headers[thread, wanted], with_blobs=True)
+
+    async def page(self, query: CheckpointQuery) -> Page[StoredCheckpoint]:
+        found = sorted(
+            (
+                stored
+                for (thread, known), stored in self._headers.items()
+                if thread.thread_id == query.thread_id
+                and query.ns in (None, thread.ns)
+                and (query.before_id is None or known < query.before_id)
+            ),
+            key=lambda stored: stored.checkpoint_id,
+            reverse=True,
+        )
+        items = (self._whole(item, with_blobs=query.with_blobs) for item in found[: query.limit])
+        return Page(tuple(items), len(found) > query.limit)
+
+    async def delete(self, thread_id: str) -> None:
+        self._headers = {k: v for k, v in self._headers.items() if k[0].thread_id != thread_id}
+        self._blobs = {k: v for k, v in self._blobs.items() if k[0].thread_id != thread_id}
+        self._writes = {k: v for k, v in self._writes.items() if k[0].thread_id != thread_id}
+
+    def _whole(self, stored: StoredCheckpoint, *, with_blobs: bool) -> StoredCheckpoint:
+        blobs: list[Blob] = []
+        for ref in stored.refs if with_blobs else ():
+            for seq in range(ref.seq + 1):
+                part = BlobRef(ref.channel, ref.group, seq)
+                if (stored.thread, part) in self._blobs:
+                    blobs.append(Blob(part, self._blobs[stored.thread, part]))
+        writes = tuple(
+            write
+            for key, write in sorted(self._writes.items(), key=lambda item: item[0][2:])
+            if key[:2] == (stored.thread, stored.checkpoint_id)
+        )
+        return replace(stored, blobs=tuple(blobs), writes=writes)

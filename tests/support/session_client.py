@@ -1,0 +1,210 @@
+"""A client of a session host, and a host with everything around it."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import isthmus.platform.tools
+from isthmus.contract.contract_pb2 import (
+    Action,
+    ActionResponse,
+    ClientEvent,
+    NewCheckpoint,
+    PlainTextResponse,
+    StartWorkflowRequest,
+    StopWorkflowRequest,
+)
+from isthmus.core.checkpoint import Thread
+from isthmus.core.errors import Failure
+from isthmus.core.identity import Caller, ClientInfo
+from isthmus.core.ports import CheckpointStore, WorkflowStore
+from isthmus.platform.catalogue import load
+from isthmus.platform.engine.run import Equipment, GraphEngine
+from isthmus.platform.host import LocalHost, Parts, load_tools
+from isthmus.settings import PlatformSettings
+from tests.support.clock import HandClock
+from tests.support.memory_store import MemoryCheckpoints, MemoryWorkflows
+from tests.support.scripted_models import ScriptedModels
+from tests.support.sink import MemorySink
+
+FLOWS = load(Path(isthmus.platform.tools.__path__[0]).parents[1] / "library" / "flows")
+TOOLS = load_tools(isthmus.platform.tools)
+CALLER = Caller("user-1", scopes=frozenset({"duo_chat"}))
+One = str | ActionResponse | ClientEvent
+Reply = One | list[One] | None
+Answerer = Callable[[Action], Reply]
+
+
+def answer(action: Action) -> Reply:
+    """Says "done" to everything."""
+    return f"done: {action.WhichOneof('action')}"
+
+
+def _unseen(_: str) -> None:
+    return None
+
+
+@dataclass
+class Told:
+    """What a client saw of one stream."""
+
+    actions: list[Action] = field(default_factory=list)
+    error: Exception | None = None
+
+    @property
+    def notices(self) -> list[NewCheckpoint]:
+        return [a.newCheckpoint for a in self.actions if a.HasField("newCheckpoint")]
+
+    @property
+    def work(self) -> list[Action]:
+        return [a for a in self.actions if not a.HasField("newCheckpoint")]
+
+    @property
+    def statuses(self) -> list[str]:
+        return [notice.status for notice in self.notices]
+
+    def log(self, number: int = -1) -> list[dict[str, Any]]:
+        return json.loads(self.notices[number].checkpoint)["channel_values"]["ui_chat_log"]
+
+    @property
+    def kinds(self) -> list[str]:
+        return [entry["message_type"] for entry in self.log()]
+
+
+def redact(text: str) -> str:
+    """Knows one secret."""
+    return text.replace("s3cret", "[REDACTED]")
+
+
+class Stand:
+    """A host and all that it needs; `stream` is one turn of a client."""
+
+    def __init__(
+        self,
+        models: ScriptedModels,
+        *,
+        workflows: WorkflowStore | None = None,
+        checkpoints: CheckpointStore | None = None,
+        settings: PlatformSettings | None = None,
+    ) -> None:
+        self.models = models
+        self.workflows = workflows or MemoryWorkflows()
+        self.checkpoints = checkpoints or MemoryCheckpoints()
+        self.sink = MemorySink()
+        self.clock = HandClock()
+        self.settings = settings or PlatformSettings()
+        self.host = LocalHost(self._parts())
+
+    def _parts(self) -> Parts:
+        engine = GraphEngine(
+            Equipment(
+                self.models,
+                self.checkpoints,
+                self.sink,
+                self.clock,
+                redact,
+                self.settings.max_steps,
+            )
+        )
+        return Parts(
+            FLOWS,
+            TOOLS,
+            self.models,
+            self.workflows,
+            lambda: engine,
+            self.sink,
+            self.clock,
+            self.settings,
+        )
+
+    @asynccontextmanager
+    async def serving(self) -> AsyncIterator["Stand"]:
+        async with self.host:
+            yield self
+
+    def limited(self, **limits: Any) -> "Stand":
+        """The same stand with other settings of the platform."""
+        return Stand(
+            self.models,
+            workflows=self.workflows,
+            checkpoints=self.checkpoints,
+            settings=self.settings.model_copy(update=limits),
+        )
+
+    async def head(self, workflow_id: str) -> str:
+        """The id of the latest checkpoint."""
+        latest = await self.checkpoints.get(Thread(workflow_id), None)
+        assert latest is not None
+        return latest.checkpoint_id
+
+    async def stream(
+        self,
+        start: StartWorkflowRequest | Sequence[ClientEvent],
+        answerer: Answerer = answer,
+        *,
+        caller: Caller = CALLER,
+        headers: dict[str, str] | None = None,
+        seen: Callable[[str], None] = _unseen,
+    ) -> Told:
+        """Open a stream, answer every action, and read to its end.
+
+        `seen` is told the status of each notice as it comes (and "" for other actions).
+        A list of events is all that the client sends; a start message is followed by answers.
+        """
+        events: asyncio.Queue[ClientEvent | None] = asyncio.Queue()
+        if isinstance(start, StartWorkflowRequest):
+            events.put_nowait(ClientEvent(startRequest=start))
+        else:
+            for event in (*start, None):
+                events.put_nowait(event)
+        told = Told()
+        info = ClientInfo({"x-gitlab-version": "18.7.0"} if headers is None else headers)
+        stream = self.host.open(caller, info, feed(events))
+        async with aclosing(stream) as actions:
+            try:
+                async for action in actions:
+                    told.actions.append(action)
+                    seen(action.newCheckpoint.status)
+                    if not action.HasField("newCheckpoint"):
+                        reply(events, action, answerer(action))
+            except Failure as failure:
+                told.error = failure
+        return told
+
+
+async def feed(events: asyncio.Queue[ClientEvent | None]) -> AsyncIterator[ClientEvent]:
+    """The queue's events until a None."""
+    while (event := await events.get()) is not None:
+        yield event
+
+
+def reply(events: asyncio.Queue[ClientEvent | None], action: Action, replies: Reply) -> None:
+    """Answer an action; None leaves it open."""
+    for one in replies if isinstance(replies, list) else [replies]:
+        match one:
+            case ClientEvent():
+                events.put_nowait(one)
+            case ActionResponse():
+                events.put_nowait(ClientEvent(actionResponse=one))
+            case str():
+                plain = PlainTextResponse(response=one)
+                response = ActionResponse(requestID=action.requestID, plainTextResponse=plain)
+                events.put_nowait(ClientEvent(actionResponse=response))
+            case _:
+                pass
+
+
+def chat(goal: str = "", workflow_id: str = "7", **fields: Any) -> StartWorkflowRequest:
+    """The first message of a turn."""
+    return StartWorkflowRequest(
+        workflowID=workflow_id, workflowDefinition="chat", goal=goal, **fields
+    )
+
+
+def stop(reason: str = "") -> ClientEvent:
+    """The client asks to stop."""
+    return ClientEvent(stopWorkflow=StopWorkflowRequest(reason=reason))

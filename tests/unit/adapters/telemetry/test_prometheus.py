@@ -1,0 +1,201 @@
+"""Series of the contracts, what is left out of them, and that their number is bounded."""
+
+from dataclasses import replace
+from threading import Thread
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from isthmus.adapters.telemetry.family import SERIES_LIMIT
+from isthmus.adapters.telemetry.prometheus import Prometheus
+from isthmus.core.events import (
+    ActionAnswered,
+    CheckpointWritten,
+    Fact,
+    ModelCallStarted,
+    RpcServed,
+    SessionEnded,
+    SessionStarted,
+    SuggestionAsked,
+    SuggestionTrimmed,
+    ToolCalled,
+)
+from tests.unit.adapters.telemetry.facts import CALLED, SERVED
+
+Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
+
+
+def pages(*facts: Fact) -> tuple[Samples, Samples]:
+    metrics = Prometheus()
+    metrics.take([(1.0, "", fact) for fact in facts])
+    return samples(metrics.http_page()), samples(metrics.platform_page())
+
+
+def samples(page: bytes) -> Samples:
+    return {
+        (sample.name, frozenset(sample.labels.items())): sample.value
+        for family in text_string_to_metric_families(page.decode())
+        for sample in family.samples
+        if not sample.name.endswith("_created")
+    }
+
+
+def value(found: Samples, name: str, **labels: str) -> float:
+    """The sum of the series that have these labels among theirs."""
+    wanted = set(labels.items())
+    return sum(amount for (kind, held), amount in found.items() if kind == name and wanted <= held)
+
+
+def test_requests_count_the_time_until_the_answer_began() -> None:
+    http, platform = pages(SERVED, replace(SERVED, status=422), replace(SERVED, status=0))
+    labels = {"handler": "/v2/code/completions", "method": "POST"}
+    name = "http_request_duration_seconds"
+    assert value(http, f"{name}_bucket", **labels, status="2xx", le="0.5") == 1
+    assert value(http, f"{name}_sum", **labels, status="2xx") == 0.4
+    assert value(http, f"{name}_count", **labels, status="4xx") == 1
+    assert value(http, f"{name}_count", **labels, status="5xx") == 1
+    borders = {dict(held)["le"] for kind, held in http if kind == f"{name}_bucket"}
+    assert borders == {"0.5", "1.0", "2.5", "5.0", "10.0", "30.0", "60.0", "+Inf"}
+    assert not any(n.startswith(name) for n, _ in platform)
+
+
+def test_monitoring_and_unmatched_paths_are_not_counted() -> None:
+    routes = ("", "/monitoring/healthz", "/monitoring/ready", "/metrics", "/v1/models/definitions")
+    http, _ = pages(*(replace(SERVED, route=route) for route in routes))
+    assert not any(name.startswith("http_request_duration") for name, _ in http)
+
+
+def test_model_calls_stand_on_both_pages_with_every_label() -> None:
+    failed = replace(CALLED, error="overloaded", usage=None, finish="", streaming=False)
+    started = ModelCallStarted("anthropic", "claude")
+    for found in pages(started, started, started, CALLED, failed):
+        assert value(found, "model_inferences_in_flight", model_name="claude") == 1
+        assert value(found, "model_inferences_total", error="no", error_type="none") == 1
+        assert value(found, "model_inferences_total", error="yes", error_type="overloaded") == 1
+        assert value(found, "inference_request_duration_seconds_bucket", le="1.0") == 2
+        assert value(found, "inference_input_tokens_total") == 10
+        assert value(found, "inference_output_tokens_total") == 3
+        assert value(found, "inference_total_tokens_total") == 13
+        labels = next(
+            held
+            for kind, held in found
+            if kind == "model_inferences_total" and ("error", "no") in held
+        )
+        assert dict(labels) == {
+            "model_engine": "anthropic",
+            "model_name": "claude",
+            "lsp_version": "unknown",
+            "gitlab_version": "unknown",
+            "client_type": "unknown",
+            "gitlab_realm": "unknown",
+            "is_gitlab_team_member": "unknown",
+            "error": "no",
+            "error_type": "none",
+            "streaming": "yes",
+            "feature_category": "code_completions",
+            "unit_primitive": "complete_code",
+            "finish_reason": "stop",
+        }
+
+
+def test_suggestions_are_counted_by_language_up_to_a_bound() -> None:
+    asked = [SuggestionAsked(f"lang{n}", "x" * 1000, "") for n in range(SERIES_LIMIT * 2)]
+    http, _ = pages(SuggestionTrimmed(0.002), *asked)
+    name = "code_suggestions_prompt_language_total"
+    assert value(http, "code_suggestions_post_processing_duration_seconds_count") == 1
+    assert sum(n == name for n, _ in http) == SERIES_LIMIT + 1
+    assert value(http, name) == SERIES_LIMIT * 2
+    assert value(http, name, lang="other", extension="other") == SERIES_LIMIT
+    assert value(http, name, lang="lang0", extension="x" * 64) == 1
+
+
+def test_rpcs_are_counted_by_method_and_code() -> None:
+    fields = (("workflow_definition", "chat"), ("client_type", "browser"))
+    rpc = RpcServed("/DuoWorkflow/ExecuteWorkflow", "BIDI", "OK", "", 1.0, "", "", fields)
+    health = replace(rpc, method="/grpc.health.v1.Health/Check")
+    _, found = pages(rpc, health)
+    name = "grpc_server_handled_total"
+    assert value(found, name) == 1
+    assert (
+        value(
+            found,
+            name,
+            grpc_type="BIDI",
+            grpc_service="DuoWorkflow",
+            grpc_method="ExecuteWorkflow",
+            grpc_code="OK",
+            flow_type="chat",
+            client_type="browser",
+            lsp_version="unknown",
+        )
+        == 1
+    )
+
+
+def test_sessions_and_their_tools_are_counted() -> None:
+    _, found = pages(
+        SessionStarted("1", "chat", "start"),
+        SessionStarted("1", "chat", "resume"),
+        SessionEnded("1", "chat", "finished", "", 2.0, 3),
+        SessionEnded("1", "chat", "failed", "model", 2.0, 3),
+        SessionEnded("1", "chat", "aborted", "", 2.0, 3),
+        SessionEnded("1", "chat", "waiting", "", 2.0, 3),
+        ActionAnswered("1", "runReadFile", 0.1),
+        ToolCalled("1", "chat", "read_file", 0.2, ""),
+        ToolCalled("1", "chat", "read_file", 0.2, "ToolRefused"),
+        CheckpointWritten("1", 100, 2, 0.01),
+    )
+    prefix = "agent_platform_session"
+    assert value(found, "agent_platform_receive_start_total", flow_type="chat") == 2
+    for name in ("start", "resume", "success", "abort"):
+        assert value(found, f"{prefix}_{name}_total", flow_type="chat") == 1, name
+    assert value(found, f"{prefix}_failure_total", failure_reason="model") == 1
+    assert value(found, "duo_workflow_total_seconds_count", workflow_type="chat") == 4
+    assert value(found, "executor_actions_duration_seconds_count", action_class="runReadFile") == 1
+    assert value(found, "duo_workflow_tool_call_seconds_count", tool_name="read_file") == 2
+    assert value(found, "agent_platform_tool_failure_total", failure_reason="ToolRefused") == 1
+    assert value(found, "duo_workflow_checkpoint_total") == 1
+
+
+def test_buckets_hold_what_equals_their_border_and_never_shrink() -> None:
+    durations_s = (0.4, 0.5, 0.6, 60.0, 61.0)
+    http, _ = pages(*(replace(SERVED, response_start_s=each_s) for each_s in durations_s))
+    name = "http_request_duration_seconds"
+    borders = ("0.5", "1.0", "30.0", "60.0", "+Inf")
+    assert [value(http, f"{name}_bucket", le=border) for border in borders] == [2, 3, 3, 4, 5]
+    assert value(http, f"{name}_count") == 5
+    assert value(http, f"{name}_sum") == sum(durations_s)
+
+
+def test_series_tell_since_when_they_count_and_pages_can_be_made_again() -> None:
+    metrics = Prometheus()
+    metrics.take([(1.0, "", SERVED), (1.0, "", CALLED)])
+    first, second = metrics.http_page(), metrics.http_page()
+    for name in ("model_inferences", "inference_input_tokens", "http_request_duration_seconds"):
+        assert f"{name}_created{{".encode() in first
+    assert samples(first).keys() == samples(second).keys()
+
+
+def test_model_calls_are_bounded_by_the_labels_that_callers_choose() -> None:
+    calls = [replace(CALLED, model=f"model {number}") for number in range(SERIES_LIMIT * 2)]
+    http, platform = pages(*calls)
+    for found in (http, platform):
+        assert sum(name == "model_inferences_total" for name, _ in found) == SERIES_LIMIT + 1
+        assert value(found, "model_inferences_total") == SERIES_LIMIT * 2
+        assert value(found, "inference_total_tokens_total", model_name="other") == 13 * SERIES_LIMIT
+
+
+def test_a_page_can_be_made_while_facts_are_counted() -> None:
+    metrics = Prometheus()
+    pages_made: list[bytes] = []
+    scrapes = Thread(target=lambda: pages_made.extend(metrics.http_page() for _ in range(5)))
+    scrapes.start()
+    number = 0
+    while scrapes.is_alive():
+        number += 1
+        metrics.take([(1.0, "", replace(CALLED, model=f"m{number % 700}")), (1.0, "", SERVED)])
+    scrapes.join()
+    assert len(pages_made) == 5
+    for page in pages_made:
+        assert page.endswith(b"\n")
+    total = value(samples(metrics.http_page()), "model_inferences_total")
+    assert total == number
