@@ -9,23 +9,74 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 
 from isthmus.core import dotenv
+from isthmus.settings_gateway import (
+    EventsSettings,
+    EventStream,
+    GatewaySettings,
+    QuotaSettings,
+    SearchSettings,
+)
+from isthmus.settings_group import NONE, Group
 from isthmus.settings_sources import Reading, SettingsError
+from isthmus.settings_upstream import (
+    AnthropicSettings,
+    AzureSettings,
+    BedrockSettings,
+    EngineLimit,
+    FireworksSettings,
+    LocalSettings,
+    MistralSettings,
+    ModelsSettings,
+    OpenAISettings,
+    OutboundSettings,
+    ProvidersSettings,
+    ScriptedSettings,
+    VertexSettings,
+)
 
-__all__ = ["Settings", "SettingsError", "load", "read"]
+__all__ = [
+    "AnthropicSettings",
+    "AuthSettings",
+    "AzureSettings",
+    "BedrockSettings",
+    "DatabaseSettings",
+    "DrainSettings",
+    "EngineLimit",
+    "EventStream",
+    "EventsSettings",
+    "FireworksSettings",
+    "GatewaySettings",
+    "GrpcSettings",
+    "HttpSettings",
+    "LimitsSettings",
+    "LocalSettings",
+    "LoggingSettings",
+    "MistralSettings",
+    "ModelsSettings",
+    "OpenAISettings",
+    "OutboundSettings",
+    "PlatformSettings",
+    "ProvidersSettings",
+    "QuotaSettings",
+    "ScriptedSettings",
+    "SearchSettings",
+    "Settings",
+    "SettingsError",
+    "TlsSettings",
+    "VertexSettings",
+    "environment",
+    "load",
+    "read",
+]
 
 Transport = Literal["http", "grpc"]
 FILE_NAME = "isthmus.yml"
-_NONE = SecretStr("")
 
 
-class _Group(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class TlsSettings(_Group):
+class TlsSettings(Group):
     """TLS of a listener."""
 
     enabled: bool = Field(default=False, description="Serve TLS.")
@@ -41,7 +92,7 @@ class TlsSettings(_Group):
         return self
 
 
-class HttpSettings(_Group):
+class HttpSettings(Group):
     """The HTTP listener: gateway, health and documentation."""
 
     host: str = Field(default="127.0.0.1", description="Address to listen on.")
@@ -63,7 +114,7 @@ class HttpSettings(_Group):
     tls: TlsSettings = TlsSettings()
 
 
-class GrpcSettings(_Group):
+class GrpcSettings(Group):
     """The gRPC listener of the agent platform."""
 
     host: str = Field(default="127.0.0.1", description="Address to listen on.")
@@ -78,7 +129,7 @@ class GrpcSettings(_Group):
     tls: TlsSettings = TlsSettings()
 
 
-class AuthSettings(_Group):
+class AuthSettings(Group):
     """Who may call: issuers of tokens, our own signing keys, and the development bypasses."""
 
     enabled: bool = Field(
@@ -106,16 +157,16 @@ class AuthSettings(_Group):
         default="", description="The portal, for the agent platform."
     )
     signing_key: SecretStr = Field(
-        default=_NONE, description="RSA private key, PEM: signs our tokens, verifies them."
+        default=NONE, description="RSA private key, PEM: signs our tokens, verifies them."
     )
     validation_key: SecretStr = Field(
-        default=_NONE, description="RSA key, PEM, that is also accepted while keys rotate."
+        default=NONE, description="RSA key, PEM, that is also accepted while keys rotate."
     )
     platform_signing_key: SecretStr = Field(
-        default=_NONE, description="The signing key of the agent platform."
+        default=NONE, description="The signing key of the agent platform."
     )
     platform_validation_key: SecretStr = Field(
-        default=_NONE, description="The second accepted key of the agent platform."
+        default=NONE, description="The second accepted key of the agent platform."
     )
     bypass_external: bool = Field(
         default=False,
@@ -136,111 +187,15 @@ class AuthSettings(_Group):
     )
 
 
-class DatabaseSettings(_Group):
+class DatabaseSettings(Group):
     """Records and checkpoints."""
 
-    url: SecretStr = Field(default=_NONE, description="Empty: the SQLite file in `data_dir`.")
+    url: SecretStr = Field(default=NONE, description="Empty: the SQLite file in `data_dir`.")
     migrate: bool = Field(default=True, description="Bring the schema up to date at start.")
     pool_size: int = Field(default=10, ge=1, description="Connections to PostgreSQL.")
 
 
-class AnthropicSettings(_Group):
-    """The Anthropic API."""
-
-    api_key: SecretStr = Field(default=_NONE, description="Key; the provider is off without one.")
-    base_url: str = Field(default="https://api.anthropic.com", description="Where the API is.")
-
-
-class OpenAISettings(_Group):
-    """The OpenAI API, or any server that speaks it (vLLM, Ollama, llama.cpp)."""
-
-    api_key: SecretStr = Field(default=_NONE, description="Key; servers of your own may need none.")
-    base_url: str = Field(default="https://api.openai.com/v1", description="Where the API is.")
-    model: str = Field(
-        default="", description="Model for chat; empty asks `/models` when `base_url` is your own."
-    )
-    completion_model: str = Field(
-        default="", description="Model for completions; empty as in `model`."
-    )
-
-
-class LocalSettings(_Group):
-    """The in-context completer that needs no model."""
-
-    enabled: bool = Field(
-        default=True, description="Complete code without a model when none is set."
-    )
-
-
-class ScriptedSettings(_Group):
-    """The scripted model that stands in for sessions when no model is configured."""
-
-    enabled: bool = Field(default=True, description="Offer the scripted tour when no model is set.")
-    script: Path | None = Field(default=None, description="A script of your own.")
-    pause_ms: int = Field(
-        default=0, ge=0, le=60_000, description="Pause before each turn of the tour, to watch it."
-    )
-
-
-class ProvidersSettings(_Group):
-    """Model providers. One is configured when its key, or its own base URL, is set."""
-
-    anthropic: AnthropicSettings = AnthropicSettings()
-    openai: OpenAISettings = OpenAISettings()
-    local: LocalSettings = LocalSettings()
-    scripted: ScriptedSettings = ScriptedSettings()
-
-
-class OutboundSettings(_Group):
-    """Time limits and trust of calls to providers."""
-
-    connect_s: float = Field(default=5.0, gt=0, description="Limit to connect, TLS included.")
-    first_byte_s: float = Field(
-        default=60.0, gt=0, description="Limit to the first byte of an answer."
-    )
-    between_bytes_s: float = Field(
-        default=60.0, gt=0, description="Limit of silence inside an answer."
-    )
-    completion_total_s: float = Field(
-        default=60.0, gt=0, description="Limit of a whole completion."
-    )
-    chat_total_s: float = Field(default=600.0, gt=0, description="Limit of a whole chat answer.")
-    proxy_total_s: float = Field(default=600.0, gt=0, description="Limit of a whole proxied call.")
-    idle_connections: int = Field(default=256, ge=0, description="Idle connections kept for reuse.")
-    idle_s: float = Field(default=30.0, gt=0, description="How long an idle connection is kept.")
-    retries: int = Field(
-        default=1, ge=0, le=5, description="Tries after the first, before any byte."
-    )
-    ca_file: Path | None = Field(
-        default=None, description="Certificates to trust, PEM; empty: system."
-    )
-
-
-class ModelsSettings(_Group):
-    """Which models serve which feature."""
-
-    defaults: dict[str, tuple[str, ...]] = Field(
-        default={}, description="Feature setting -> catalogue identifiers, the preferred one first."
-    )
-    custom_enabled: bool = Field(default=False, description="Requests may name a model endpoint.")
-
-
-class GatewaySettings(_Group):
-    """Behaviour of the AI gateway."""
-
-    region: str = Field(default="us-central1", description="Region that replies report.")
-    proxy_self_managed: tuple[str, ...] = Field(
-        default=(), description="Instances that may use the provider proxy; empty: all."
-    )
-    proxy_saas: tuple[str, ...] = Field(
-        default=(), description="Root namespaces that may use the provider proxy; empty: all."
-    )
-    disallowed_flags: dict[str, tuple[str, ...]] = Field(
-        default={}, description="Realm -> feature flags of requests that are dropped."
-    )
-
-
-class PlatformSettings(_Group):
+class PlatformSettings(Group):
     """Sessions of the agent platform."""
 
     url: str = Field(
@@ -256,13 +211,13 @@ class PlatformSettings(_Group):
     )
 
 
-class LimitsSettings(_Group):
+class LimitsSettings(Group):
     """Limits of ours."""
 
-    url: SecretStr = Field(default=_NONE, description="Valkey or Redis shared by all processes.")
+    url: SecretStr = Field(default=NONE, description="Valkey or Redis shared by all processes.")
 
 
-class LoggingSettings(_Group):
+class LoggingSettings(Group):
     """The log."""
 
     level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = Field(
@@ -281,14 +236,14 @@ class LoggingSettings(_Group):
         return value.upper() if isinstance(value, str) else value
 
 
-class DrainSettings(_Group):
+class DrainSettings(Group):
     """How the server stops."""
 
     notice_s: float = Field(default=0.0, ge=0, description="Wait between not ready and the drain.")
     deadline_s: float = Field(default=10.0, ge=0, description="Limit to finish what is running.")
 
 
-class Settings(_Group):
+class Settings(Group):
     """Everything that can be set. Frozen after start."""
 
     transports: tuple[Transport, ...] = Field(
@@ -305,6 +260,9 @@ class Settings(_Group):
     outbound: OutboundSettings = OutboundSettings()
     models: ModelsSettings = ModelsSettings()
     gateway: GatewaySettings = GatewaySettings()
+    quota: QuotaSettings = QuotaSettings()
+    events: EventsSettings = EventsSettings()
+    search: SearchSettings = SearchSettings()
     platform: PlatformSettings = PlatformSettings()
     limits: LimitsSettings = LimitsSettings()
     logging: LoggingSettings = LoggingSettings()

@@ -47,6 +47,7 @@ class ScriptedUpstream:
     def __init__(self, name: str, paths: Sequence[str], headers: Sequence[str]) -> None:
         self.name = name
         self.forward_headers = frozenset(headers)
+        self.configured = True
         self.calls: list[RawCall] = []
         self.status = 200
         self.reply_headers: tuple[tuple[str, str], ...] = JSON

@@ -81,6 +81,10 @@ class Scripted:
         return False
 
     @property
+    def configured(self) -> bool:
+        return True
+
+    @property
     def forward_headers(self) -> frozenset[str]:
         return frozenset()
 

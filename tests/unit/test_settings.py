@@ -54,9 +54,16 @@ def test_sources_tell_where_each_value_came_from(tmp_path: Path) -> None:
 def test_every_operators_name_reaches_its_setting(variable: str, path: str) -> None:
     leaf = {leaf.path: leaf for leaf in leaves(Settings)}[path]
     kind = str(leaf.info.annotation)
-    text = '{"a": ["b"]}' if "dict" in kind else "1"
+    samples = {
+        "dict[str, str]": '{"a": "b"}',
+        "dict[str, float]": '{"a": 0.5}',
+        "dict[str, tuple[str, ...]]": '{"a": ["b"]}',
+    }
+    text = samples.get(kind, '{"a": {}}' if "dict" in kind else "1")
     if "Literal" in kind:
         text = "error"
+    if path.startswith("outbound.") and path.endswith("_file"):
+        text = __file__
     if "tls.enabled" in path:
         text = "off"
     _, sources = read(environ={variable: text})

@@ -1,6 +1,7 @@
 """`isthmus config check | show | docs`: are the settings usable, what is in force, what exists."""
 
 import argparse
+import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,6 +15,8 @@ from isthmus.settings import Settings, read
 from isthmus.settings_sources import Leaf, leaves
 
 MASK = "**********"
+_SECRET = re.compile(r"(?i)key|secret|token$|password|authorization")
+_OF = {tuple: " of lists", dict: " of maps"}
 _KINDS = {bool: "boolean", int: "integer", float: "number", SecretStr: "secret", Path: "path"}
 
 
@@ -56,7 +59,7 @@ def kind_of(leaf: Leaf) -> str:
     if len(options) < len(get_args(kind)):
         kind = options[0]
     if get_origin(kind) is dict:
-        return "map of lists (JSON in a variable)"
+        return f"map{_OF.get(get_origin(get_args(kind)[1]), '')} (JSON in a variable)"
     if get_origin(kind) is tuple:
         return "list (commas or JSON in a variable)"
     if options and all(isinstance(option, str) for option in options):
@@ -96,15 +99,24 @@ def _text(value: object) -> str:
         plain = MASK if value.get_secret_value() else ""
     elif isinstance(value, Path):
         plain = str(value)
-    elif isinstance(value, tuple):
-        plain = list(cast("tuple[object, ...]", value))
-    elif isinstance(value, dict):
-        held = cast("dict[str, tuple[str, ...]]", value)
-        plain = {name: list(items) for name, items in held.items()}
+    elif isinstance(value, tuple | dict):
+        plain = _plain(cast("object", value))
     if isinstance(plain, str):
         plain = redact(plain)
     text = yaml.safe_dump(plain, default_flow_style=True, width=10_000, sort_keys=False)
     return text.removesuffix("...\n").strip()
+
+
+def _plain(value: object, name: str = "") -> object:
+    """Nested values as YAML takes them; what a key calls secret is masked."""
+    if isinstance(value, BaseModel):
+        return _plain(value.model_dump(exclude_none=True))
+    if isinstance(value, dict):
+        held = cast("dict[str, object]", value)
+        return {key: _plain(item, key) for key, item in held.items()}
+    if isinstance(value, tuple | list):
+        return [_plain(item, name) for item in cast("tuple[object, ...]", value)]
+    return MASK if value and _SECRET.search(name) else value
 
 
 _INTRODUCTION = """# Settings

@@ -6,7 +6,10 @@ Failure
  ├─ TooLarge            over a size limit
  ├─ Unauthenticated     who calls is not known
  ├─ Forbidden           who calls may not do this
+ │   └─ NotEntitled         a portal that counts credits does not know or admit them
  ├─ NotEnabled          allowed in principle, not switched on or not paid for
+ │   └─ InsufficientCredits a portal that counts credits says that they are used up
+ ├─ NotBuilt            a part of the contract that this server does not have
  ├─ NotFound
  ├─ Conflict            the record is in another state than the change needs
  ├─ LimitExceeded       a limit or quota of ours
@@ -69,8 +72,20 @@ class Forbidden(Failure):
     """Who calls is known, and may not do this."""
 
 
+class NotEntitled(Forbidden):
+    """The portal that counts credits does not admit the caller, or did not answer."""
+
+
 class NotEnabled(Failure):
     """What is asked for is not switched on for this caller, or not paid for."""
+
+
+class InsufficientCredits(NotEnabled):
+    """The portal that counts credits says that they are used up."""
+
+
+class NotBuilt(Failure):
+    """A part of the contract that this server does not have."""
 
 
 class NotFound(Failure):

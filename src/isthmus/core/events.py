@@ -7,6 +7,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
+from isthmus.core.identity import Caller, ClientInfo
 from isthmus.core.messages import Usage
 
 REQUEST_ID: ContextVar[str] = ContextVar("isthmus_request_id", default="")
@@ -115,6 +116,45 @@ class ModelCalled:
 
 
 @dataclass(frozen=True, slots=True)
+class FeatureUsed:
+    """A caller was allowed to use a feature: what product and billing events are made of.
+
+    The ModelCalled facts of the same request tell how it went. `billed` is the type of the billing
+    event that each model call with an answer stands for ("" is none), `feature` its qualified name.
+    `details` are further fields of the product event.
+    """
+
+    unit_primitive: str
+    caller: Caller
+    client: ClientInfo
+    billed: str = ""
+    feature: str = ""
+    details: tuple[tuple[str, object], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class QuotaAsked:
+    """A portal was asked for credits, or its earlier answer was used again (`asked` false).
+
+    `result`: allow, deny or error; `status` is the portal's, 0 when it did not answer.
+    """
+
+    result: str
+    realm: str
+    asked: bool
+    status: int
+    duration_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class PayloadSeen:
+    """Words that went to a model or came from it; told only when payload logging is allowed."""
+
+    event: str
+    payload: tuple[tuple[str, object], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class SuggestionTrimmed:
     """A completion was post-processed."""
 
@@ -202,6 +242,9 @@ Fact: TypeAlias = (
     | RpcServed
     | ModelCallStarted
     | ModelCalled
+    | FeatureUsed
+    | QuotaAsked
+    | PayloadSeen
     | SuggestionTrimmed
     | SuggestionAsked
     | SessionStarted

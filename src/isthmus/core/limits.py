@@ -1,4 +1,4 @@
-"""What a limit counts and against which key."""
+"""What a limit counts and against which key, and what a quota is asked for."""
 
 from dataclasses import dataclass
 
@@ -11,3 +11,15 @@ class LimitKey:
     subject: str
     amount: int
     window_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """One use of a feature that costs credits. `feature` is its qualified name.
+
+    Source: HTTP gateway contract, section 2.9.
+    """
+
+    event_type: str
+    feature: str
+    model_id: str = ""

@@ -82,6 +82,38 @@ class Infill:
 
 
 @dataclass(frozen=True, slots=True)
+class Target:
+    """A server and a key that the caller brings for one call, instead of the provider's own.
+
+    An empty part was not given. `base_url` has no trailing slash.
+    """
+
+    base_url: str = ""
+    api_key: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Tuning:
+    """What else a model is told. Only what is given is sent; a dialect leaves out what it has not.
+
+    `effort` and `summary` are reasoning settings, `verbosity` OpenAI's. `fim_format` is a template
+    with `{prefix}` and `{suffix}` for servers that complete plain text. `headers` go with the call.
+    """
+
+    top_p: float | None = None
+    top_k: int | None = None
+    effort: str | int | None = None
+    summary: str | None = None
+    verbosity: str | None = None
+    thinking_level: str | None = None
+    fim_format: str = ""
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+PLAIN = Tuning()
+
+
+@dataclass(frozen=True, slots=True)
 class ModelCall:
     """One call to one model. `model` is the provider's own name for it.
 
@@ -93,6 +125,8 @@ class ModelCall:
     max_tokens: int
     temperature: float | None = None
     stop: tuple[str, ...] = ()
+    tuning: Tuning = PLAIN
+    target: Target | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +223,9 @@ class EmbedCall:
     model: str
     texts: tuple[str, ...]
     dimensions: int | None = None
+    drop_unsupported: bool = False
+    """Whether settings that the model does not take may be left out silently."""
+    target: Target | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,3 +291,33 @@ class ModelChoice:
     max_context_tokens: int = 200_000
     max_output_tokens: int = 8_192
     labels: tuple[str, ...] = field(default=())
+    temperature: float | None = None
+    """What the catalogue says for this model; a prompt's own wins."""
+    tuning: Tuning = PLAIN
+    target: Target | None = None
+    vendor: str = ""
+    """The label that replies show for the provider, such as `Anthropic`."""
+    fills: bool = False
+    """Whether it completes text around a cursor, instead of talking."""
+    prefill: bool = False
+    """Whether a conversation may end with the beginning of its answer."""
+    single_system: bool = False
+    """Whether all system messages must be joined into one."""
+    reasoning_hidden: bool = False
+    """Whether `<think>` passages of its answers are left out."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelMetadata:
+    """What a caller says of the model that it wants, as the wire has it; "" was not given.
+
+    Source: HTTP gateway contract, section 6.3.
+    """
+
+    provider: str
+    name: str = ""
+    identifier: str = ""
+    endpoint: str = ""
+    api_key: str = field(default="", repr=False)
+    feature_setting: str = ""
+    role_arn: str = ""

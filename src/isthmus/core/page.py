@@ -1,6 +1,7 @@
-"""A page of records."""
+"""A page of records, and a passage that a search found."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 Item = TypeVar("Item")
@@ -12,3 +13,12 @@ class Page(Generic[Item]):
 
     items: tuple[Item, ...]
     more: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """A piece of a document. `metadata` tells where it stands, such as its title and address."""
+
+    id: str
+    content: str
+    metadata: Mapping[str, str] = field(default_factory=dict[str, str])

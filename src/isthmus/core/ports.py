@@ -13,7 +13,8 @@ from typing import Protocol
 from isthmus.core.checkpoint import CheckpointQuery, PendingWrites, StoredCheckpoint, Thread
 from isthmus.core.deadline import Deadline
 from isthmus.core.events import Fact
-from isthmus.core.limits import LimitKey
+from isthmus.core.identity import Caller, ClientInfo
+from isthmus.core.limits import LimitKey, Use
 from isthmus.core.messages import (
     Delta,
     EmbedCall,
@@ -24,12 +25,12 @@ from isthmus.core.messages import (
     RawCall,
     RawReply,
 )
-from isthmus.core.page import Page
+from isthmus.core.page import Page, Passage
 from isthmus.core.workflow import NewWorkflow, StatusEvent, Workflow, WorkflowQuery
 
 
 class ModelProvider(Protocol):
-    """One provider of models: anthropic, openai, local, scripted.
+    """One provider of models, such as anthropic, openai, vertex, local or scripted.
 
     Everything raises UpstreamFailed (or a subclass), UpstreamTimeout or MisconfiguredProvider.
     Closing an iterator or leaving a context closes the upstream connection at once.
@@ -38,6 +39,11 @@ class ModelProvider(Protocol):
     @property
     def name(self) -> str:
         """The provider's name in settings and in the catalogue."""
+        ...
+
+    @property
+    def configured(self) -> bool:
+        """Whether it serves calls without a target of their own; else only those that bring one."""
         ...
 
     def stream(self, call: ModelCall, deadline: Deadline) -> AsyncIterator[Delta]:
@@ -176,6 +182,22 @@ class VerificationKey:
     kid: str
     n: int
     e: int
+
+
+class Quota(Protocol):
+    """Credits that somebody else counts, asked for before a call."""
+
+    async def check(self, use: Use, caller: Caller, client: ClientInfo) -> None:
+        """Raises InsufficientCredits or NotEntitled; fails closed when nobody answers."""
+        ...
+
+
+class Search(Protocol):
+    """An index of documentation."""
+
+    async def find(self, query: str, limit: int) -> Sequence[Passage]:
+        """The best passages, best first; none when there is no index."""
+        ...
 
 
 class KeySet(Protocol):

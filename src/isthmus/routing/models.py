@@ -54,6 +54,7 @@ class Models:
         clock: Clock,
     ) -> None:
         self._providers = providers
+        self._configured = frozenset(name for name, one in providers.items() if one.configured)
         self._catalogue = catalogue
         self._limits = limits
         self._telemetry = telemetry
@@ -72,7 +73,7 @@ class Models:
         chosen = self._chosen.get(key)
         if chosen is None:
             # Only answers are kept: there are no more of them than features and models.
-            chosen = candidates(self._catalogue, feature, model_id, self._providers)[0]
+            chosen = candidates(self._catalogue, feature, model_id, self._configured)[0]
             self._chosen[key] = chosen
         return chosen
 
@@ -128,7 +129,7 @@ class Models:
     def provider(self, name: str) -> ModelProvider:
         """A configured provider. Raises MisconfiguredProvider when it has no credential."""
         found = self._providers.get(name)
-        if found is None:
+        if found is None or name not in self._configured:
             raise MisconfiguredProvider("API key not found")
         return found
 

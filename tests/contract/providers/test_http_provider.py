@@ -1,10 +1,12 @@
 """Retries, model discovery, the infill fallback and the vendors' SDKs, over real sockets."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 
 import anthropic as anthropic_sdk
 import openai as openai_sdk
 import pytest
+from pydantic import SecretStr
 
 from isthmus.adapters.outbound.client import HttpClient, open_client
 from isthmus.adapters.providers import openai
@@ -13,8 +15,10 @@ from isthmus.adapters.providers._load import load_providers
 from isthmus.adapters.providers._spec import ProviderSpec
 from isthmus.adapters.providers.dialects.anthropic import AnthropicDialect
 from isthmus.adapters.providers.framing.sse import SseParser
+from isthmus.adapters.providers.signing.api_key import ApiKey
 from isthmus.core.deadline import Deadline
 from isthmus.core.errors import (
+    MisconfiguredProvider,
     Rejected,
     UpstreamFailed,
     UpstreamLimited,
@@ -30,6 +34,7 @@ from isthmus.core.messages import (
     Message,
     ModelCall,
     RawCall,
+    Target,
     Text,
     Usage,
     collect,
@@ -89,7 +94,7 @@ def provider(outbound: HttpClient, port: int, sleeps: Sleeps, retries: int = 2) 
         base_url=f"http://127.0.0.1:{port}",
         dialect=AnthropicDialect(),
         framing=SseParser,
-        sign=lambda: (("x-api-key", "k"),),
+        signer=ApiKey(SecretStr("k"), "x-api-key"),
         forward_paths=frozenset({"/v1/messages"}),
         forward_headers=frozenset({"accept"}),
     )
@@ -193,7 +198,6 @@ async def test_a_forwarded_stream_that_stalls_raises(outbound: HttpClient) -> No
 def compatible(outbound: HttpClient, base_url: str, key: str = "") -> openai.OpenAIProvider:
     settings = ProvidersSettings.model_validate({"openai": {"base_url": base_url, "api_key": key}})
     built = openai.build(settings, outbound, RealClock(), OutboundSettings(retries=0))
-    assert built is not None
     return built
 
 
@@ -261,11 +265,30 @@ async def test_embeddings_come_in_the_order_of_the_texts(outbound: HttpClient) -
             await door.embed(EmbedCall("my-model", ("a", "b", "c")), within())
 
 
+def configured(providers: dict[str, ModelProvider]) -> set[str]:
+    return {name for name, provider in providers.items() if provider.configured}
+
+
+@either
+async def test_a_provider_without_a_key_serves_only_calls_that_bring_a_target(
+    outbound: HttpClient, read: Read
+) -> None:
+    built = openai.build(ProvidersSettings(), outbound, RealClock(), OutboundSettings(retries=0))
+    call = ModelCall("my-model", CALL.prompt, 64)
+    with pytest.raises(MisconfiguredProvider):
+        await read(built, call, within())
+    async with replaying("openai", key="theirs") as replay:
+        target = Target(replay.base_url, "theirs")
+        answered = await read(built, replace(call, target=target), within())
+        assert answered.text == "Hello, grüß Gott 👋"
+        assert replay.requests[0].headers["authorization"] == "Bearer theirs"
+
+
 def test_only_the_configured_providers_are_built() -> None:
     outbound = HttpClient(OutboundSettings(), RealClock())
     limits = OutboundSettings()
     none = load_providers(ProvidersSettings(), outbound, RealClock(), limits)
-    assert not {"anthropic", "openai"} & none.keys()
+    assert not {"anthropic", "openai"} & configured(none)
     assert "scripted" in none
     settings = ProvidersSettings.model_validate(
         {
@@ -275,7 +298,7 @@ def test_only_the_configured_providers_are_built() -> None:
         }
     )
     some = load_providers(settings, outbound, RealClock(), limits)
-    assert {"anthropic", "openai"} <= some.keys()
+    assert {"anthropic", "openai"} <= configured(some)
     assert "scripted" not in some
     assert some["openai"].forwards("/v1/chat/completions")
     assert not some["openai"].forwards("/v1/chat/completions?x=1")

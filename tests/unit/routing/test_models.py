@@ -57,6 +57,7 @@ class Provider:
 
     name = "anthropic"
     forward_headers: frozenset[str] = frozenset()
+    configured = True
 
     def __init__(self, clock: HandClock, *script: Delta | BaseException, status: int = 200) -> None:
         self.clock = clock

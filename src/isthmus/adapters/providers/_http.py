@@ -4,15 +4,15 @@ import asyncio
 import random
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from types import TracebackType
 
 from isthmus.adapters.providers._retry import pause_s
-from isthmus.adapters.providers._spec import Decoder, Encoded, Framing, ProviderSpec
+from isthmus.adapters.providers._spec import Decoder, Encoded, Framing, ProviderSpec, Signer
 from isthmus.adapters.providers.dialects.failure import BODY_LIMIT_BYTES
 from isthmus.core.deadline import Deadline
-from isthmus.core.errors import Failure, Rejected, UpstreamFailed
+from isthmus.core.errors import Failure, MisconfiguredProvider, Rejected, UpstreamFailed
 from isthmus.core.messages import (
     Delta,
     EmbedCall,
@@ -22,6 +22,7 @@ from isthmus.core.messages import (
     OutboundRequest,
     RawCall,
     RawReply,
+    Target,
 )
 from isthmus.core.ports import Clock, Outbound, OutboundReply
 
@@ -64,19 +65,24 @@ class HttpProvider:
         return self._spec.name
 
     @property
+    def configured(self) -> bool:
+        """Whether it serves calls without a target of their own."""
+        return self._spec.configured
+
+    @property
     def forward_headers(self) -> frozenset[str]:
         """The caller's headers, in lower case, that `forward` passes on."""
         return self._spec.forward_headers
 
     def forwards(self, path: str) -> bool:
         """Whether `forward` takes this path (query included)."""
-        return path in self._forwards
+        return path in self._forwards or self._rewritten(path) is not None
 
     async def stream(self, call: ModelCall, deadline: Deadline) -> AsyncGenerator[Delta, None]:
         """The model's answer. Raises UpstreamFailed when it ends without the end marker."""
         wire, request = self._asked(call)
         framing = self._spec.framing()
-        exchange, reply = await self._opened(request, deadline)
+        exchange, reply = await self._opened(request, deadline, call.target)
         try:
             async for chunk in reply.chunks():
                 for delta in _deltas(framing, wire.decoder, chunk):
@@ -92,7 +98,7 @@ class HttpProvider:
         """As `stream`, without a turn of the caller's for every delta."""
         wire, request = self._asked(call)
         framing = self._spec.framing()
-        exchange, reply = await self._opened(request, deadline)
+        exchange, reply = await self._opened(request, deadline, call.target)
         try:
             async for chunk in reply.chunks():
                 into.add(_deltas(framing, wire.decoder, chunk))
@@ -109,8 +115,8 @@ class HttpProvider:
         if dialect is None:
             raise Rejected(f"The provider {self.name} makes no embeddings.")
         path, body = dialect.encode(call)
-        request = self._request(path, body, ("accept", "application/json"))
-        exchange, reply = await self._opened(request, deadline)
+        request = self._request(path, body, ("accept", "application/json"), call.target)
+        exchange, reply = await self._opened(request, deadline, call.target)
         try:
             return dialect.decode(await reply.read(EMBED_LIMIT_BYTES), len(call.texts))
         finally:
@@ -118,39 +124,51 @@ class HttpProvider:
 
     def forward(self, raw: RawCall, deadline: Deadline) -> AbstractAsyncContextManager[RawReply]:
         """The provider's own wire, byte for byte, never retried."""
-        url = self._forwards.get(raw.path)
+        url = self._forwards.get(raw.path) or self._rewritten(raw.path)
         if url is None:
             raise Rejected("The provider does not take this path.")
-        spec = self._spec
-        allowed = spec.forward_headers
+        allowed = self._spec.forward_headers
         passed = [pair for pair in raw.headers if pair[0] in allowed]
-        headers = (*passed, _IDENTITY, *spec.sign())
-        request = OutboundRequest("POST", url, headers, raw.body)
-        return _Forward(spec, self._outbound.open(request, deadline))
+        request = OutboundRequest("POST", url, (*passed, _IDENTITY), raw.body)
+        return _Forward(self._spec, self._outbound, request, deadline)
+
+    def _rewritten(self, path: str) -> str | None:
+        find = self._spec.forward_url
+        return None if find is None else find(path)
 
     def _asked(self, call: ModelCall) -> tuple[Encoded, OutboundRequest]:
         try:
             wire = self._spec.dialect.encode(call)
         except UnicodeEncodeError as error:
             raise Rejected("The prompt holds characters that are not Unicode text.") from error
-        return wire, self._request(wire.path, wire.body, ("accept", "text/event-stream"))
+        request = self._request(wire.path, wire.body, wire.accept, call.target)
+        if call.tuning.headers:
+            request = replace(request, headers=(*request.headers, *call.tuning.headers))
+        return wire, request
 
-    def _request(self, path: str, body: bytes, accept: tuple[str, str]) -> OutboundRequest:
-        spec = self._spec
-        headers = (*_JSON, accept, *spec.headers, *spec.sign())
-        return OutboundRequest("POST", spec.base_url + path, headers, body)
+    def _request(
+        self, path: str, body: bytes, accept: tuple[str, str], target: Target | None
+    ) -> OutboundRequest:
+        spec, base_url = self._spec, self._spec.base_url
+        if target is not None and target.base_url:
+            base_url = target.base_url
+        elif target is None and not spec.configured:
+            raise MisconfiguredProvider("API key not found")
+        return OutboundRequest("POST", base_url + path, (*_JSON, accept, *spec.headers), body)
 
     async def _opened(
-        self, request: OutboundRequest, deadline: Deadline
+        self, request: OutboundRequest, deadline: Deadline, target: Target | None
     ) -> tuple[AbstractAsyncContextManager[OutboundReply], OutboundReply]:
         """An exchange to be left, and its reply, which is not an error.
 
-        Tries again only as long as there was none.
+        Tries again only as long as there was none. Every try is signed anew: signatures age.
         """
         attempt = 0
+        key = "" if target is None else target.api_key
         while True:
             attempt += 1
-            exchange = self._outbound.open(request, deadline)
+            signed = await _signed(self._spec.signer, request, deadline, key)
+            exchange = self._outbound.open(signed, deadline)
             try:
                 reply = await exchange.__aenter__()
                 if reply.status != 200:
@@ -182,15 +200,25 @@ class HttpProvider:
 class _Forward:
     """A forwarded exchange: entering waits for status and headers."""
 
-    __slots__ = ("_exchange", "_spec")
+    __slots__ = ("_deadline", "_exchange", "_outbound", "_request", "_spec")
+
+    _exchange: AbstractAsyncContextManager[OutboundReply]
 
     def __init__(
-        self, spec: ProviderSpec, exchange: AbstractAsyncContextManager[OutboundReply]
+        self,
+        spec: ProviderSpec,
+        outbound: Outbound,
+        request: OutboundRequest,
+        deadline: Deadline,
     ) -> None:
         self._spec = spec
-        self._exchange = exchange
+        self._outbound = outbound
+        self._request = request
+        self._deadline = deadline
 
     async def __aenter__(self) -> RawReply:
+        signed = await _signed(self._spec.signer, self._request, self._deadline, "")
+        self._exchange = self._outbound.open(signed, self._deadline)
         reply = await self._exchange.__aenter__()
         headers: list[tuple[str, str]] = []
         content_type = ""
@@ -219,6 +247,16 @@ def _passed_back(name: bytes) -> str:
     """A reply header's name in lower case when it may go back to the caller, else ""."""
     lower = name.decode("latin-1").lower()
     return lower if lower in _REPLY or lower.startswith(_REPLY_PREFIXES) else ""
+
+
+async def _signed(
+    signer: Signer, request: OutboundRequest, deadline: Deadline, api_key: str
+) -> OutboundRequest:
+    if signer.stale and not api_key:
+        await signer.renew(deadline)
+    credential = signer.headers(request.method, request.url, request.body, api_key)
+    headers = (*request.headers, *credential)
+    return OutboundRequest(request.method, request.url, headers, request.body)
 
 
 def _deltas(framing: Framing, decoder: Decoder, chunk: bytes) -> Iterator[Delta]:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from isthmus.core.deadline import Deadline
 from isthmus.core.errors import UpstreamFailed
 from isthmus.core.messages import Delta, EmbedCall, Embeddings, ModelCall, Usage
 from isthmus.core.ports import Clock, ModelProvider, Outbound
@@ -17,7 +18,7 @@ Meter = Callable[[bytes], Usage | None]
 class ProviderFactory:
     """What a module of this package declares as `PROVIDER`.
 
-    `build` returns None when the provider is not configured.
+    `build` returns None when the provider could not even serve a call that brings a target.
     """
 
     build: Callable[[ProvidersSettings, Outbound, Clock, OutboundSettings], ModelProvider | None]
@@ -59,6 +60,7 @@ class Encoded:
     path: str
     body: bytes
     decoder: Decoder
+    accept: tuple[str, str] = ("accept", "text/event-stream")
 
 
 class Dialect(Protocol):
@@ -89,22 +91,42 @@ class EmbedDialect(Protocol):
         ...
 
 
+class Signer(Protocol):
+    """Gives requests their credential."""
+
+    @property
+    def stale(self) -> bool:
+        """Whether `renew` must be awaited first: a short-lived credential is missing or old."""
+        ...
+
+    async def renew(self, deadline: Deadline) -> None:
+        """Fetch the credential. Raises UpstreamFailed, UpstreamTimeout or MisconfiguredProvider."""
+        ...
+
+    def headers(self, method: str, url: str, body: bytes, api_key: str) -> Headers:
+        """The headers that carry our credential, or the caller's own key where one is given."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class ProviderSpec:
     """A provider over HTTP.
 
-    `base_url` has no trailing slash. `sign` gives the headers that carry our credential.
-    `forward_paths` are exact, query included; `forward_cut` is the part of them that `base_url`
-    already holds.
+    `base_url` has no trailing slash. `configured` says whether there is a credential or a server of
+    the operator's own; without one it serves only calls that bring a target. `forward_paths` are
+    exact, query included; `forward_cut` is the part of them that `base_url` already holds.
+    `forward_url` finds the URL of any further path, or None.
     """
 
     name: str
     base_url: str
     dialect: Dialect
     framing: Callable[[], Framing]
-    sign: Callable[[], Headers]
+    signer: Signer
     forward_paths: frozenset[str]
     forward_headers: frozenset[str]
+    configured: bool = True
     forward_cut: str = ""
+    forward_url: Callable[[str], str | None] | None = None
     headers: tuple[tuple[str, str], ...] = ()
     embed: EmbedDialect | None = None

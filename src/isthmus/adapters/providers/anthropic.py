@@ -4,7 +4,7 @@ from isthmus.adapters.providers._http import HttpProvider, Tries
 from isthmus.adapters.providers._spec import ProviderFactory, ProviderSpec
 from isthmus.adapters.providers.dialects.anthropic import AnthropicDialect
 from isthmus.adapters.providers.framing.sse import SseParser
-from isthmus.adapters.providers.signing.api_key import api_key
+from isthmus.adapters.providers.signing.api_key import ApiKey
 from isthmus.core.ports import Clock, Outbound
 from isthmus.settings import AnthropicSettings, OutboundSettings, ProvidersSettings
 
@@ -14,18 +14,16 @@ _PUBLIC = str(AnthropicSettings().base_url)
 
 def build(
     settings: ProvidersSettings, outbound: Outbound, clock: Clock, limits: OutboundSettings
-) -> HttpProvider | None:
-    """The provider, or None without a key and without a base URL of the operator's own."""
+) -> HttpProvider:
+    """The provider; configured by a key, or a base URL of the operator's own."""
     own = settings.anthropic
     base_url = own.base_url.rstrip("/")
-    if not own.api_key.get_secret_value() and base_url == _PUBLIC:
-        return None
     spec = ProviderSpec(
         name="anthropic",
         base_url=base_url,
         dialect=AnthropicDialect(),
         framing=SseParser,
-        sign=api_key(own.api_key, "x-api-key"),
+        signer=ApiKey(own.api_key, "x-api-key"),
         forward_paths=frozenset(
             {
                 "/v1/messages",
@@ -37,6 +35,7 @@ def build(
         forward_headers=frozenset(
             {"accept", "content-type", "anthropic-version", "anthropic-beta"}
         ),
+        configured=bool(own.api_key.get_secret_value()) or base_url != _PUBLIC,
         headers=(("anthropic-version", VERSION),),
     )
     return HttpProvider(spec, outbound, clock, Tries(limits.retries))

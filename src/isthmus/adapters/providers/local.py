@@ -63,6 +63,11 @@ class LocalProvider:
         return False
 
     @property
+    def configured(self) -> bool:
+        """Always: it needs nothing."""
+        return True
+
+    @property
     def forward_headers(self) -> frozenset[str]:
         """No header is forwarded."""
         return frozenset()

@@ -13,7 +13,7 @@ from isthmus.adapters.providers.dialects.infill import chat_of
 from isthmus.adapters.providers.dialects.openai import OpenAIDialect
 from isthmus.adapters.providers.dialects.openai_embed import OpenAIEmbedDialect
 from isthmus.adapters.providers.framing.sse import SseParser
-from isthmus.adapters.providers.signing.api_key import api_key
+from isthmus.adapters.providers.signing.api_key import ApiKey
 from isthmus.core.deadline import Deadline
 from isthmus.core.errors import UpstreamFailed
 from isthmus.core.messages import (
@@ -60,7 +60,10 @@ class ModelList:
             request = OutboundRequest(
                 "GET",
                 f"{self._spec.base_url}/models",
-                (("accept", "application/json"), *self._spec.sign()),
+                (
+                    ("accept", "application/json"),
+                    *self._spec.signer.headers("GET", self._spec.base_url, b"", ""),
+                ),
             )
             async with self._outbound.open(request, deadline) as reply:
                 body = await reply.read(MODELS_LIMIT_BYTES)
@@ -86,6 +89,11 @@ class OpenAIProvider:
     def name(self) -> str:
         """The provider's name in settings and in the catalogue."""
         return self._inner.name
+
+    @property
+    def configured(self) -> bool:
+        """Whether it serves calls without a target of their own."""
+        return self._inner.configured
 
     @property
     def forward_headers(self) -> frozenset[str]:
@@ -167,24 +175,23 @@ class OpenAIProvider:
 
 def build(
     settings: ProvidersSettings, outbound: Outbound, clock: Clock, limits: OutboundSettings
-) -> OpenAIProvider | None:
-    """The provider, or None without a key and without a base URL of the operator's own."""
+) -> OpenAIProvider:
+    """The provider; configured by a key, or a base URL of the operator's own."""
     own = settings.openai
     base_url = own.base_url.rstrip("/")
     public = base_url == _PUBLIC
-    if not own.api_key.get_secret_value() and public:
-        return None
     completions = bool(own.completion_model) or not public
     spec = ProviderSpec(
         name="openai",
         base_url=base_url,
         dialect=OpenAIDialect(own=public, completions=completions),
         framing=SseParser,
-        sign=api_key(own.api_key, "authorization", "Bearer "),
+        signer=ApiKey(own.api_key, "authorization", "Bearer "),
         forward_paths=frozenset(
             {"/v1/chat/completions", "/v1/embeddings", "/v1/models", "/v1/responses"}
         ),
         forward_headers=frozenset({"accept", "content-type", "user-agent"}),
+        configured=bool(own.api_key.get_secret_value()) or not public,
         forward_cut="/v1",
         embed=OpenAIEmbedDialect(),
     )

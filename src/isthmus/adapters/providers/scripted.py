@@ -37,6 +37,7 @@ class ScriptedProvider:
     """Implements `ModelProvider`. It looks only at the conversation that it is given."""
 
     forward_headers: frozenset[str] = frozenset()
+    configured = True
 
     def __init__(
         self,

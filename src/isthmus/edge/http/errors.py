@@ -12,11 +12,14 @@ from isthmus.core.errors import (
     Conflict,
     Failure,
     Forbidden,
+    InsufficientCredits,
     Interrupted,
     Invalid,
     LimitExceeded,
     MisconfiguredProvider,
+    NotBuilt,
     NotEnabled,
+    NotEntitled,
     NotFound,
     Rejected,
     TooLarge,
@@ -38,7 +41,10 @@ STATUS: dict[type[Failure], int] = {
     TooLarge: 413,
     Unauthenticated: 401,
     Forbidden: 403,
+    NotEntitled: 403,
     NotEnabled: 402,
+    InsufficientCredits: 402,
+    NotBuilt: 501,
     NotFound: 404,
     Conflict: 409,
     LimitExceeded: 429,
@@ -66,6 +72,10 @@ def respond(failure: Failure, *, verbose: bool) -> Response:
             body = {"error": failure.detail}
         case Invalid():
             body = {"detail": _faults(failure) if verbose else "Validation error"}
+        case InsufficientCredits():
+            body = _quota("insufficient_credits", "USAGE_QUOTA_EXCEEDED", failure.detail)
+        case NotEntitled():
+            body = _quota("not_entitled", "USAGE_QUOTA_NOT_ENTITLED", failure.detail)
         case UpstreamLimited():
             body = {"detail": "Too many requests. Please try again later."}
         case UpstreamFailed() | UpstreamTimeout():
@@ -81,6 +91,10 @@ def status(failure: Failure) -> int:
         if kind in STATUS:
             return STATUS[kind]
     return 500
+
+
+def _quota(error: str, code: str, message: str) -> dict[str, str]:
+    return {"error": error, "error_code": code, "message": message}
 
 
 def _faults(failure: Invalid) -> str:
@@ -126,7 +140,9 @@ class Errors:
             if exchange.started:
                 self._break(scope, exchange, failure)
             else:
-                await respond(failure, verbose=self._verbose)(scope, receive, send)
+                own = exchange.refuse and exchange.refuse(failure)
+                reply = own or respond(failure, verbose=self._verbose)
+                await reply(scope, receive, send)
         except Exception as bug:  # noqa: BLE001 - this edge answers for whatever goes wrong inside
             self._telemetry.emit(_crash(scope, bug))
             exchange = exchange_of(scope)

@@ -1,11 +1,12 @@
 """One HTTP request and its answer, as seen so far: what the layers around a handler share."""
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from math import nan
 
+from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
-from isthmus.core.errors import ClientGone
+from isthmus.core.errors import ClientGone, Failure
 from isthmus.core.identity import Caller, ClientInfo
 from isthmus.core.ports import Clock
 
@@ -44,8 +45,9 @@ class Exchange:
     but for `origin` (was there one?) and `length` (as sent). `arrived_at_s` is wall time, and not a
     number until it is known, so that no token is valid by it; other times are the clock's. `route`
     is the template that the path fitted, once that is known; `extra_headers` go out with whatever
-    is answered; `fields` is for what the access record should say beyond the wire; `gone` turns
-    true once the caller has left.
+    is answered; `refuse` answers the failures for which this route has words of its own; `fields`
+    is for what the access record should say beyond the wire; `gone` turns true once the caller has
+    left.
     """
 
     __slots__ = (
@@ -66,6 +68,7 @@ class Exchange:
         "headers",
         "length",
         "origin",
+        "refuse",
         "route",
         "started_at_s",
         "status",
@@ -81,6 +84,7 @@ class Exchange:
         self.complete = False
         self.gone = False
         self.route = ""
+        self.refuse: Callable[[Failure], Response | None] | None = None
         self.status = 0
         self.content_type = "unknown"
         self.started_at_s = 0.0
