@@ -197,8 +197,7 @@ async def test_a_forwarded_stream_that_stalls_raises(outbound: HttpClient) -> No
 
 def compatible(outbound: HttpClient, base_url: str, key: str = "") -> openai.OpenAIProvider:
     settings = ProvidersSettings.model_validate({"openai": {"base_url": base_url, "api_key": key}})
-    built = openai.build(settings, outbound, RealClock(), OutboundSettings(retries=0))
-    return built
+    return openai.build(settings, outbound, RealClock(), OutboundSettings(retries=0))
 
 
 @either
