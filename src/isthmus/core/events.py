@@ -4,8 +4,9 @@ A fact never carries a secret, a prompt or an answer.
 """
 
 from contextvars import ContextVar
-from dataclasses import dataclass, field
 from typing import TypeAlias
+
+from msgspec import Struct
 
 from isthmus.core.messages import Usage
 
@@ -13,8 +14,7 @@ REQUEST_ID: ContextVar[str] = ContextVar("isthmus_request_id", default="")
 """Correlation id of the request or session at hand; for logs and replies only."""
 
 
-@dataclass(frozen=True, slots=True)
-class Started:
+class Started(Struct, frozen=True, gc=False):
     """A listener is ready. `transport`: http or grpc."""
 
     transport: str
@@ -22,15 +22,13 @@ class Started:
     after_s: float
 
 
-@dataclass(frozen=True, slots=True)
-class Stopping:
+class Stopping(Struct, frozen=True, gc=False):
     """The server drains."""
 
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Noted:
+class Noted(Struct, frozen=True, gc=False):
     """Something an operator should read. `level`: info, warning, error or critical."""
 
     level: str
@@ -38,8 +36,7 @@ class Noted:
     details: tuple[tuple[str, str], ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Crashed:
+class Crashed(Struct, frozen=True, gc=False):
     """A bug: an exception that is not ours. `trace` is the formatted traceback."""
 
     where: str
@@ -47,8 +44,7 @@ class Crashed:
     trace: str
 
 
-@dataclass(frozen=True, slots=True)
-class HttpServed:
+class HttpServed(Struct, frozen=True, gc=False):
     """One HTTP request was answered, or its caller left.
 
     `route` is the template ("" when nothing matched). Durations in seconds. `bound` are the log
@@ -74,8 +70,7 @@ class HttpServed:
     fields: tuple[tuple[str, object], ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class RpcServed:
+class RpcServed(Struct, frozen=True, gc=False):
     """One RPC ended. `method` is a path, as `/DuoWorkflow/ListTools`; `code` is a status name."""
 
     method: str
@@ -88,16 +83,14 @@ class RpcServed:
     fields: tuple[tuple[str, object], ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class ModelCallStarted:
+class ModelCallStarted(Struct, frozen=True, gc=False):
     """A model call left; every one of them ends in a ModelCalled."""
 
     engine: str
     model: str
 
 
-@dataclass(frozen=True, slots=True)
-class ModelCalled:
+class ModelCalled(Struct, frozen=True, gc=False):
     """One model call ended. `error` is "none" or one of the classes of the metrics contract."""
 
     provider: str
@@ -114,15 +107,13 @@ class ModelCalled:
     realm: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class SuggestionTrimmed:
+class SuggestionTrimmed(Struct, frozen=True, gc=False):
     """A completion was post-processed."""
 
     duration_s: float
 
 
-@dataclass(frozen=True, slots=True)
-class SuggestionAsked:
+class SuggestionAsked(Struct, frozen=True, gc=False):
     """A code suggestion was asked for in a language."""
 
     language: str
@@ -130,8 +121,7 @@ class SuggestionAsked:
     editor_language: str
 
 
-@dataclass(frozen=True, slots=True)
-class SessionStarted:
+class SessionStarted(Struct, frozen=True, gc=False):
     """A session's stream began; `mode`: start, resume, retry."""
 
     workflow_id: str
@@ -139,8 +129,7 @@ class SessionStarted:
     mode: str
 
 
-@dataclass(frozen=True, slots=True)
-class SessionEnded:
+class SessionEnded(Struct, frozen=True, gc=False):
     """A session's stream ended.
 
     `outcome`: finished, waiting, stopped, failed, aborted or interrupted.
@@ -154,8 +143,7 @@ class SessionEnded:
     steps: int
 
 
-@dataclass(frozen=True, slots=True)
-class ActionAnswered:
+class ActionAnswered(Struct, frozen=True, gc=False):
     """A client carried out an action; `action` is the contract's oneof name."""
 
     workflow_id: str
@@ -163,8 +151,7 @@ class ActionAnswered:
     duration_s: float
 
 
-@dataclass(frozen=True, slots=True)
-class ToolCalled:
+class ToolCalled(Struct, frozen=True, gc=False):
     """A tool ran for a session. `failure` is "" when it went well."""
 
     workflow_id: str
@@ -174,8 +161,7 @@ class ToolCalled:
     failure: str
 
 
-@dataclass(frozen=True, slots=True)
-class CheckpointWritten:
+class CheckpointWritten(Struct, frozen=True, gc=False):
     """A checkpoint was stored."""
 
     workflow_id: str
@@ -184,13 +170,12 @@ class CheckpointWritten:
     duration_s: float
 
 
-@dataclass(frozen=True, slots=True)
-class KeysRefreshed:
+class KeysRefreshed(Struct, frozen=True, gc=False):
     """An issuer's key set was fetched, or could not be (`error` is then not empty)."""
 
     issuer: str
     keys: int
-    error: str = field(default="")
+    error: str = ""
 
 
 Fact: TypeAlias = (

@@ -2,7 +2,8 @@
 
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from isthmus.core.deadline import Deadline
 from isthmus.core.errors import MisconfiguredProvider, Rejected
@@ -25,8 +26,7 @@ from isthmus.routing.record import Forwarding, Labels, Record
 from isthmus.settings import OutboundSettings
 
 
-@dataclass(frozen=True, slots=True)
-class Ask:
+class Ask(Struct, frozen=True, gc=False):
     """What a use case wants of a model.
 
     `feature` is the feature setting that pays for it, `unit_primitive` the scope it was allowed by;
