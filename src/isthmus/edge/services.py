@@ -7,8 +7,11 @@ from dataclasses import dataclass
 from isthmus.auth.authenticate import Authenticator
 from isthmus.core.errors import Failure
 from isthmus.core.ports import Clock, Pingable, Telemetry, VerificationKey
+from isthmus.gateway.chat import ReactChat
+from isthmus.gateway.converse import Converse
 from isthmus.gateway.forward import Forward
 from isthmus.gateway.grant import Grant
+from isthmus.gateway.invoke import Invoke
 from isthmus.gateway.suggest import Suggest
 from isthmus.routing.define import Definitions
 from isthmus.settings import HttpSettings
@@ -74,6 +77,9 @@ class Services:
     suggest: Suggest
     forward: Forward
     definitions: Callable[[Collection[str]], Definitions]
+    invoke: Invoke
+    chat: ReactChat
+    converse: Converse
     readiness: Readiness
     telemetry: Telemetry
     clock: Clock
