@@ -174,6 +174,7 @@ class Stand:
             # No test of this stand asks for a suggestion.
             suggest=cast("Suggest", None),
             forward=Forward(models, self.gateway),
+            definitions=models.definitions,
             readiness=readiness,
             telemetry=self.sink,
             clock=self.clock,

@@ -44,6 +44,7 @@ async def open_gateway(foundation: Foundation) -> AsyncIterator[Services]:
                 settings.gateway,
             ),
             forward=Forward(foundation.models, settings.gateway),
+            definitions=foundation.models.definitions,
             readiness=Readiness({}, foundation.clock),
             telemetry=foundation.telemetry,
             clock=foundation.clock,

@@ -1,7 +1,7 @@
 """What goes to a model and what comes back: one vocabulary for every provider and every route."""
 
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from typing import Literal, TypeAlias
 
 Role: TypeAlias = Literal["system", "user", "assistant"]
@@ -108,6 +108,15 @@ class Tuning:
     thinking_level: str | None = None
     fim_format: str = ""
     headers: tuple[tuple[str, str], ...] = ()
+
+    def over(self, other: "Tuning") -> "Tuning":
+        """What either says; where both do, this one. Headers are joined."""
+        mine = {
+            item.name: value
+            for item in fields(self)
+            if (value := getattr(self, item.name)) is not None and value != ""
+        }
+        return replace(other, **mine | {"headers": (*other.headers, *self.headers)})
 
 
 PLAIN = Tuning()
@@ -241,7 +250,8 @@ class RawCall:
     """A provider's own wire, passed through: the body goes out byte for byte.
 
     `path` starts with `/` and holds the query; `headers` are the caller's that the provider allows,
-    lower-case names. `model` and `streaming` were read from the body or the path.
+    lower-case names. `model` and `streaming` were read from the body or the path. `api_key` is the
+    model's own, where the catalogue has one; else the provider's is used.
     """
 
     path: str
@@ -249,6 +259,7 @@ class RawCall:
     body: bytes
     model: str
     streaming: bool
+    api_key: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """The use cases that an edge may call, and whether this process may take requests."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from isthmus.auth.authenticate import Authenticator
@@ -10,6 +10,7 @@ from isthmus.core.ports import Clock, Pingable, Telemetry, VerificationKey
 from isthmus.gateway.forward import Forward
 from isthmus.gateway.grant import Grant
 from isthmus.gateway.suggest import Suggest
+from isthmus.routing.define import Definitions
 from isthmus.settings import HttpSettings
 
 PING_LIMIT_S = 2.0
@@ -62,12 +63,17 @@ async def _answers(check: Pingable) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """Everything an edge may call. `verbose_errors` lets replies name the fields at fault."""
+    """Everything an edge may call.
+
+    `definitions` tells which models there are, for a caller with these feature flags;
+    `verbose_errors` lets replies name the fields at fault.
+    """
 
     authenticator: Authenticator
     grant: Grant
     suggest: Suggest
     forward: Forward
+    definitions: Callable[[Collection[str]], Definitions]
     readiness: Readiness
     telemetry: Telemetry
     clock: Clock
