@@ -6,13 +6,16 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from isthmus.adapters.keysets.jwks import Fetching, discovery_url
 from isthmus.adapters.keysets.merged import MergedKeys, gateway_issuers, open_keys
 from isthmus.adapters.keysets.static import local_keys
+from isthmus.adapters.search.sqlite import SqliteSearch, index_file
 from isthmus.app.foundation import LIBRARY, Foundation
 from isthmus.auth.authenticate import Authenticator, gateway_policy
 from isthmus.auth.issue import SigningKey, signing_kid
 from isthmus.core.ports import VerificationKey
 from isthmus.edge.services import Readiness, Services
+from isthmus.gateway.embed import Embed
 from isthmus.gateway.forward import Forward
 from isthmus.gateway.language import load_languages
+from isthmus.gateway.search import SearchDocs
 from isthmus.gateway.suggest import Suggest
 from isthmus.settings import SettingsError
 
@@ -44,6 +47,10 @@ async def open_gateway(foundation: Foundation) -> AsyncIterator[Services]:
                 settings.gateway,
             ),
             forward=Forward(foundation.models, settings.gateway),
+            embed=Embed(foundation.models, foundation.telemetry),
+            search=SearchDocs(
+                SqliteSearch(index_file(settings.search, settings.data_dir)), foundation.telemetry
+            ),
             definitions=foundation.models.definitions,
             readiness=Readiness({}, foundation.clock),
             telemetry=foundation.telemetry,

@@ -18,6 +18,7 @@ COMMANDS = {
     "token": "print a development token",
     "executor": "run a session on this machine",
     "config": "check or show the settings",
+    "docs": "index and search documentation",
 }
 
 

@@ -1,6 +1,6 @@
 """What goes to a model and what comes back: one vocabulary for every provider and every route."""
 
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Literal, TypeAlias
 
@@ -241,7 +241,7 @@ class EmbedCall:
 class Embeddings:
     """One vector a text, in the order of the texts."""
 
-    vectors: tuple[tuple[float, ...], ...]
+    vectors: Sequence[Sequence[float]]
     usage: Usage | None = None
 
 

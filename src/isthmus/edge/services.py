@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from isthmus.auth.authenticate import Authenticator
 from isthmus.core.errors import Failure
 from isthmus.core.ports import Clock, Pingable, Telemetry, VerificationKey
+from isthmus.gateway.embed import Embed
 from isthmus.gateway.forward import Forward
 from isthmus.gateway.grant import Grant
+from isthmus.gateway.search import SearchDocs
 from isthmus.gateway.suggest import Suggest
 from isthmus.routing.define import Definitions
 from isthmus.settings import HttpSettings
@@ -73,6 +75,8 @@ class Services:
     grant: Grant
     suggest: Suggest
     forward: Forward
+    embed: Embed
+    search: SearchDocs
     definitions: Callable[[Collection[str]], Definitions]
     readiness: Readiness
     telemetry: Telemetry
