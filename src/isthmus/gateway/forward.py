@@ -5,10 +5,10 @@ Source: HTTP gateway contract, sections 7.1 to 7.3.
 
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
 from itertools import product
 
 import msgspec
+from msgspec import Struct
 
 from isthmus.auth.scopes import UNIT_PRIMITIVES, require
 from isthmus.core.errors import Forbidden, MisconfiguredProvider, NotEnabled, NotFound, Rejected
@@ -59,8 +59,7 @@ _ALIKE = frozenset(map("".join, product(*(letter + letter.upper() for letter in 
 """Every key that a parser which ignores case reads as `model`; no letter but ASCII's does."""
 
 
-@dataclass(frozen=True, slots=True)
-class ForwardRequest:
+class ForwardRequest(Struct, frozen=True, gc=False):
     """A call to be forwarded.
 
     `path` is the provider's, with its query; `headers` are all that came, names in lower case.

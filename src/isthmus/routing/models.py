@@ -3,7 +3,8 @@
 import random
 from collections.abc import AsyncGenerator, Callable, Collection, Mapping
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, replace
+
+from msgspec import Struct, structs
 
 from isthmus.core.deadline import Deadline
 from isthmus.core.errors import MisconfiguredProvider, NotFound, Rejected, Unavailable
@@ -37,8 +38,7 @@ SEVERAL_DEFAULTS = "ai_gateway_multi_default_models"
 """The flag of callers that know features with several defaults."""
 
 
-@dataclass(frozen=True, slots=True)
-class Ask:
+class Ask(Struct, frozen=True, gc=False):
     """What a use case wants of a model.
 
     `feature` is the feature setting that pays for it, `unit_primitive` the scope it was allowed by;
@@ -58,8 +58,7 @@ class Ask:
     """Limit to the first byte, where it is shorter than the settings'."""
 
 
-@dataclass(frozen=True, slots=True)
-class EmbedAsk:
+class EmbedAsk(Struct, frozen=True, gc=False):
     """What a use case wants of a model that makes embeddings; labels as in `Ask`."""
 
     feature: str
@@ -202,7 +201,7 @@ class Models:
             choice = ModelChoice(raw.model, provider, provider, raw.model, target=target)
             self._forwarded[provider, raw.model] = choice
         if choice.target is not None:
-            raw = replace(raw, api_key=choice.target.api_key)
+            raw = structs.replace(raw, api_key=choice.target.api_key)
         reply = self._door(choice).forward(raw, self._deadline(self._limits.proxy_total_s))
         labels = Labels("", unit_primitive, raw.streaming, caller.realm)
         return Forwarding(reply, Record(self._telemetry, self._clock, choice, labels))

@@ -4,7 +4,9 @@ Source: HTTP gateway contract, sections 6.3 and 6.4.
 """
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+
+from msgspec.structs import replace
 
 from isthmus.core.errors import NotBuilt, Rejected
 from isthmus.core.messages import ModelChoice, ModelMetadata, Target

@@ -4,9 +4,11 @@ import asyncio
 import random
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from types import TracebackType
+
+from msgspec.structs import replace
 
 from isthmus.adapters.providers._retry import pause_s
 from isthmus.adapters.providers._spec import Decoder, Encoded, Framing, ProviderSpec, Signer
