@@ -28,6 +28,14 @@ MESSAGE = (
     + "Is all well? " * 75
     + '"}]}'
 )
+TEXTS = 64
+EMBEDDINGS = (
+    '{"model_metadata":{"provider":"gitlab","identifier":"wordllama_local"},"contents":['
+    + ",".join(
+        f'"def load_{n}(path): read the file and return the parsed tree"' for n in range(TEXTS)
+    )
+    + "]}"
+)
 STREAM = MESSAGE.replace('"max_tokens":64', '"max_tokens":64,"stream":true')
 CHAT = MESSAGE.replace("claude-sonnet-4-6", "gpt-5")
 
@@ -91,6 +99,9 @@ def _isthmus(folder: Path, base: str) -> list[Row]:
         rows.append(row.with_ready(server.ready_s))
         url = f"{home}/v1/proxy/anthropic/v1/messages"
         rows.append(_row("Isthmus proxy", url, post(MESSAGE, headers), folder, pid))
+        url = f"{home}/v1/embeddings/code_embeddings"
+        name = f"Isthmus embeddings, {TEXTS} texts a request"
+        rows.append(_row(name, url, post(EMBEDDINGS, headers), folder, pid))
     settings["ISTHMUS_PROVIDERS__ANTHROPIC__BASE_URL"] = f"{base}/stream"
     with isthmus(folder, extra=settings) as server:
         url = f"http://127.0.0.1:{server.port}/v1/proxy/anthropic/v1/messages"

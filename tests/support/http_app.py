@@ -6,8 +6,10 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import cache
+from pathlib import Path
 from typing import TypeAlias, cast
 
+from isthmus.adapters.search.sqlite import SqliteSearch
 from isthmus.auth.authenticate import Authenticator, AuthPolicy
 from isthmus.auth.issue import SigningKey, new_private_key_pem
 from isthmus.core.deadline import Deadline
@@ -25,9 +27,11 @@ from isthmus.core.ports import VerificationKey
 from isthmus.edge.services import Readiness, Services
 from isthmus.gateway.chat import ReactChat
 from isthmus.gateway.converse import Converse
+from isthmus.gateway.embed import Embed
 from isthmus.gateway.forward import Forward
 from isthmus.gateway.grant import Grant, Signer
 from isthmus.gateway.invoke import Invoke
+from isthmus.gateway.search import SearchDocs
 from isthmus.gateway.suggest import Suggest
 from isthmus.routing.catalogue import Catalogue, Model
 from isthmus.routing.models import Models
@@ -180,6 +184,8 @@ class Stand:
             chat=cast("ReactChat", None),
             converse=cast("Converse", None),
             forward=Forward(models, self.gateway),
+            embed=Embed(models, self.sink),
+            search=SearchDocs(SqliteSearch(Path("no such index")), self.sink),
             definitions=models.definitions,
             readiness=readiness,
             telemetry=self.sink,

@@ -6,6 +6,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from isthmus.adapters.keysets.jwks import Fetching, discovery_url
 from isthmus.adapters.keysets.merged import MergedKeys, gateway_issuers, open_keys
 from isthmus.adapters.keysets.static import local_keys
+from isthmus.adapters.search.sqlite import SqliteSearch, index_file
 from isthmus.app.foundation import LIBRARY, Foundation
 from isthmus.auth.authenticate import Authenticator, gateway_policy
 from isthmus.auth.issue import SigningKey, signing_kid
@@ -13,9 +14,11 @@ from isthmus.core.ports import VerificationKey
 from isthmus.edge.services import Readiness, Services
 from isthmus.gateway.chat import ReactChat
 from isthmus.gateway.converse import Converse
+from isthmus.gateway.embed import Embed
 from isthmus.gateway.forward import Forward
 from isthmus.gateway.invoke import Invoke
 from isthmus.gateway.language import load_languages
+from isthmus.gateway.search import SearchDocs
 from isthmus.gateway.suggest import Suggest
 from isthmus.settings import SettingsError
 
@@ -48,6 +51,8 @@ async def open_gateway(foundation: Foundation) -> AsyncIterator[Services]:
                 settings.gateway,
             ),
             forward=Forward(foundation.models, settings.gateway),
+            embed=Embed(foundation.models, foundation.telemetry),
+            search=_search(foundation),
             definitions=foundation.models.definitions,
             invoke=invoke,
             chat=ReactChat(invoke, foundation.telemetry),
@@ -69,6 +74,12 @@ def _invoke(foundation: Foundation) -> Invoke:
         foundation.clock,
         foundation.settings.models,
     )
+
+
+def _search(foundation: Foundation) -> SearchDocs:
+    settings = foundation.settings
+    index = SqliteSearch(index_file(settings.search, settings.data_dir))
+    return SearchDocs(index, foundation.telemetry)
 
 
 def public_keys(

@@ -1,6 +1,6 @@
 """What goes to a model and what comes back: one vocabulary for every provider and every route."""
 
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
@@ -228,7 +228,7 @@ class EmbedCall(Struct, frozen=True, gc=False):
 class Embeddings(Struct, frozen=True, gc=False):
     """One vector a text, in the order of the texts."""
 
-    vectors: tuple[tuple[float, ...], ...]
+    vectors: Sequence[Sequence[float]]
     usage: Usage | None = None
 
 

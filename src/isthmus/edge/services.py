@@ -9,9 +9,11 @@ from isthmus.core.errors import Failure
 from isthmus.core.ports import Clock, Pingable, Telemetry, VerificationKey
 from isthmus.gateway.chat import ReactChat
 from isthmus.gateway.converse import Converse
+from isthmus.gateway.embed import Embed
 from isthmus.gateway.forward import Forward
 from isthmus.gateway.grant import Grant
 from isthmus.gateway.invoke import Invoke
+from isthmus.gateway.search import SearchDocs
 from isthmus.gateway.suggest import Suggest
 from isthmus.routing.define import Definitions
 from isthmus.settings import HttpSettings
@@ -76,6 +78,8 @@ class Services:
     grant: Grant
     suggest: Suggest
     forward: Forward
+    embed: Embed
+    search: SearchDocs
     definitions: Callable[[Collection[str]], Definitions]
     invoke: Invoke
     chat: ReactChat

@@ -1,6 +1,6 @@
 """Prompt files: what is read, what is refused at start, what is rendered."""
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 import pytest
 

@@ -1,6 +1,6 @@
 """A prompt's messages as one model takes them."""
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 import pytest
 

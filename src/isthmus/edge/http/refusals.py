@@ -9,6 +9,7 @@ from starlette.responses import JSONResponse, Response
 
 from isthmus.core.errors import (
     Failure,
+    FieldError,
     Invalid,
     NotFound,
     UpstreamFailed,
@@ -18,6 +19,8 @@ from isthmus.core.errors import (
 )
 
 UPSTREAM_REFUSED = 421
+UNTOLD = "Validation error"
+"""The detail of a body that does not fit its schema."""
 _PHRASES = {status.value: status.phrase for status in HTTPStatus} | {529: "Overloaded"}
 _FAITHFUL = frozenset({400, 401, 429})
 
@@ -53,11 +56,15 @@ def chat(failure: Failure) -> Response | None:
 
 
 def embeddings(failure: Failure) -> Response | None:
-    """Embeddings: a bad request, a bad key and a limit keep their statuses.
+    """Embeddings: faults are told; a bad request, a bad key and a limit keep their statuses.
 
     Source: HTTP gateway contract, section 8.1.
     """
     match failure:
+        case Invalid(fields=(FieldError(field="dimensions"), *_)):
+            return _detail(400, failure.detail)
+        case Invalid() if failure.detail != UNTOLD:
+            return _detail(422, failure.detail)
         case UpstreamLimited():
             return _detail(429, failure.detail)
         case UpstreamFailed(status=status) if status in _FAITHFUL:
