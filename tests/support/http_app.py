@@ -25,9 +25,12 @@ from isthmus.core.messages import (
 )
 from isthmus.core.ports import VerificationKey
 from isthmus.edge.services import Readiness, Services
+from isthmus.gateway.chat import ReactChat
+from isthmus.gateway.converse import Converse
 from isthmus.gateway.embed import Embed
 from isthmus.gateway.forward import Forward
 from isthmus.gateway.grant import Grant, Signer
+from isthmus.gateway.invoke import Invoke
 from isthmus.gateway.search import SearchDocs
 from isthmus.gateway.suggest import Suggest
 from isthmus.routing.catalogue import Catalogue, Model
@@ -175,8 +178,11 @@ class Stand:
         return Services(
             authenticator=Authenticator(OneKey(), self.policy, self.sink, self.clock),
             grant=Grant(Signer(SERVICE, signing_key()), Signer("platform", None), self.clock),
-            # No test of this stand asks for a suggestion.
+            # No test of this stand asks for a suggestion, a prompt or a chat.
             suggest=cast("Suggest", None),
+            invoke=cast("Invoke", None),
+            chat=cast("ReactChat", None),
+            converse=cast("Converse", None),
             forward=Forward(models, self.gateway),
             embed=Embed(models, self.sink),
             search=SearchDocs(SqliteSearch(Path("no such index")), self.sink),

@@ -12,8 +12,11 @@ from isthmus.auth.authenticate import Authenticator, gateway_policy
 from isthmus.auth.issue import SigningKey, signing_kid
 from isthmus.core.ports import VerificationKey
 from isthmus.edge.services import Readiness, Services
+from isthmus.gateway.chat import ReactChat
+from isthmus.gateway.converse import Converse
 from isthmus.gateway.embed import Embed
 from isthmus.gateway.forward import Forward
+from isthmus.gateway.invoke import Invoke
 from isthmus.gateway.language import load_languages
 from isthmus.gateway.search import SearchDocs
 from isthmus.gateway.suggest import Suggest
@@ -35,6 +38,7 @@ async def open_gateway(foundation: Foundation) -> AsyncIterator[Services]:
         )
         keys = await stack.enter_async_context(key_set(foundation, own, gateway_issuers(auth)))
         policy = gateway_policy(auth)
+        invoke = _invoke(foundation)
         yield Services(
             authenticator=Authenticator(keys, policy, foundation.telemetry, foundation.clock),
             grant=foundation.grant,
@@ -52,6 +56,9 @@ async def open_gateway(foundation: Foundation) -> AsyncIterator[Services]:
                 SqliteSearch(index_file(settings.search, settings.data_dir)), foundation.telemetry
             ),
             definitions=foundation.models.definitions,
+            invoke=invoke,
+            chat=ReactChat(invoke, foundation.telemetry),
+            converse=Converse(foundation.models, foundation.telemetry, settings.gateway),
             readiness=Readiness({}, foundation.clock),
             telemetry=foundation.telemetry,
             clock=foundation.clock,
@@ -59,6 +66,16 @@ async def open_gateway(foundation: Foundation) -> AsyncIterator[Services]:
             http=settings.http,
             verbose_errors=settings.logging.payloads,
         )
+
+
+def _invoke(foundation: Foundation) -> Invoke:
+    return Invoke(
+        foundation.models,
+        foundation.prompts,
+        foundation.telemetry,
+        foundation.clock,
+        foundation.settings.models,
+    )
 
 
 def public_keys(

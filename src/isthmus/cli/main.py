@@ -19,6 +19,7 @@ COMMANDS = {
     "executor": "run a session on this machine",
     "config": "check or show the settings",
     "docs": "index and search documentation",
+    "prompts": "list, check or render the prompts",
 }
 
 

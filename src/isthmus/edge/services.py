@@ -7,9 +7,12 @@ from dataclasses import dataclass
 from isthmus.auth.authenticate import Authenticator
 from isthmus.core.errors import Failure
 from isthmus.core.ports import Clock, Pingable, Telemetry, VerificationKey
+from isthmus.gateway.chat import ReactChat
+from isthmus.gateway.converse import Converse
 from isthmus.gateway.embed import Embed
 from isthmus.gateway.forward import Forward
 from isthmus.gateway.grant import Grant
+from isthmus.gateway.invoke import Invoke
 from isthmus.gateway.search import SearchDocs
 from isthmus.gateway.suggest import Suggest
 from isthmus.routing.define import Definitions
@@ -78,6 +81,9 @@ class Services:
     embed: Embed
     search: SearchDocs
     definitions: Callable[[Collection[str]], Definitions]
+    invoke: Invoke
+    chat: ReactChat
+    converse: Converse
     readiness: Readiness
     telemetry: Telemetry
     clock: Clock
