@@ -66,6 +66,32 @@ class _Share:
     end: int
 
 
+@dataclass(slots=True)
+class _Batch:
+    """What one thread is given."""
+
+    shares: list[_Share] = field(default_factory=list[_Share])
+    texts: int = 0
+    chars: int = 0
+
+    def fill(self, jobs: deque[_Job], most: int) -> None:
+        """Add the first jobs' next texts, until there are `most`."""
+        while jobs and self._room(most):
+            job = jobs[0]
+            if not job.done.done():
+                start = job.taken
+                while job.taken < len(job.texts) and self._room(most):
+                    self.chars += len(job.texts[job.taken])
+                    self.texts += 1
+                    job.taken += 1
+                self.shares.append(_Share(job, start, job.taken))
+            if job.done.done() or job.taken == len(job.texts):
+                jobs.popleft()
+
+    def _room(self, most: int) -> bool:
+        return self.texts < most and self.chars < BATCH_CHARS
+
+
 class Batches:
     """Makes vectors in at most `threads` threads; the first of them calls `load`, once."""
 
@@ -138,11 +164,11 @@ class Batches:
         Long jobs go one after another, so that few are half done: vectors take more room than
         texts. Jobs whose caller has left are dropped.
         """
-        batch: list[_Share] = []
-        texts = _take(self._small, batch, BATCH_TEXTS // 2)
-        texts += _take(self._long, batch, BATCH_TEXTS - texts)
-        _take(self._small, batch, BATCH_TEXTS - texts)
-        return batch
+        batch = _Batch()
+        batch.fill(self._small, BATCH_TEXTS // 2)
+        batch.fill(self._long, BATCH_TEXTS)
+        batch.fill(self._small, BATCH_TEXTS)
+        return batch.shares
 
     def _finished(
         self, batch: list[_Share], work: "asyncio.Future[list[tuple[Vectors, int]]]"
@@ -168,23 +194,6 @@ class Batches:
                 except OSError as error:
                     raise MisconfiguredProvider(_UNREADABLE) from error
         return self._work(slices)
-
-
-def _take(jobs: deque[_Job], batch: list[_Share], most: int) -> int:
-    """Put the first jobs' next texts into the batch, at most so many. Returns how many."""
-    texts, chars = 0, 0
-    while jobs and texts < most and chars < BATCH_CHARS:
-        job = jobs[0]
-        if not job.done.done():
-            start = job.taken
-            while job.taken < len(job.texts) and texts < most and chars < BATCH_CHARS:
-                chars += len(job.texts[job.taken])
-                texts += 1
-                job.taken += 1
-            batch.append(_Share(job, start, job.taken))
-        if job.done.done() or job.taken == len(job.texts):
-            jobs.popleft()
-    return texts
 
 
 def _deliver(share: _Share, vectors: Vectors, tokens: int) -> None:
