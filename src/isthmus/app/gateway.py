@@ -47,7 +47,7 @@ async def open_gateway(foundation: Foundation) -> AsyncIterator[Services]:
                 foundation.clock,
                 settings.gateway,
             ),
-            forward=Forward(foundation.models, settings.gateway),
+            forward=_forward(foundation),
             definitions=foundation.models.definitions,
             invoke=invoke,
             chat=ReactChat(invoke, foundation.telemetry),
@@ -68,6 +68,16 @@ def _invoke(foundation: Foundation) -> Invoke:
         foundation.telemetry,
         foundation.clock,
         foundation.settings.models,
+    )
+
+
+def _forward(foundation: Foundation) -> Forward:
+    settings = foundation.settings
+    return Forward(
+        foundation.models,
+        settings.gateway,
+        foundation.telemetry,
+        mocked=settings.models.mock,
     )
 
 
