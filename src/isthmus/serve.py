@@ -11,14 +11,13 @@ from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 
 import uvicorn
 import uvloop
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from isthmus.adapters.telemetry.listener import open_listener
 from isthmus.app.foundation import Foundation, open_foundation
 from isthmus.app.gateway import open_gateway
 from isthmus.core.events import Started, Stopping
 from isthmus.edge.http.app import create
-from isthmus.edge.http.cork import Cork
+from isthmus.edge.http.protocol import CorkedProtocol
 from isthmus.settings import GrpcSettings, HttpSettings, Settings, SettingsError
 
 Announce = Callable[[Started], None]
@@ -107,14 +106,6 @@ class _Uvicorn(uvicorn.Server):
         """Start, and tell."""
         await super().startup(sockets)
         self.accepting.set()
-
-
-class CorkedProtocol(HttpToolsProtocol):
-    """uvicorn's protocol, whose answers leave in one piece."""
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # pyright: ignore[reportIncompatibleMethodOverride] - uvicorn takes what TCP gives
-        """A client has connected."""
-        super().connection_made(Cork(transport))
 
 
 @asynccontextmanager
