@@ -9,7 +9,7 @@ from functools import lru_cache
 from types import TracebackType
 
 from isthmus.adapters.providers._retry import pause_s
-from isthmus.adapters.providers._spec import Decoder, Encoded, Framing, ProviderSpec
+from isthmus.adapters.providers._spec import Decoder, Encoded, Framing, Headers, ProviderSpec
 from isthmus.adapters.providers.dialects.failure import BODY_LIMIT_BYTES
 from isthmus.core.deadline import Deadline
 from isthmus.core.errors import Failure, Rejected, UpstreamFailed
@@ -54,6 +54,7 @@ class HttpProvider:
         self._outbound = outbound
         self._clock = clock
         self._tries = tries
+        self._known: dict[str, tuple[Headers, str, tuple[tuple[str, str], ...]]] = {}
         self._forwards = {
             path: spec.base_url + path.removeprefix(spec.forward_cut) for path in spec.forward_paths
         }
@@ -82,7 +83,8 @@ class HttpProvider:
                 for delta in _deltas(framing, wire.decoder, chunk):
                     yield delta
                 if wire.decoder.ended:
-                    await _linger(reply)
+                    if not reply.complete:
+                        await _linger(reply)
                     return
         finally:
             await exchange.__aexit__(None, None, None)
@@ -91,14 +93,18 @@ class HttpProvider:
     async def whole(self, call: ModelCall, deadline: Deadline, into: Gathering) -> None:
         """As `stream`, without a turn of the caller's for every delta."""
         wire, request = self._asked(call)
-        framing = self._spec.framing()
+        framing, decoder = self._spec.framing(), wire.decoder
         exchange, reply = await self._opened(request, deadline)
         try:
             async for chunk in reply.chunks():
-                into.add(_deltas(framing, wire.decoder, chunk))
-                if wire.decoder.ended:
-                    await _linger(reply)
-                    return
+                for event in framing.feed(chunk):
+                    deltas = decoder.feed(event)
+                    if deltas:
+                        into.add(deltas)
+                    if decoder.ended:
+                        if not reply.complete:
+                            await _linger(reply)
+                        return
         finally:
             await exchange.__aexit__(None, None, None)
         raise _stopped()
@@ -137,8 +143,13 @@ class HttpProvider:
 
     def _request(self, path: str, body: bytes, accept: tuple[str, str]) -> OutboundRequest:
         spec = self._spec
-        headers = (*_JSON, accept, *spec.headers, *spec.sign())
-        return OutboundRequest("POST", spec.base_url + path, headers, body)
+        signature = spec.sign()
+        # A dialect has few paths, and most signatures are the one of the call before.
+        known = self._known.get(path)
+        if known is None or known[0] is not signature:
+            headers = (*_JSON, accept, *spec.headers, *signature)
+            known = self._known[path] = (signature, spec.base_url + path, headers)
+        return OutboundRequest("POST", known[1], known[2], body)
 
     async def _opened(
         self, request: OutboundRequest, deadline: Deadline
@@ -247,9 +258,10 @@ async def _start_of(reply: OutboundReply) -> bytes:
 
 
 async def _linger(reply: OutboundReply) -> None:
-    """Wait shortly for the body's end, so that the connection can be used again."""
-    if reply.complete:
-        return  # As usual: the end comes with the last event. A timer would cost more than that.
+    """Wait shortly for the body's end, so that the connection can be used again.
+
+    As a rule it has come with the last event, and nobody has to wait.
+    """
     try:
         async with asyncio.timeout(LINGER_S):
             async for chunk in reply.chunks():
