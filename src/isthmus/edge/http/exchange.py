@@ -14,6 +14,8 @@ EXCHANGE = "isthmus.exchange"
 """Where a scope keeps its Exchange; the busy ways look there without a call."""
 LINE = "isthmus.line"
 """Where a scope keeps its Line, when the server is one."""
+TASK = "isthmus.task"
+"""Where a scope keeps the task that runs its request, when the server tells."""
 
 _PREFIX = b"x-gitlab-"
 _READ = (

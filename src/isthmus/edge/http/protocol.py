@@ -10,15 +10,17 @@ import math
 from collections.abc import Sequence
 
 from starlette.types import Scope
+from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.httptools_impl import (
     HEADER_RE,
     HEADER_VALUE_RE,
     STATUS_LINE,
     HttpToolsProtocol,
+    RequestResponseCycle,
 )
 
 from isthmus.edge.http.cork import JOIN_LIMIT_BYTES, Cork
-from isthmus.edge.http.exchange import LINE
+from isthmus.edge.http.exchange import LINE, TASK
 
 
 class CorkedProtocol(HttpToolsProtocol):
@@ -43,6 +45,13 @@ class CorkedProtocol(HttpToolsProtocol):
         """A request begins."""
         super().on_message_begin()
         self.scope[LINE] = self  # pyright: ignore[reportGeneralTypeIssues] - a key of our own
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        # uvicorn's own way, but the task is noted: `asyncio.current_task` costs a system call.
+        task = self.loop.create_task(cycle.run_asgi(app))
+        cycle.scope[TASK] = task  # pyright: ignore[reportGeneralTypeIssues] - a key of our own
+        task.add_done_callback(self.tasks.discard)
+        self.tasks.add(task)
 
     def whole_body(self, scope: Scope) -> bytes | None:
         """See `Line`: what uvicorn's `receive` gives at once, when that is all."""
