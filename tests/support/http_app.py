@@ -192,6 +192,7 @@ class Stand:
             embed=Embed(models, self.sink),
             search=SearchDocs(SqliteSearch(Path("no such index")), self.sink),
             definitions=models.definitions,
+            prompt_ids=("generate_commit_message",),
             readiness=readiness,
             telemetry=self.sink,
             clock=self.clock,

@@ -57,6 +57,7 @@ async def open_gateway(foundation: Foundation) -> AsyncIterator[Services]:
             invoke=invoke,
             chat=ReactChat(invoke, foundation.telemetry),
             converse=Converse(foundation.models, foundation.telemetry, settings.gateway),
+            prompt_ids=foundation.prompts.ids(),
             readiness=Readiness({}, foundation.clock),
             telemetry=foundation.telemetry,
             clock=foundation.clock,

@@ -84,6 +84,7 @@ class Services:
     invoke: Invoke
     chat: ReactChat
     converse: Converse
+    prompt_ids: tuple[str, ...]
     readiness: Readiness
     telemetry: Telemetry
     clock: Clock

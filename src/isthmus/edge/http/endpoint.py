@@ -1,12 +1,14 @@
 """A route as data: what the application serves and what the OpenAPI document says of it."""
 
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from typing import TypeAlias
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
 
 from starlette.requests import Request
 from starlette.responses import Response
 
+Stability: TypeAlias = Literal["stable", "deprecated", "ours", "not built"]
+"""`ours`: no part of the published contract; `not built`: answers 501."""
 Handle: TypeAlias = Callable[[Request], Awaitable[Response]]
 
 
@@ -27,3 +29,14 @@ class Endpoint:
     reply: type | None = None
     stream_type: str = ""
     """Media type of the streamed answer, when there is one."""
+    scopes: str = ""
+    """Which scopes let a caller in, in words for the reference; the use case decides."""
+    models: str = ""
+    """Which providers or features serve it, in words for the reference."""
+    stability: Stability = "stable"
+    refusals: tuple[int, ...] = ()
+    """Statuses of its own, besides those that every route of its kind may answer."""
+    choices: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
+    """Parameter of the path -> its values, where it has few."""
+    relays: bool = False
+    """Whether answers are a provider's own, whatever they are."""

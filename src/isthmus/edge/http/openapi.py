@@ -15,6 +15,24 @@ from isthmus.settings import HttpSettings
 
 Json = dict[str, object]
 
+_WHY = {
+    400: "The request is well formed, but cannot be served.",
+    401: "The caller is not known.",
+    402: "What is asked for is not enabled, or not paid for.",
+    403: "The caller may not do this.",
+    404: "There is no such thing.",
+    413: "The body is too large.",
+    421: "The model's provider refused, or failed.",
+    422: "The body does not fit its schema.",
+    429: "Too much is asked at once.",
+    500: "The server is not set up for this.",
+    501: "This part of the contract is not built.",
+    502: "The model's provider failed.",
+    503: "Nothing can serve this now.",
+    504: "The model's provider was too slow.",
+}
+_QUOTA = frozenset({402, 403})
+
 _PARAMETER = re.compile(r"\{(\w+)(?::\w+)?\}")
 _REFERENCE = "#/components/schemas/{name}"
 
@@ -25,6 +43,14 @@ class Detail(msgspec.Struct):
     detail: str
 
 
+class NoCredit(msgspec.Struct):
+    """Why a portal that counts credits does not let a caller in."""
+
+    error: str
+    error_code: str
+    message: str
+
+
 class NotKnown(msgspec.Struct):
     """Why a caller could not be authenticated."""
 
@@ -33,7 +59,7 @@ class NotKnown(msgspec.Struct):
 
 def document(endpoints: Sequence[Endpoint]) -> Json:
     """The document; deterministic, in the order of paths."""
-    named: list[type] = [Detail, NotKnown]
+    named: list[type] = [Detail, NoCredit, NotKnown]
     named += [kind for each in endpoints for kind in (each.body, each.reply) if kind is not None]
     unique = list(dict.fromkeys(named))
     shown, components = msgspec.json.schema_components(
@@ -72,7 +98,7 @@ def _operation(endpoint: Endpoint, schemas: dict[type, Json]) -> Json:
         "responses": _responses(endpoint, schemas, public=public),
     }
     parameters = [
-        {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+        {"name": name, "in": "path", "required": True, "schema": _values(endpoint, name)}
         for name in _PARAMETER.findall(endpoint.path)
     ]
     if parameters:
@@ -80,6 +106,11 @@ def _operation(endpoint: Endpoint, schemas: dict[type, Json]) -> Json:
     if endpoint.body is not None:
         operation["requestBody"] = {"required": True, "content": _json(schemas[endpoint.body])}
     return operation
+
+
+def _values(endpoint: Endpoint, name: str) -> Json:
+    values = endpoint.choices.get(name)
+    return {"type": "string", "enum": list(values)} if values else {"type": "string"}
 
 
 def _operation_id(endpoint: Endpoint) -> str:
@@ -91,15 +122,33 @@ def _responses(endpoint: Endpoint, schemas: dict[type, Json], *, public: bool) -
     if endpoint.stream_type:
         content[endpoint.stream_type] = {"schema": {"type": "string"}}
     answered: Json = {"description": "The answer."}
-    if content:
+    if content and not endpoint.relays:
         answered["content"] = content
     responses: Json = {"200": answered}
+    if endpoint.relays:
+        responses["default"] = {
+            "description": "What the provider answers, or why it was not asked."
+        }
     if not public:
-        responses["401"] = _refused("The caller is not known.", schemas[NotKnown])
-        responses["403"] = _refused("The caller may not do this.", schemas[Detail])
-    if endpoint.body is not None:
-        responses["422"] = _refused("The body does not fit its schema.", schemas[Detail])
+        responses["401"] = _refused(_WHY[401], schemas[NotKnown])
+    for status in sorted(_statuses(endpoint, public=public)):
+        shape: Json = schemas[Detail]
+        if status in _QUOTA:
+            shape = {"anyOf": [schemas[Detail], schemas[NoCredit]]}
+        responses[str(status)] = _refused(_WHY[status], shape)
     return responses
+
+
+def _statuses(endpoint: Endpoint, *, public: bool) -> set[int]:
+    """The refusals that a route may answer, but for 401."""
+    if public:
+        return set(endpoint.refusals)
+    found = {403, *endpoint.refusals}
+    if endpoint.method != "GET":
+        found |= {400, 413, 429, 503}
+    if endpoint.body is not None:
+        found.add(422)
+    return found
 
 
 def _refused(description: str, schema: Json) -> Json:

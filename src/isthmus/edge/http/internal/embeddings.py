@@ -84,6 +84,9 @@ def routes(services: Services) -> list[Endpoint]:
             summary="Turn a text, or a list of texts, into vectors.",
             body=ContentBody,
             reply=ContentReply,
+            scopes="`generate_embeddings_codebase`",
+            models="feature `embeddings_code`",
+            stability="ours",
         )
     ]
 

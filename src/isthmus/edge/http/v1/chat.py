@@ -22,7 +22,7 @@ from isthmus.edge.http.reply import JSON, Reply
 from isthmus.edge.http.sse import raw_text_stream
 from isthmus.edge.http.v1.prompts import texts
 from isthmus.edge.services import Services
-from isthmus.gateway.converse import ConverseRequest
+from isthmus.gateway.converse import SCOPES, ConverseRequest
 
 Upto100: TypeAlias = Annotated[str, Meta(max_length=100)]
 Stop: TypeAlias = Annotated[str, Meta(max_length=225)]
@@ -185,5 +185,10 @@ def routes(services: Services) -> list[Endpoint]:
             body=ChatBody,
             reply=ChatReply,
             stream_type="text/event-stream",
+            scopes="by `chat_invokable`, such as `duo_chat`",
+            models="Anthropic, or the server named",
+            stability="deprecated",
+            refusals=(404, 500, 502, 504),
+            choices={"chat_invokable": tuple(SCOPES)},
         )
     ]

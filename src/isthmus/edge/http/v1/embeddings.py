@@ -95,6 +95,8 @@ def routes(services: Services) -> list[Endpoint]:
             summary="Turn texts into vectors.",
             body=EmbeddingsBody,
             reply=EmbeddingsReply,
+            scopes="`generate_embeddings_codebase`",
+            models="feature `embeddings_code`, or the one named",
         )
         for end in _PATHS
     ]

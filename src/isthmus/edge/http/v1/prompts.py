@@ -58,6 +58,10 @@ def endpoint(services: Services, shape: Shape) -> Endpoint:
         body=PromptBody,
         reply=shape.reply,
         stream_type=STREAM_TYPE,
+        scopes="the prompt's unit primitive",
+        models="the prompt's feature, or the one named",
+        refusals=(421, 500, 501),
+        choices={"prompt_id": services.prompt_ids},
     )
 
 

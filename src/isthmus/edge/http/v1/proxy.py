@@ -58,6 +58,10 @@ def proxied(services: Services, root: str) -> list[Endpoint]:
             handle=_handler(services.forward, shape, f"{root}/{shape.name}"),
             summary=f"Forward a call to the {shape.title} API.",
             stream_type="text/event-stream",
+            scopes="the one that `x-gitlab-unit-primitive` names",
+            models=f"{shape.title}, models of the list",
+            stability="stable" if root == "/v1/proxy" else "ours",
+            relays=True,
         )
         for shape in _SHAPES
     ]

@@ -99,5 +99,6 @@ def routes(services: Services) -> list[Endpoint]:
             summary="Search the documentation.",
             body=SearchBody,
             reply=SearchReply,
+            scopes="`documentation_search`",
         )
     ]

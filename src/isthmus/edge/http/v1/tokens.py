@@ -38,5 +38,7 @@ def routes(services: Services) -> list[Endpoint]:
             handle=create,
             summary="Exchange an instance token for a short-lived user token.",
             reply=UserToken,
+            scopes="`complete_code` or `ai_gateway_model_provider_proxy`",
+            refusals=(402, 500),
         )
     ]

@@ -232,5 +232,8 @@ def routes(services: Services) -> list[Endpoint]:
             summary="Go on with a conversation, by tools where they help",
             body=AgentBody,
             stream_type="application/x-ndjson",
+            scopes="`duo_classic_chat`, or `duo_chat` where it is mentioned",
+            models="feature `duo_chat`, or the one named",
+            refusals=(500, 501),
         )
     ]
