@@ -142,8 +142,10 @@ class HttpProvider:
         except UnicodeEncodeError as error:
             raise Rejected("The prompt holds characters that are not Unicode text.") from error
         request = self._request(wire.path, wire.body, wire.accept, call.target)
-        if call.tuning.headers:
-            request = replace(request, headers=(*request.headers, *call.tuning.headers))
+        if given := call.tuning.headers:
+            names = {name for name, _ in given}
+            usual = (pair for pair in request.headers if pair[0] not in names)
+            request = replace(request, headers=(*usual, *given))
         return wire, request
 
     def _request(
@@ -165,9 +167,12 @@ class HttpProvider:
         """
         attempt = 0
         key = "" if target is None else target.api_key
+        foreign = target is not None and target.base_url not in {"", self._spec.base_url}
         while True:
             attempt += 1
-            signed = await _signed(self._spec.signer, request, deadline, key)
+            # Our own credential is for our own server alone.
+            bare = foreign and not key
+            signed = request if bare else await _signed(self._spec.signer, request, deadline, key)
             exchange = self._outbound.open(signed, deadline)
             try:
                 reply = await exchange.__aenter__()
