@@ -62,8 +62,9 @@ OPERATOR_NAMES: tuple[tuple[str, str], ...] = (
     ("AIGW_MODEL_KEYS__FIREWORKS_PROVIDER_API_KEY", "providers.fireworks.api_key"),
     ("AIGW_FIREWORKS_API_BASE_URL", "providers.fireworks.base_url"),
     ("DUO_WORKFLOW_GITLAB_SSL_CA_FILE", "outbound.ca_file"),
-    ("REQUESTS_CA_BUNDLE", "outbound.ca_file"),
+    # OpenSSL reads SSL_CERT_FILE and SSL_CERT_DIR itself: with both rows set, all are trusted.
     ("SSL_CERT_FILE", "outbound.ca_file"),
+    ("REQUESTS_CA_BUNDLE", "outbound.ca_file"),
     ("AIGW_MTLS__CA_BUNDLE", "outbound.ca_file"),
     ("AIGW_MTLS__VERIFY", "outbound.verify"),
     ("AIGW_MTLS__CERT_FILE", "outbound.client_cert_file"),

@@ -156,7 +156,7 @@ class OutboundSettings(Group):
         default=1, ge=0, le=5, description="Tries after the first, before any byte."
     )
     ca_file: Path | None = Field(
-        default=None, description="Certificates to trust, PEM; empty: system."
+        default=None, description="Certificates to trust, PEM, or a directory; empty: system."
     )
     ca_only: bool = Field(
         default=False, description="Trust `ca_file` alone, not the system's certificates as well."
@@ -179,13 +179,16 @@ class OutboundSettings(Group):
     @model_validator(mode="after")
     def _files_exist(self) -> "OutboundSettings":
         files = (
-            ("ca_file", self.ca_file),
             ("client_cert_file", self.client_cert_file),
             ("client_key_file", self.client_key_file),
         )
         for name, path in files:
             if path is not None and not path.is_file():
                 raise ValueError(f"`{name}` must name an existing file")
+        if self.ca_file is not None and not self.ca_file.exists():
+            raise ValueError("`ca_file` must name an existing file")
+        if self.ca_only and self.ca_file is None:
+            raise ValueError("`ca_only` needs a `ca_file`")
         return self
 
 

@@ -14,9 +14,10 @@ from typing import Literal, cast
 import msgspec
 
 from tests.support import google
+from tests.support.vendors import VENDORS, Vendor, frames
 
 WIRE = Path(__file__).resolve().parents[1] / "wire"
-Api = Literal["anthropic", "openai", "vertex"]
+Api = Literal["anthropic", "openai", "vertex", "azure", "bedrock", "mistral", "fireworks"]
 KEY = "test-key-of-the-replay"
 _PATHS: dict[Api, frozenset[str]] = {
     "anthropic": frozenset({"/v1/messages"}),
@@ -44,6 +45,8 @@ class Wire:
     events: bool
     notes: Mapping[str, object]
     request: object | None
+    pieces: tuple[bytes, ...] = ()
+    """The events of the body, as they go out."""
 
     @property
     def status(self) -> int:
@@ -61,15 +64,27 @@ def wire(api: Api, name: str) -> Wire:
         (WIRE / api / f"{name}.expected.json").read_bytes(), type=dict[str, object]
     )
     asked = WIRE / api / f"{name}.request.json"
-    streamed = WIRE / api / f"{name}.response.sse"
-    body = streamed if streamed.exists() else WIRE / api / f"{name}.response.json"
     request = msgspec.json.decode(asked.read_bytes()) if asked.exists() else None
-    return Wire(api, name, body.read_bytes(), streamed.exists(), notes, request)
+    place = WIRE / api
+    if (streamed := place / f"{name}.response.sse").exists():
+        body = streamed.read_bytes()
+        gap = b"\r\n\r\n" if b"\r\n\r\n" in body else b"\n\n"
+        pieces = tuple(event + gap for event in body.split(gap) if event)
+    elif (streamed := place / f"{name}.response.events.json").exists():
+        pieces = frames(streamed.read_bytes())
+        body = b"".join(pieces)
+    else:
+        pieces = ()
+        body = (place / f"{name}.response.json").read_bytes()
+    return Wire(api, name, body, bool(pieces), notes, request, pieces)
 
 
 def names(api: Api) -> list[str]:
     """Every case of an API."""
     return sorted(path.name.split(".")[0] for path in (WIRE / api).glob("*.expected.json"))
+
+
+Answer = tuple[int, list[tuple[str, str]], bytes, tuple[bytes, ...]]
 
 
 @dataclass(frozen=True)
@@ -101,7 +116,8 @@ class Replay:
     @property
     def base_url(self) -> str:
         """What the settings and the SDKs take as base URL."""
-        suffix = "/v1" if self.api == "openai" else ""
+        vendor = VENDORS.get(self.api)
+        suffix = vendor.suffix if vendor is not None else "/v1" if self.api == "openai" else ""
         return f"http://127.0.0.1:{self.port}{suffix}"
 
     @property
@@ -113,29 +129,32 @@ class Replay:
         """Answer the next requests with these cases, in order."""
         self._queue.extend(wire(self.api, case) for case in cases)
 
-    def answer_to(self, asked: Asked) -> tuple[int, list[tuple[str, str]], bytes, bool]:
-        """Status, headers, body, and whether it goes out event by event."""
-        if asked.path == "/token":
-            return self._grant(asked)
+    def answer_to(self, asked: Asked) -> Answer:
+        """Status, headers, body, and the events of which it consists, if any."""
+        vendor = VENDORS.get(self.api)
+        if vendor is not None:
+            return self._of_vendor(asked, vendor)
+        return self._grant(asked) if asked.path == "/token" else self._of_itself(asked)
+
+    def _of_itself(self, asked: Asked) -> Answer:
         if self.key and not self._known(asked):
             return self._refusal("bad_key" if self.api == "openai" else "invalid_key")
         path = asked.path.partition("?")[0]
         if asked.method == "GET" and path == "/v1/models":
-            return 200, [], b'{"object":"list","data":[{"id":"my-model","object":"model"}]}', False
+            return 200, [], b'{"object":"list","data":[{"id":"my-model","object":"model"}]}', ()
         if asked.method == "POST" and (plain := _PLAIN[self.api].get(path)) is not None:
-            return 200, [], plain, False
+            return 200, [], plain, ()
         usual = self._usual(asked) if asked.method == "POST" else None
         if usual is None:
-            return 404, [], self._error("not_found_error", "Not found"), False
-        chosen = self._queue.popleft() if self._queue else wire(self.api, usual)
-        return chosen.status, chosen.headers, chosen.body, chosen.events
+            return 404, [], self._error("not_found_error", "Not found"), ()
+        return _played(self._queue.popleft() if self._queue else wire(self.api, usual))
 
-    def _grant(self, asked: Asked) -> tuple[int, list[tuple[str, str]], bytes, bool]:
+    def _grant(self, asked: Asked) -> Answer:
         self.grants.append(self.requests.pop())
         if not google.granted(asked.body, self.token_url):
-            return 400, [], b'{"error":"invalid_grant","error_description":"Bad."}', False
+            return 400, [], b'{"error":"invalid_grant","error_description":"Bad."}', ()
         token = {"access_token": self.key, "expires_in": 3599, "token_type": "Bearer"}
-        return 200, [], msgspec.json.encode(token), False
+        return 200, [], msgspec.json.encode(token), ()
 
     def _known(self, asked: Asked) -> bool:
         # Anthropic takes its key in either header; its SDK chooses by version.
@@ -156,14 +175,28 @@ class Replay:
             return "tool_use" if self.api == "anthropic" else "tool_calls"
         return "text"
 
-    def _refusal(self, case: str) -> tuple[int, list[tuple[str, str]], bytes, bool]:
-        return 401, [], wire(self.api, case).body, False
+    def _of_vendor(self, asked: Asked, vendor: Vendor) -> Answer:
+        case = vendor.case(asked.path, asked.json() if asked.body else {})
+        if self.key and not vendor.known(asked, self.key):
+            case = "bad_key"
+        elif not case:
+            return 404, [], b"{}", ()
+        elif self._queue:
+            return _played(self._queue.popleft())
+        return _played(wire(self.api, case))
+
+    def _refusal(self, case: str) -> Answer:
+        return 401, [], wire(self.api, case).body, ()
 
     def _error(self, kind: str, message: str) -> bytes:
         error: dict[str, object] = {"type": kind, "message": message}
         if self.api == "anthropic":
             return msgspec.json.encode({"type": "error", "error": error})
         return msgspec.json.encode({"error": error | {"param": None, "code": None}})
+
+
+def _played(case: Wire) -> Answer:
+    return case.status, case.headers, case.body, case.pieces
 
 
 @asynccontextmanager
@@ -201,24 +234,23 @@ async def _read(reader: asyncio.StreamReader) -> Asked:
 
 async def _serve(replay: Replay, asked: Asked, writer: asyncio.StreamWriter) -> None:
     replay.requests.append(asked)
-    status, headers, body, events = replay.answer_to(asked)
-    kind = "text/event-stream; charset=utf-8" if events else "application/json"
-    length = ("transfer-encoding", "chunked") if events else ("content-length", str(len(body)))
+    status, headers, body, pieces = replay.answer_to(asked)
+    vendor = VENDORS.get(replay.api)
+    stream = "text/event-stream; charset=utf-8" if vendor is None else vendor.stream_type
+    kind = stream if pieces else "application/json"
+    length = ("transfer-encoding", "chunked") if pieces else ("content-length", str(len(body)))
     lines = [f"HTTP/1.1 {status} Replayed", f"content-type: {kind}", f"{length[0]}: {length[1]}"]
     lines += ["request-id: req_replayed", "server: replay", "set-cookie: a=b"]
     lines += [f"{name}: {value}" for name, value in headers]
     writer.write("\r\n".join([*lines, "\r\n"]).encode())
-    if not events:
+    if not pieces:
         writer.write(body)
         await writer.drain()
         return
-    gap = b"\r\n\r\n" if b"\r\n\r\n" in body else b"\n\n"
-    for event in body.split(gap):
-        if event:
-            data = event + gap
-            writer.write(b"%x\r\n%b\r\n" % (len(data), data))
-            await writer.drain()
-            if replay.pause_s:
-                await asyncio.sleep(replay.pause_s)
+    for data in pieces:
+        writer.write(b"%x\r\n%b\r\n" % (len(data), data))
+        await writer.drain()
+        if replay.pause_s:
+            await asyncio.sleep(replay.pause_s)
     writer.write(b"0\r\n\r\n")
     await writer.drain()

@@ -17,6 +17,7 @@ from isthmus.adapters.telemetry.log import open_log
 from isthmus.adapters.telemetry.pipeline import Pipeline, open_telemetry
 from isthmus.adapters.telemetry.prometheus import Prometheus
 from isthmus.auth.issue import SigningKey, UnusableKey
+from isthmus.core.events import Noted
 from isthmus.core.ports import Clock, Outbound
 from isthmus.gateway.grant import Grant, Signer
 from isthmus.prompts.registry import Registry
@@ -31,6 +32,8 @@ from isthmus.settings import Settings, SettingsError
 
 LIBRARY = Path(isthmus.__file__).parent / "library"
 """Models, prompts, flows and languages, as data."""
+
+_UNCHECKED = "Certificates of upstream servers are not checked: anybody on the way can read keys."
 
 
 class SystemClock:
@@ -77,6 +80,8 @@ async def open_foundation(settings: Settings) -> AsyncIterator[Foundation]:
         metrics = Prometheus()
         telemetry = await stack.enter_async_context(open_telemetry(log, metrics.take))
         outbound = await stack.enter_async_context(open_client(settings.outbound, clock))
+        if not settings.outbound.verify:
+            telemetry.emit(Noted("warning", _UNCHECKED, (("setting", "outbound.verify"),)))
         keys = _load_keys(settings)
         grant = Grant(
             Signer(settings.auth.service_name, keys.gateway),

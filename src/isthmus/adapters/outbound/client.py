@@ -8,7 +8,10 @@ from contextlib import asynccontextmanager
 from types import TracebackType
 
 from isthmus.adapters.outbound.connection import Connection
+from isthmus.adapters.outbound.proxy import NoProxy, proxy_of
 from isthmus.adapters.outbound.target import Origin, prepare
+from isthmus.adapters.outbound.trust import customised, trust
+from isthmus.adapters.outbound.tunnel import tunnel
 from isthmus.core.deadline import Deadline
 from isthmus.core.errors import UpstreamFailed, UpstreamTimeout, UpstreamUnreachable
 from isthmus.core.messages import OutboundRequest
@@ -131,6 +134,8 @@ class HttpClient:
         self._idle_count = 0
         self._origins: dict[Connection, Origin] = {}
         self._context: ssl.SSLContext | None = None
+        self._proxy = proxy_of(limits.proxy_url.get_secret_value())
+        self._direct = NoProxy(limits.no_proxy)
         self._closed = False
 
     def open(self, request: OutboundRequest, deadline: Deadline) -> Exchange:
@@ -169,15 +174,9 @@ class HttpClient:
         left_s = deadline.left_s(self._clock.now_s())
         limit_s = min(deadline.connect_s, left_s)
         phase = "connect" if deadline.connect_s < left_s else "total"
-        loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(limit_s):
-                transport, connection = await loop.create_connection(
-                    lambda: Connection(loop, self._forget),
-                    origin.host,
-                    origin.port,
-                    ssl=await self._tls() if origin.tls else None,
-                )
+                transport, connection = await self._reached(origin)
         except TimeoutError as error:
             raise UpstreamTimeout("The model provider could not be reached in time.", phase) from (
                 error
@@ -198,6 +197,17 @@ class HttpClient:
             self._origins[connection] = origin
         return connection
 
+    async def _reached(self, origin: Origin) -> tuple[asyncio.Transport, Connection]:
+        loop = asyncio.get_running_loop()
+        context = await self.tls() if origin.tls else None
+
+        def make() -> Connection:
+            return Connection(loop, self._forget)
+
+        if context is None or self._proxy is None or self._direct.covers(origin):
+            return await loop.create_connection(make, origin.host, origin.port, ssl=context)
+        return await tunnel(self._proxy, origin, context, make)
+
     def release(self, connection: Connection) -> None:
         """Take a connection back after an exchange: keep it, or close it at once."""
         reusable = connection.rest(self._limits.idle_s)
@@ -215,24 +225,20 @@ class HttpClient:
             idle.remove(connection)
             self._idle_count -= 1
 
-    async def _tls(self) -> ssl.SSLContext:
+    async def tls(self) -> ssl.SSLContext:
+        """The context of every TLS connection. Raises SettingsError."""
         if self._context is None:
             # Reading the trusted certificates takes tens of milliseconds.
-            self._context = await asyncio.to_thread(self._trust)
+            self._context = await asyncio.to_thread(trust, self._limits)
         return self._context
-
-    def _trust(self) -> ssl.SSLContext:
-        context = ssl.create_default_context()
-        if self._limits.ca_file is not None:
-            context.load_verify_locations(cafile=self._limits.ca_file)
-        context.set_alpn_protocols(["http/1.1"])
-        return context
 
 
 @asynccontextmanager
 async def open_client(limits: OutboundSettings, clock: Clock) -> AsyncIterator[HttpClient]:
-    """The client for as long as the context lasts."""
+    """The client for as long as the context lasts. Raises SettingsError for files it cannot use."""
     client = HttpClient(limits, clock)
+    if customised(limits):
+        await client.tls()
     try:
         yield client
     finally:

@@ -162,8 +162,10 @@ class HttpProvider:
         except UnicodeEncodeError as error:
             raise Rejected("The prompt holds characters that are not Unicode text.") from error
         request = self._request(wire.path, wire.body, wire.accept, call.target)
-        if call.tuning.headers:
-            request = replace(request, headers=(*request.headers, *call.tuning.headers))
+        if given := call.tuning.headers:
+            names = {name for name, _ in given}
+            usual = (pair for pair in request.headers if pair[0] not in names)
+            request = replace(request, headers=(*usual, *given))
         return wire, request
 
     def _request(
@@ -192,11 +194,15 @@ class HttpProvider:
         """
         attempt = 0
         credential, key = self._credential, "" if target is None else target.api_key
+        # Our own credential is for our own server alone.
+        foreign = target is not None and target.base_url not in {"", self._spec.base_url}
+        bare = foreign and not key
         while True:
             attempt += 1
-            if credential.stale and not key:
+            if credential.stale and not (key or bare):
                 await credential.renew(deadline)
-            exchange = self._outbound.open(credential.on(request, key), deadline)
+            signed = request if bare else credential.on(request, key)
+            exchange = self._outbound.open(signed, deadline)
             try:
                 reply = await exchange.__aenter__()
                 if reply.status != 200:

@@ -1,7 +1,10 @@
 """OpenAI, and any server that speaks its wire (vLLM, Ollama, llama.cpp)."""
 
+import dataclasses
 from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager, aclosing
+from functools import lru_cache
+from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Struct
@@ -15,7 +18,7 @@ from isthmus.adapters.providers.dialects.openai_embed import OpenAIEmbedDialect
 from isthmus.adapters.providers.framing.sse import SseParser
 from isthmus.adapters.providers.signing.api_key import ApiKey
 from isthmus.core.deadline import Deadline
-from isthmus.core.errors import UpstreamFailed
+from isthmus.core.errors import Rejected, UpstreamFailed
 from isthmus.core.messages import (
     Delta,
     EmbedCall,
@@ -33,6 +36,18 @@ from isthmus.settings import OpenAISettings, OutboundSettings, ProvidersSettings
 MODELS_LIMIT_BYTES = 1024 * 1024
 _PUBLIC = str(OpenAISettings().base_url)
 _NO_INFILL = frozenset({400, 404, 405, 422, 501})
+_REMEMBERED = 1000
+"""Servers of callers are remembered up to here; further ones are asked with every call."""
+
+
+@lru_cache(maxsize=256)
+def is_vendors(base_url: str) -> bool:
+    """Whether this is OpenAI's own API, that of a region included."""
+    try:
+        host = urlsplit(base_url).hostname or ""
+    except ValueError:
+        return False
+    return f".{host}".endswith(".api.openai.com")
 
 
 class _Listed(Struct):
@@ -78,12 +93,23 @@ class ModelList:
 
 
 class OpenAIProvider:
-    """Implements `ModelProvider`. A call that names no model gets the server's first one."""
+    """Implements `ModelProvider`. A call that names no model gets the server's first one.
 
-    def __init__(self, inner: HttpProvider, models: ModelList, *, completions: bool) -> None:
-        self._inner = inner
+    `inner` is the provider's own server; `vendor` and `servers` say the same calls as OpenAI's API
+    and as any other server want them, because a caller's target may be either.
+    """
+
+    def __init__(
+        self, vendor: HttpProvider, servers: HttpProvider, models: ModelList, own: OpenAISettings
+    ) -> None:
+        self._vendor = vendor
+        self._servers = servers
         self._models = models
-        self._completions = completions
+        self._base_url = own.base_url.rstrip("/")
+        self._inner = self._at(self._base_url)
+        self._no_infill = {_PUBLIC}
+        if is_vendors(self._base_url):
+            self._no_infill = set[str]() if own.completion_model else {_PUBLIC, self._base_url}
 
     @property
     def name(self) -> str:
@@ -119,9 +145,10 @@ class OpenAIProvider:
         then on: many models behind this wire take no `suffix`.
         """
         call = await self._said(call, deadline)
+        inner = self._at(self._base_of(call))
         started = False
         try:
-            async with aclosing(self._inner.stream(call, deadline)) as deltas:
+            async with aclosing(inner.stream(call, deadline)) as deltas:
                 async for delta in deltas:
                     started = True
                     yield delta
@@ -131,17 +158,18 @@ class OpenAIProvider:
                 raise
         else:
             return
-        async with aclosing(self._inner.stream(again, deadline)) as deltas:
+        async with aclosing(inner.stream(again, deadline)) as deltas:
             async for delta in deltas:
-                self._completions = False
+                self._remember(call)
                 yield delta
 
     async def whole(self, call: ModelCall, deadline: Deadline, into: Gathering) -> None:
         """As `stream`, for who reads the answer at its end."""
-        if not call.model or not self._completions:
+        if not call.model or self._base_of(call) in self._no_infill:
             call = await self._said(call, deadline)
+        inner = self._at(self._base_of(call))
         try:
-            await self._inner.whole(call, deadline, into)
+            await inner.whole(call, deadline, into)
         except UpstreamFailed as failure:
             again = self._as_chat(call, failure, started=not into.empty)
             if again is None:
@@ -149,16 +177,25 @@ class OpenAIProvider:
         else:
             return
         try:
-            await self._inner.whole(again, deadline, into)
+            await inner.whole(again, deadline, into)
         finally:
             if not into.empty:
-                self._completions = False
+                self._remember(call)
+
+    def _base_of(self, call: ModelCall) -> str:
+        return (call.target.base_url if call.target is not None else "") or self._base_url
+
+    def _at(self, base_url: str) -> HttpProvider:
+        return self._vendor if is_vendors(base_url) else self._servers
 
     async def _said(self, call: ModelCall, deadline: Deadline) -> ModelCall:
         """The call as this server understands it."""
         if not call.model:
+            if call.target is not None:
+                raise Rejected("A call to a server of one's own must name its model.")
             call = replace(call, model=await self._models.first(deadline))
-        if isinstance(call.prompt, Infill) and not self._completions:
+        refused = self._base_of(call) in self._no_infill and not call.tuning.fim_format
+        if isinstance(call.prompt, Infill) and refused:
             call = replace(call, prompt=chat_of(call.prompt))
         return call
 
@@ -166,11 +203,16 @@ class OpenAIProvider:
         self, call: ModelCall, failure: UpstreamFailed, *, started: bool
     ) -> ModelCall | None:
         """The call to make after a failure; None when there is none."""
-        self._models.forget()
-        refused = self._completions and failure.status in _NO_INFILL
+        if call.target is None:
+            self._models.forget()
+        refused = failure.status in _NO_INFILL and not call.tuning.fim_format
         if started or not refused or not isinstance(call.prompt, Infill):
             return None
         return replace(call, prompt=chat_of(call.prompt))
+
+    def _remember(self, call: ModelCall) -> None:
+        if len(self._no_infill) < _REMEMBERED:
+            self._no_infill.add(self._base_of(call))
 
 
 def build(
@@ -179,24 +221,25 @@ def build(
     """The provider; configured by a key, or a base URL of the operator's own."""
     own = settings.openai
     base_url = own.base_url.rstrip("/")
-    public = base_url == _PUBLIC
-    completions = bool(own.completion_model) or not public
-    spec = ProviderSpec(
+    vendor = ProviderSpec(
         name="openai",
         base_url=base_url,
-        dialect=OpenAIDialect(own=public, completions=completions),
+        dialect=OpenAIDialect(own=True, completions=True),
         framing=SseParser,
         signer=ApiKey(own.api_key, "authorization", "Bearer "),
         forward_paths=frozenset(
             {"/v1/chat/completions", "/v1/embeddings", "/v1/models", "/v1/responses"}
         ),
         forward_headers=frozenset({"accept", "content-type", "user-agent"}),
-        configured=bool(own.api_key.get_secret_value()) or not public,
+        configured=bool(own.api_key.get_secret_value()) or base_url != _PUBLIC,
         forward_cut="/v1",
         embed=OpenAIEmbedDialect(),
     )
-    inner = HttpProvider(spec, outbound, clock, Tries(limits.retries))
-    return OpenAIProvider(inner, ModelList(spec, outbound), completions=completions)
+    servers = dataclasses.replace(vendor, dialect=OpenAIDialect(own=False, completions=True))
+    both = [
+        HttpProvider(spec, outbound, clock, Tries(limits.retries)) for spec in (vendor, servers)
+    ]
+    return OpenAIProvider(both[0], both[1], ModelList(vendor, outbound), own)
 
 
 def _first_of(body: bytes) -> str:

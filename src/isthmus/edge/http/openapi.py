@@ -122,7 +122,9 @@ def _responses(endpoint: Endpoint, schemas: dict[type, Json], *, public: bool) -
     if endpoint.stream_type:
         content[endpoint.stream_type] = {"schema": {"type": "string"}}
     answered: Json = {"description": "The answer."}
-    if content and not endpoint.relays:
+    if endpoint.relays:
+        content["application/json"] = {}
+    if content:
         answered["content"] = content
     responses: Json = {"200": answered}
     if endpoint.relays:

@@ -3,14 +3,15 @@
 Source: Anthropic API reference, "Messages", "Streaming messages" and "Errors", version 2023-06-01.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
 import msgspec
-from msgspec import Raw, Struct
+from msgspec import Struct
 
 from isthmus.adapters.providers._spec import Encoded, Headers, Meter, WireEvent
+from isthmus.adapters.providers.dialects.arguments import object_of
 from isthmus.adapters.providers.dialects.failure import failed, unreadable
 from isthmus.adapters.providers.dialects.infill import chat_of
 from isthmus.adapters.providers.dialects.metering import meter_of
@@ -29,6 +30,11 @@ from isthmus.core.messages import (
 )
 
 ARGUMENTS_LIMIT = 4 * 1024 * 1024
+TOOLS_LIMIT = 256
+LONG_MESSAGES = 3
+"""From so many messages on, what stands before them is likely to be sent once more."""
+
+_CACHED = {"cache_control": {"type": "ephemeral"}}
 _FINISH: dict[str, Finish] = {
     "end_turn": "stop",
     "stop_sequence": "stop",
@@ -119,16 +125,17 @@ class AnthropicDialect:
                 if message.role != "system" and (content := _content(message))
             ],
         }
+        long = sum(message.role != "system" for message in chat.messages) >= LONG_MESSAGES
         system = [{"type": "text", "text": text} for text in _system(chat)]
         if system:
-            body["system"] = system
+            body["system"] = _cached(system) if long else system
         if chat.tools:
-            body["tools"] = [
+            tools = [
                 {"name": tool.name, "description": tool.description, "input_schema": tool.schema}
                 for tool in chat.tools
             ]
-        if call.temperature is not None:
-            body["temperature"] = call.temperature
+            body["tools"] = _cached(tools) if long else tools
+        body |= _sampling(call)
         # The API refuses stop sequences of white space alone.
         stop = [text for text in call.stop if text.strip()]
         if stop:
@@ -155,7 +162,6 @@ class _Open:
     id: str
     name: str
     parts: list[str] = field(default_factory=list[str])
-    size: int = 0
 
 
 class AnthropicDecoder:
@@ -167,6 +173,7 @@ class AnthropicDecoder:
         self._usage: Usage | None = None
         self._finish: Finish = "stop"
         self._tools: dict[int, _Open] = {}
+        self._size = 0
 
     def feed(self, event: WireEvent) -> Iterator[Delta]:
         """Deltas of one event. Raises UpstreamFailed on an error event or one it cannot read."""
@@ -198,6 +205,7 @@ class AnthropicDecoder:
 
     def _start(self, index: int, block: _Block) -> Iterator[Delta]:
         if block.type == "tool_use":
+            self._grow(len(block.id) + len(block.name))
             self._tools[index] = _Open(block.id, block.name)
         elif block.type == "text" and block.text:
             yield Delta(text=block.text)
@@ -207,10 +215,13 @@ class AnthropicDecoder:
             if step.text:
                 yield Delta(text=step.text)
         elif step.type == "input_json_delta" and (tool := self._tools.get(index)) is not None:
-            tool.size += len(step.partial_json)
-            if tool.size > ARGUMENTS_LIMIT:
-                raise UpstreamFailed("The model asked for a tool with arguments too large.")
+            self._grow(len(step.partial_json))
             tool.parts.append(step.partial_json)
+
+    def _grow(self, size: int) -> None:
+        self._size += size
+        if self._size > ARGUMENTS_LIMIT or len(self._tools) >= TOOLS_LIMIT:
+            raise UpstreamFailed("The model asked for tools with arguments too large.")
 
     def _stop(self, index: int) -> Iterator[Delta]:
         tool = self._tools.pop(index, None)
@@ -222,6 +233,24 @@ class AnthropicDecoder:
             raise UpstreamFailed("The model's answer ended inside a tool use.")
         self.ended = True
         return Delta(finish=self._finish, usage=self._usage, message_id=self._id)
+
+
+def _cached(blocks: Sequence[Mapping[str, object]]) -> list[Mapping[str, object]]:
+    """The same blocks, with the mark up to which the API may keep the prompt.
+
+    Below the vendor's least length it has no effect and no price.
+    """
+    return [*blocks[:-1], {**blocks[-1], **_CACHED}]
+
+
+def _sampling(call: ModelCall) -> dict[str, object]:
+    """Temperature, or else `top_p`: newer models refuse the two together."""
+    given: dict[str, object] = {"top_k": call.tuning.top_k}
+    if call.temperature is not None:
+        given["temperature"] = call.temperature
+    else:
+        given["top_p"] = call.tuning.top_p
+    return {name: value for name, value in given.items() if value is not None}
 
 
 def _system(chat: Chat) -> Iterator[str]:
@@ -243,12 +272,7 @@ def _block(part: Part) -> dict[str, object] | None:
         case Text(text):
             return {"type": "text", "text": text} if text.strip() else None
         case ToolUse(id=use_id, name=name, arguments=arguments):
-            return {
-                "type": "tool_use",
-                "id": use_id,
-                "name": name,
-                "input": arguments_of(arguments),
-            }
+            return {"type": "tool_use", "id": use_id, "name": name, "input": object_of(arguments)}
         case ToolResult(tool_use_id=use_id, text=text, failed=is_error):
             block: dict[str, object] = {"type": "tool_result", "tool_use_id": use_id}
             if text.strip():
@@ -256,15 +280,6 @@ def _block(part: Part) -> dict[str, object] | None:
             if is_error:
                 block["is_error"] = True
             return block
-
-
-def arguments_of(arguments: str) -> object:
-    """The arguments as an object; a text that is none is sent inside one: history stays whole."""
-    try:
-        msgspec.json.decode(arguments, type=dict[str, Raw])
-    except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):
-        return {"text": arguments}
-    return Raw(arguments.encode())
 
 
 def _failure(status: int, error: _Error, headers: Headers, body: bytes) -> UpstreamFailed:

@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Raw, Struct
 
 from isthmus.adapters.providers._spec import Encoded, Headers, WireEvent
-from isthmus.adapters.providers.dialects.anthropic import arguments_of
+from isthmus.adapters.providers.dialects.arguments import object_of
 from isthmus.adapters.providers.dialects.failure import failed, unreadable
 from isthmus.adapters.providers.dialects.infill import chat_of
 from isthmus.core.errors import UpstreamFailed
@@ -301,7 +301,7 @@ def _piece(part: Part, names: Mapping[str, str]) -> dict[str, object] | None:
         case Text(text):
             return {"text": text} if text.strip() else None
         case ToolUse(name=name, arguments=arguments):
-            return {"functionCall": {"name": name, "args": arguments_of(arguments)}}
+            return {"functionCall": {"name": name, "args": object_of(arguments)}}
         case ToolResult(tool_use_id=use_id, text=text, failed=is_error):
             response = {"error" if is_error else "output": text}
             return {"functionResponse": {"name": names.get(use_id, "tool"), "response": response}}

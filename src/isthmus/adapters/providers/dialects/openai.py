@@ -1,19 +1,28 @@
-"""OpenAI's chat completions and completions, as many servers speak them.
+"""OpenAI's chat completions and completions, as many servers and vendors speak them.
 
-Source: OpenAI API reference, "Chat", "Completions (legacy)", "Error codes".
+Source: OpenAI API reference, "Chat", "Completions (legacy)".
 """
 
-from collections.abc import Iterator
-from contextlib import suppress
+import re
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import msgspec
 from msgspec import Struct
 
 from isthmus.adapters.providers._spec import Encoded, Headers, Meter, WireEvent
-from isthmus.adapters.providers.dialects.failure import failed, unreadable
+from isthmus.adapters.providers.dialects import responses
+from isthmus.adapters.providers.dialects.failure import unreadable
 from isthmus.adapters.providers.dialects.infill import chat_of
 from isthmus.adapters.providers.dialects.metering import meter_of
+from isthmus.adapters.providers.dialects.openai_report import (
+    Counts,
+    Error,
+    broken,
+    read_usage,
+    refusal,
+    usage_of,
+)
 from isthmus.core.errors import UpstreamFailed
 from isthmus.core.messages import (
     Chat,
@@ -25,38 +34,23 @@ from isthmus.core.messages import (
     Text,
     ToolResult,
     ToolUse,
+    Tuning,
     Usage,
 )
 
 ARGUMENTS_LIMIT = 4 * 1024 * 1024
 TOOLS_LIMIT = 256
+COMPLETIONS = "/completions"
 _STOPS = 4
+_HOLE = re.compile(r"\{(prefix|suffix)\}")
 _FINISH: dict[str, Finish] = {
     "stop": "stop",
     "length": "length",
+    "model_length": "length",
     "tool_calls": "tool_use",
     "function_call": "tool_use",
     "content_filter": "refused",
 }
-_STATUS = {
-    "rate_limit_exceeded": 429,
-    "insufficient_quota": 429,
-    "invalid_request_error": 400,
-    "server_error": 500,
-}
-
-
-class _InputDetails(Struct):
-    cached_tokens: int | None = None
-
-
-class _Counts(Struct):
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
-    prompt_tokens_details: _InputDetails | None = None
-    input_tokens: int | None = None
-    output_tokens: int | None = None
-    input_tokens_details: _InputDetails | None = None
 
 
 class _Function(Struct):
@@ -70,8 +64,14 @@ class _Call(Struct):
     function: _Function | None = None
 
 
+class _Piece(Struct):
+    type: str = ""
+    text: str = ""
+
+
 class _Step(Struct):
-    content: str | None = None
+    # `reasoning_content` and the like stay unread: they are not part of the answer.
+    content: str | list[_Piece] | None = None
     refusal: str | None = None
     tool_calls: list[_Call] | None = None
 
@@ -83,73 +83,88 @@ class _Choice(Struct):
     finish_reason: str | None = None
 
 
-class _Error(Struct):
-    type: str | None = None
-    code: str | int | None = None
-
-
 class _Chunk(Struct):
     id: str | None = None
     choices: list[_Choice] | None = None
-    usage: _Counts | None = None
-    error: _Error | str | None = None
-
-
-class _Response(Struct):
-    usage: _Counts | None = None
-
-
-class _Metered(Struct):
-    usage: _Counts | None = None
-    response: _Response | None = None
+    usage: Counts | None = None
+    error: Error | str | None = None
 
 
 _chunk = msgspec.json.Decoder(_Chunk)
-_metered = msgspec.json.Decoder(_Metered)
 _encoder = msgspec.json.Encoder()
+
+
+@dataclass(frozen=True, slots=True)
+class Manners:
+    """Where one vendor's wire differs from what servers of this kind have in common.
+
+    `newer` says that the limit of tokens has OpenAI's newer name, `responses` that reasoning
+    settings go to the responses API, `counts` that usage must be asked for, `top_k` that there is
+    such a setting. `path` places an endpoint by the model's name, `call_id` makes ids that the
+    vendor accepts for tool calls.
+    """
+
+    newer: bool = False
+    responses: bool = False
+    counts: bool = True
+    top_k: bool = True
+    infill: str = COMPLETIONS
+    named: Callable[[str], str] = str
+    path: Callable[[str, str], str] = lambda path, _: path
+    call_id: Callable[[str], str] = str
+
+
+SERVERS = Manners()
+OPENAI = Manners(newer=True, responses=True, top_k=False)
 
 
 class OpenAIDialect:
     """Implements `Dialect`.
 
-    `own` says that the server is OpenAI's: it has parameters of its own, and no `suffix`.
-    `completions` says that an Infill may go to the completions endpoint.
+    `own` says that the server is OpenAI's; `manners` describe any other vendor. `completions` says
+    that an Infill may go to the completions endpoint.
     """
 
-    def __init__(self, *, own: bool, completions: bool) -> None:
-        self._own = own
+    def __init__(self, *, own: bool, completions: bool, manners: Manners | None = None) -> None:
+        self._manners = manners or (OPENAI if own else SERVERS)
         self._completions = completions
 
     def encode(self, call: ModelCall) -> Encoded:
         """A streaming request, to chat completions or, for an Infill where it may, completions."""
-        if isinstance(call.prompt, Infill) and self._completions:
-            body = self._infill(call, call.prompt)
-            path = "/completions"
+        manners, prompt = self._manners, call.prompt
+        body: dict[str, object] = {"model": manners.named(call.model)}
+        if isinstance(prompt, Infill) and (self._completions or call.tuning.fim_format):
+            path, told = manners.infill, self._infill(call, prompt)
         else:
-            chat = call.prompt if isinstance(call.prompt, Chat) else chat_of(call.prompt)
-            body = self._chat(call, chat)
-            path = "/chat/completions"
+            chat = prompt if isinstance(prompt, Chat) else chat_of(prompt)
+            if manners.responses and _reasons(call.tuning):
+                return responses.encode(call, chat, sampling=not _fixed(call))
+            path, told = "/chat/completions", self._chat(call, chat)
+        body |= told
         body["stream"] = True
-        body["stream_options"] = {"include_usage": True}
-        return Encoded(path, _encoder.encode(body), OpenAIDecoder())
+        if manners.counts:
+            body["stream_options"] = {"include_usage": True}
+        return Encoded(manners.path(path, call.model), _encoder.encode(body), OpenAIDecoder())
 
     def _infill(self, call: ModelCall, infill: Infill) -> dict[str, object]:
-        context = [f"{item.content}\n" for item in infill.context]
-        body: dict[str, object] = {
-            "model": call.model,
-            "prompt": "".join((*context, infill.prefix)),
-            "max_tokens": call.max_tokens,
-        }
-        if infill.suffix:
+        before = "".join((*(f"{item.content}\n" for item in infill.context), infill.prefix))
+        template = call.tuning.fim_format if self._manners.infill == COMPLETIONS else ""
+        body: dict[str, object] = {"prompt": before, "max_tokens": call.max_tokens}
+        if template:
+            given = {"prefix": before, "suffix": infill.suffix}
+            body["prompt"] = _HOLE.sub(lambda hole: given[hole[1]], template)
+        elif infill.suffix:
             body["suffix"] = infill.suffix
-        return body | _sampling(call)
+        return body | self._sampling(call)
 
     def _chat(self, call: ModelCall, chat: Chat) -> dict[str, object]:
+        manners, tuning = self._manners, call.tuning
         body: dict[str, object] = {
-            "model": call.model,
-            "messages": [wire for message in chat.messages for wire in _messages(message)],
+            "messages": [
+                wire for message in chat.messages for wire in _messages(message, manners.call_id)
+            ],
             # Servers that speak this wire know the older name; OpenAI's newer models refuse it.
-            ("max_completion_tokens" if self._own else "max_tokens"): call.max_tokens,
+            ("max_completion_tokens" if manners.newer else "max_tokens"): call.max_tokens,
         }
         if chat.tools:
             body["tools"] = [
@@ -163,17 +178,23 @@ class OpenAIDialect:
                 }
                 for tool in chat.tools
             ]
-        # Reasoning models refuse every sampling parameter.
-        fixed = self._own and call.model.startswith(("gpt-5", "o1", "o3", "o4"))
-        return body if fixed else body | _sampling(call)
+        if tuning.effort is not None:
+            body["reasoning_effort"] = tuning.effort
+        if tuning.verbosity is not None and manners.newer:
+            body["verbosity"] = tuning.verbosity
+        return body if manners.newer and _fixed(call) else body | self._sampling(call)
+
+    def _sampling(self, call: ModelCall) -> dict[str, object]:
+        given: dict[str, object] = {"temperature": call.temperature, "top_p": call.tuning.top_p}
+        if self._manners.top_k:
+            given["top_k"] = call.tuning.top_k
+        if call.stop:
+            given["stop"] = list(call.stop[:_STOPS])
+        return {name: value for name, value in given.items() if value is not None}
 
     def failure(self, status: int, headers: Headers, body: bytes) -> UpstreamFailed:
         """What an answer with an error status means."""
-        error: _Error | str | None = None
-        # A server of the operator's own may answer in its own words.
-        with suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            error = _chunk.decode(body).error
-        return _failure(status, error, headers, body)
+        return refusal(status, headers, body)
 
     def meter(self, content_type: str) -> Meter:
         """A reader of token usage for one forwarded answer."""
@@ -211,10 +232,10 @@ class OpenAIDecoder:
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise unreadable() from error
         if chunk.error is not None:
-            raise _failure(_status_of(chunk.error), chunk.error, (), event.data)
+            raise broken(chunk.error, event.data)
         self._id = chunk.id or self._id
         if chunk.usage is not None:
-            self._usage = _usage(chunk.usage)
+            self._usage = usage_of(chunk.usage)
         deltas: list[Delta] = []
         for choice in chunk.choices or ():
             if choice.index == 0:
@@ -224,6 +245,8 @@ class OpenAIDecoder:
     def _choice(self, choice: _Choice, deltas: list[Delta]) -> None:
         step = choice.delta
         text = choice.text if step is None else step.content or step.refusal
+        if isinstance(text, list):
+            text = "".join(piece.text for piece in text if piece.type == "text")
         if text:
             deltas.append(Delta(text=text))
         if step is not None and step.tool_calls:
@@ -241,15 +264,18 @@ class OpenAIDecoder:
             if len(self._tools) >= TOOLS_LIMIT:
                 raise UpstreamFailed("The model asked for too many tools at once.")
             open_ = _Open(call.id or f"call_{len(self._tools)}")
+            self._size += len(open_.id)
             self._at[call.index] = open_
             self._tools.append(open_)
         if call.function is None:
             return
-        open_.name = open_.name or call.function.name or ""
+        if not open_.name:
+            open_.name = call.function.name or ""
+            self._size += len(open_.name)
         arguments = call.function.arguments or ""
         self._size += len(arguments)
         if self._size > ARGUMENTS_LIMIT:
-            raise UpstreamFailed("The model asked for a tool with arguments too large.")
+            raise UpstreamFailed("The model asked for tools with arguments too large.")
         open_.parts.append(arguments)
 
     def _close_tools(self, deltas: list[Delta]) -> None:
@@ -269,16 +295,17 @@ class OpenAIDecoder:
         return Delta(finish=finish, usage=self._usage, message_id=self._id)
 
 
-def _sampling(call: ModelCall) -> dict[str, object]:
-    given: dict[str, object] = {}
-    if call.temperature is not None:
-        given["temperature"] = call.temperature
-    if call.stop:
-        given["stop"] = list(call.stop[:_STOPS])
-    return given
+def _reasons(tuning: Tuning) -> bool:
+    """Whether the call has settings that only the responses API has whole."""
+    return (tuning.effort, tuning.summary, tuning.verbosity) != (None, None, None)
 
 
-def _messages(message: Message) -> Iterator[dict[str, object]]:
+def _fixed(call: ModelCall) -> bool:
+    """Whether this is a reasoning model of OpenAI's, which refuses every sampling parameter."""
+    return call.model.startswith(("gpt-5", "o1", "o3", "o4"))
+
+
+def _messages(message: Message, call_id: Callable[[str], str]) -> Iterator[dict[str, object]]:
     """One message of ours as one or more of theirs: each tool result stands alone."""
     texts: list[str] = []
     calls: list[dict[str, object]] = []
@@ -288,59 +315,11 @@ def _messages(message: Message) -> Iterator[dict[str, object]]:
                 texts.append(text)
             case ToolUse(id=use_id, name=name, arguments=arguments):
                 function = {"name": name, "arguments": arguments}
-                calls.append({"id": use_id, "type": "function", "function": function})
+                calls.append({"id": call_id(use_id), "type": "function", "function": function})
             case ToolResult(tool_use_id=use_id, text=text):
-                yield {"role": "tool", "tool_call_id": use_id, "content": text}
+                yield {"role": "tool", "tool_call_id": call_id(use_id), "content": text}
     content = "".join(texts) if message.role == "assistant" else "\n\n".join(texts)
     if calls:
         yield {"role": "assistant", "content": content or None, "tool_calls": calls}
     elif content:
         yield {"role": message.role, "content": content}
-
-
-def _label(error: _Error | str | None) -> str:
-    if not isinstance(error, _Error):
-        return ""
-    return str(error.code or error.type or "")
-
-
-def _status_of(error: _Error | str) -> int:
-    if isinstance(error, _Error):
-        if isinstance(error.code, int) and 400 <= error.code <= 599:
-            return error.code
-        return _STATUS.get(_label(error), _STATUS.get(error.type or "", 500))
-    return 500
-
-
-def _failure(
-    status: int, error: _Error | str | None, headers: Headers, body: bytes
-) -> UpstreamFailed:
-    label = _label(error)
-    failure = failed(
-        status, label, headers=headers, body=body, too_long=label == "context_length_exceeded"
-    )
-    if label == "insufficient_quota":
-        failure.retryable = False
-    return failure
-
-
-def _usage(counts: _Counts | None) -> Usage | None:
-    """Usage of either vocabulary: chat's (prompt, completion) or responses' (input, output)."""
-    if counts is None:
-        return None
-    details = counts.prompt_tokens_details or counts.input_tokens_details
-    return Usage(
-        input_tokens=max(0, counts.prompt_tokens or counts.input_tokens or 0),
-        output_tokens=max(0, counts.completion_tokens or counts.output_tokens or 0),
-        cache_read_tokens=max(0, (details.cached_tokens if details else None) or 0),
-    )
-
-
-def read_usage(document: bytes, known: Usage | None) -> Usage | None:
-    """Usage of a whole answer or of one chunk; the responses API nests it in `response`."""
-    try:
-        told = _metered.decode(document)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return known
-    nested = told.response.usage if told.response is not None else None
-    return _usage(told.usage) or _usage(nested) or known

@@ -1,5 +1,7 @@
 """OpenAI's embeddings. Source: OpenAI API reference, "Embeddings"."""
 
+from collections.abc import Callable
+
 import msgspec
 from msgspec import Struct
 
@@ -25,7 +27,10 @@ _body = msgspec.json.Decoder(_Body)
 
 
 class OpenAIEmbedDialect:
-    """Implements `EmbedDialect`."""
+    """Implements `EmbedDialect`. `path` places the endpoint by the model's name."""
+
+    def __init__(self, path: Callable[[str, str], str] = lambda path, _: path) -> None:
+        self._path = path
 
     def encode(self, call: EmbedCall) -> tuple[str, bytes]:
         """Path and body of one batch."""
@@ -34,9 +39,10 @@ class OpenAIEmbedDialect:
             "input": call.texts,
             "encoding_format": "float",
         }
-        if call.dimensions is not None:
+        # OpenAI's only models with a choice of dimensions; other servers' names tell nothing.
+        if call.dimensions and (not call.drop_unsupported or "text-embedding-3" in call.model):
             body["dimensions"] = call.dimensions
-        return "/embeddings", msgspec.json.encode(body)
+        return self._path("/embeddings", call.model), msgspec.json.encode(body)
 
     def decode(self, body: bytes, count: int) -> Embeddings:
         """The vectors by their index. Raises UpstreamFailed when one is missing or twice there."""

@@ -13,7 +13,13 @@ from msgspec import Raw
 from msgspec.structs import replace
 
 from isthmus.adapters.providers._spec import Encoded, Headers, Meter
-from isthmus.adapters.providers.dialects import anthropic, gemini, openai, vertex_embed
+from isthmus.adapters.providers.dialects import (
+    anthropic,
+    gemini,
+    openai,
+    openai_report,
+    vertex_embed,
+)
 from isthmus.adapters.providers.dialects.metering import meter_of
 from isthmus.core.errors import Rejected, UpstreamFailed
 from isthmus.core.messages import ModelCall, Usage
@@ -49,7 +55,7 @@ _FORWARDED = re.compile(
 )
 _USAGE = (
     (b'"usageMetadata"', gemini.read_usage),
-    (b'"prompt_tokens"', openai.read_usage),
+    (b'"prompt_tokens"', openai_report.read_usage),
     (b'"predictions"', vertex_embed.read_usage),
 )
 _anthropic = anthropic.AnthropicDialect()
