@@ -1,6 +1,8 @@
 """WordLlama on its real weights. Sockets are refused here: nothing is fetched."""
 
 import math
+import subprocess
+import sys
 from functools import cache
 from pathlib import Path
 
@@ -102,3 +104,16 @@ async def test_only_the_threads_that_are_allowed_are_started() -> None:
     before = running()
     await embedder(2).embed(EmbedCall("wordllama", TEXTS * 200), LONG)
     assert running() <= before + 2
+
+
+def test_nothing_heavy_is_loaded_before_the_first_text() -> None:
+    program = (
+        "import sys, isthmus.app.gateway\n"
+        "from isthmus.adapters.providers._batches import Batches\n"
+        "Batches(1, None)\n"
+        "print({'numpy', 'tokenizers', 'safetensors', 'wordllama'} & set(sys.modules))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "set()\n"
