@@ -52,9 +52,7 @@ async def open_gateway(foundation: Foundation) -> AsyncIterator[Services]:
             ),
             forward=Forward(foundation.models, settings.gateway),
             embed=Embed(foundation.models, foundation.telemetry),
-            search=SearchDocs(
-                SqliteSearch(index_file(settings.search, settings.data_dir)), foundation.telemetry
-            ),
+            search=_search(foundation),
             definitions=foundation.models.definitions,
             invoke=invoke,
             chat=ReactChat(invoke, foundation.telemetry),
@@ -76,6 +74,12 @@ def _invoke(foundation: Foundation) -> Invoke:
         foundation.clock,
         foundation.settings.models,
     )
+
+
+def _search(foundation: Foundation) -> SearchDocs:
+    settings = foundation.settings
+    index = SqliteSearch(index_file(settings.search, settings.data_dir))
+    return SearchDocs(index, foundation.telemetry)
 
 
 def public_keys(

@@ -18,8 +18,8 @@ COMMANDS = {
     "token": "print a development token",
     "executor": "run a session on this machine",
     "config": "check or show the settings",
-    "docs": "index and search documentation",
     "prompts": "list, check or render the prompts",
+    "docs": "index and search documentation",
 }
 
 

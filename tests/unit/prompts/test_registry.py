@@ -1,8 +1,7 @@
 """Prompt files: what is read, what is refused at start, what is rendered."""
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from isthmus.core.errors import Invalid, NotFound, TooLarge
 from isthmus.core.messages import PLAIN, Message, Text, Tuning

@@ -1,8 +1,7 @@
 """A prompt's messages as one model takes them."""
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from isthmus.core.messages import Message, ModelChoice, Role, Text
 from isthmus.prompts.shape import shaped
