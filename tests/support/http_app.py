@@ -23,7 +23,7 @@ from isthmus.core.messages import (
     RawReply,
     Usage,
 )
-from isthmus.core.ports import VerificationKey
+from isthmus.core.ports import ModelProvider, Quota, VerificationKey
 from isthmus.edge.services import Readiness, Services
 from isthmus.gateway.chat import ReactChat
 from isthmus.gateway.converse import Converse
@@ -163,15 +163,20 @@ class Stand:
     """What a test may set before it builds the services, and look at afterwards."""
 
     upstream: ScriptedUpstream | None = field(default_factory=anthropic)
+    others: Mapping[str, ModelProvider] = field(default_factory=dict[str, ModelProvider])
     policy: AuthPolicy = field(default_factory=lambda: AuthPolicy(SERVICE, bypass=True))
     http: HttpSettings = field(default_factory=HttpSettings)
     gateway: GatewaySettings = field(default_factory=GatewaySettings)
     verbose_errors: bool = False
+    quota: Quota | None = None
+    mocked: bool = False
     sink: MemorySink = field(default_factory=MemorySink)
     clock: HandClock = field(default_factory=HandClock)
 
     def services(self) -> Services:
-        providers = {} if self.upstream is None else {self.upstream.name: self.upstream}
+        providers = dict(self.others)
+        if self.upstream is not None:
+            providers[self.upstream.name] = self.upstream
         models = Models(providers, CATALOGUE, OutboundSettings(), self.sink, self.clock)
         readiness = Readiness({}, self.clock)
         readiness.set_serving(serving=True)
@@ -183,7 +188,7 @@ class Stand:
             invoke=cast("Invoke", None),
             chat=cast("ReactChat", None),
             converse=cast("Converse", None),
-            forward=Forward(models, self.gateway),
+            forward=Forward(models, self.gateway, self.sink, self.quota, mocked=self.mocked),
             embed=Embed(models, self.sink),
             search=SearchDocs(SqliteSearch(Path("no such index")), self.sink),
             definitions=models.definitions,

@@ -50,7 +50,7 @@ async def open_gateway(foundation: Foundation) -> AsyncIterator[Services]:
                 foundation.clock,
                 settings.gateway,
             ),
-            forward=Forward(foundation.models, settings.gateway),
+            forward=_forward(foundation),
             embed=Embed(foundation.models, foundation.telemetry),
             search=_search(foundation),
             definitions=foundation.models.definitions,
@@ -80,6 +80,16 @@ def _search(foundation: Foundation) -> SearchDocs:
     settings = foundation.settings
     index = SqliteSearch(index_file(settings.search, settings.data_dir))
     return SearchDocs(index, foundation.telemetry)
+
+
+def _forward(foundation: Foundation) -> Forward:
+    settings = foundation.settings
+    return Forward(
+        foundation.models,
+        settings.gateway,
+        foundation.telemetry,
+        mocked=settings.models.mock,
+    )
 
 
 def public_keys(

@@ -16,6 +16,28 @@ Kind: TypeAlias = Literal["chat", "infill", "embedding"]
 COMPATIBLE = "openai_compatible"
 """The entry whose upstream name is the `providers.openai` setting's."""
 
+PROXIED = {
+    "vertex": frozenset(
+        (
+            "code-bison",
+            "code-bison@002",
+            "text-bison",
+            "text-bison@002",
+            "chat-bison",
+            "codechat-bison",
+            "text-embedding-005",
+            "codestral-2501",
+            "codestral-2508",
+            "gemini-2.5-flash",
+            "claude-sonnet-4-5@20250929",
+        )
+    )
+}
+"""Names that a proxy route may carry besides the entries': many of them are served no more.
+
+Source: HTTP gateway contract, section 7.3.
+"""
+
 Identifier = Annotated[str, Meta(pattern=r"^[a-z0-9_]{1,64}$")]
 Price = Annotated[float, Meta(ge=0)]
 
@@ -198,6 +220,7 @@ class Catalogue:
         listed = {
             model.upstream for model in self.models.values() if model.proxy_provider == provider
         }
+        listed |= PROXIED.get(provider, frozenset())
         if provider == "openai":
             listed |= {self.compatible.chat or "", self.compatible.infill or ""}
         return frozenset(listed - {""})

@@ -213,6 +213,10 @@ class Models:
             raise MisconfiguredProvider("API key not found")
         return found
 
+    def known(self, name: str) -> ModelProvider | None:
+        """A provider, configured or not: what its routes take is known without a credential."""
+        return self._providers.get(name)
+
     def _door(self, choice: ModelChoice) -> ModelProvider:
         """The provider of a choice; one that brings its own target needs no credential of ours."""
         if choice.target is None:
