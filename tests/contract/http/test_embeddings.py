@@ -229,7 +229,7 @@ async def test_dimensions_are_cut_refused_or_dropped() -> None:
     [
         (UpstreamFailed("Bad.", status=400), 400),
         (UpstreamFailed("Bad key.", status=401), 401),
-        (UpstreamLimited("Slow down.", status=429), 429),
+        (UpstreamLimited("Slow down.", status=429, retry_after_s=6.5), 429),
         (UpstreamFailed("Broken.", status=500), 503),
         (UpstreamTimeout("Slow.", "total"), 503),
     ],
@@ -240,6 +240,7 @@ async def test_upstream_failures(failure: Exception, status: int) -> None:
     reply = await client.post(PATHS[0], body(THEIRS))
     assert reply.status_code == status
     assert set(reply.json()) == {"detail"}
+    assert reply.headers.get("retry-after") == ("7" if status == 429 else None)
 
 
 async def test_internal_one_text_has_one_vector() -> None:
