@@ -82,7 +82,7 @@ def respond(failure: Failure, *, verbose: bool) -> Response:
             body = {"detail": "Inference failed"}
         case _:
             body = {"detail": failure.detail}
-    return JSONResponse(body, status(failure), headers=_retry(failure))
+    return JSONResponse(body, status(failure), headers=retry(failure))
 
 
 def status(failure: Failure) -> int:
@@ -105,7 +105,8 @@ def _faults(failure: Invalid) -> str:
     return str(faults) if faults else failure.detail
 
 
-def _retry(failure: Failure) -> dict[str, str] | None:
+def retry(failure: Failure) -> dict[str, str] | None:
+    """The header that says when another try makes sense, where that is known."""
     match failure:
         case LimitExceeded() | UpstreamLimited():
             seconds = failure.retry_after_s

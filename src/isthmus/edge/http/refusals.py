@@ -17,6 +17,7 @@ from isthmus.core.errors import (
     UpstreamTimeout,
     UpstreamUnreachable,
 )
+from isthmus.edge.http.errors import retry
 
 UPSTREAM_REFUSED = 421
 UNTOLD = "Validation error"
@@ -66,7 +67,7 @@ def embeddings(failure: Failure) -> Response | None:
         case Invalid() if failure.detail != UNTOLD:
             return _detail(422, failure.detail)
         case UpstreamLimited():
-            return _detail(429, failure.detail)
+            return JSONResponse({"detail": failure.detail}, 429, headers=retry(failure))
         case UpstreamFailed(status=status) if status in _FAITHFUL:
             return _detail(status, failure.detail)
         case _:

@@ -1,6 +1,9 @@
 """WordLlama on its real weights. Sockets are refused here: nothing is fetched."""
 
+import json
 import math
+import subprocess
+import sys
 from functools import cache
 from pathlib import Path
 
@@ -102,3 +105,35 @@ async def test_only_the_threads_that_are_allowed_are_started() -> None:
     before = running()
     await embedder(2).embed(EmbedCall("wordllama", TEXTS * 200), LONG)
     assert running() <= before + 2
+
+
+def test_nothing_heavy_is_loaded_before_the_first_text() -> None:
+    program = (
+        "import sys, isthmus.app.gateway\n"
+        "from isthmus.adapters.providers._batches import Batches\n"
+        "Batches(1, None)\n"
+        "print({'numpy', 'tokenizers', 'safetensors', 'wordllama'} & set(sys.modules))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "set()\n"
+
+
+def test_vectors_are_the_librarys_own() -> None:
+    # In a process of its own: the library sets up logging when it is imported.
+    program = (
+        "import json, sys, pathlib, wordllama\n"
+        "folder = pathlib.Path(wordllama.__file__).parent\n"
+        "model = wordllama.WordLlama.load(cache_dir=folder, disable_download=True)\n"
+        "print(json.dumps(model.embed(json.loads(sys.argv[1]), norm=True).tolist()))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, json.dumps(TEXTS)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    ((ours, _),) = model().vectors([(TEXTS, 256)])
+    for mine, theirs in zip(ours, json.loads(done.stdout), strict=True):
+        assert mine == pytest.approx(theirs, abs=1e-6)
