@@ -25,6 +25,7 @@ from isthmus.core.ports import VerificationKey
 from isthmus.edge.services import Readiness, Services
 from isthmus.gateway.forward import Forward
 from isthmus.gateway.grant import Grant, Signer
+from isthmus.gateway.payloads import NO_PAYLOADS, PayloadPolicy
 from isthmus.gateway.suggest import Suggest
 from isthmus.routing.catalogue import Catalogue, Model
 from isthmus.routing.models import Models
@@ -159,7 +160,7 @@ class Stand:
     policy: AuthPolicy = field(default_factory=lambda: AuthPolicy(SERVICE, bypass=True))
     http: HttpSettings = field(default_factory=HttpSettings)
     gateway: GatewaySettings = field(default_factory=GatewaySettings)
-    verbose_errors: bool = False
+    payloads: PayloadPolicy = NO_PAYLOADS
     sink: MemorySink = field(default_factory=MemorySink)
     clock: HandClock = field(default_factory=HandClock)
 
@@ -170,7 +171,9 @@ class Stand:
         readiness.set_serving(serving=True)
         return Services(
             authenticator=Authenticator(OneKey(), self.policy, self.sink, self.clock),
-            grant=Grant(Signer(SERVICE, signing_key()), Signer("platform", None), self.clock),
+            grant=Grant(
+                Signer(SERVICE, signing_key()), Signer("platform", None), self.clock, self.sink
+            ),
             # No test of this stand asks for a suggestion.
             suggest=cast("Suggest", None),
             forward=Forward(models, self.gateway),
@@ -179,5 +182,5 @@ class Stand:
             clock=self.clock,
             public_keys=(signing_key().public(KID),),
             http=self.http,
-            verbose_errors=self.verbose_errors,
+            payloads=self.payloads,
         )

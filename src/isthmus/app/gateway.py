@@ -13,6 +13,7 @@ from isthmus.core.ports import VerificationKey
 from isthmus.edge.services import Readiness, Services
 from isthmus.gateway.forward import Forward
 from isthmus.gateway.language import load_languages
+from isthmus.gateway.payloads import PayloadPolicy
 from isthmus.gateway.suggest import Suggest
 from isthmus.settings import SettingsError
 
@@ -49,7 +50,11 @@ async def open_gateway(foundation: Foundation) -> AsyncIterator[Services]:
             clock=foundation.clock,
             public_keys=own,
             http=settings.http,
-            verbose_errors=settings.logging.payloads,
+            payloads=PayloadPolicy(
+                settings.logging.payloads,
+                settings.models.custom_enabled,
+                settings.gateway.disallowed_flags,
+            ),
         )
 
 

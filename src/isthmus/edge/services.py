@@ -9,6 +9,7 @@ from isthmus.core.errors import Failure
 from isthmus.core.ports import Clock, Pingable, Telemetry, VerificationKey
 from isthmus.gateway.forward import Forward
 from isthmus.gateway.grant import Grant
+from isthmus.gateway.payloads import NO_PAYLOADS, PayloadPolicy
 from isthmus.gateway.suggest import Suggest
 from isthmus.settings import HttpSettings
 
@@ -62,7 +63,7 @@ async def _answers(check: Pingable) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """Everything an edge may call. `verbose_errors` lets replies name the fields at fault."""
+    """Everything an edge may call. `payloads` also says whose replies may name fields at fault."""
 
     authenticator: Authenticator
     grant: Grant
@@ -73,4 +74,4 @@ class Services:
     clock: Clock
     public_keys: Sequence[VerificationKey]
     http: HttpSettings
-    verbose_errors: bool = False
+    payloads: PayloadPolicy = NO_PAYLOADS
