@@ -9,13 +9,14 @@ from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
-from bench import peers, sessions, sizes
+from bench import peers, sessions, sizes, streams
 from bench.machine import SECONDS, SERVER_CORE, Load, cpu_s, post, require, tree, tree_rss_mb, wrk
-from bench.report import Row, write
+from bench.report import Results, Row, write
 from bench.server import isthmus
 from bench.upstream import mock_upstream, nginx_proxy
 
 OUT = Path(__file__).parent / "out"
+KINDS = ("http", "streams", "grpc", "sizes")
 CONNECTIONS = (1, 40, 160)
 COMPLETION = (
     '{"prompt_version":1,"current_file":{"file_name":"a.py","content_above_cursor":"'
@@ -27,6 +28,14 @@ MESSAGE = (
     + "Is all well? " * 75
     + '"}]}'
 )
+TEXTS = 64
+EMBEDDINGS = (
+    '{"model_metadata":{"provider":"gitlab","identifier":"wordllama_local"},"contents":['
+    + ",".join(
+        f'"def load_{n}(path): read the file and return the parsed tree"' for n in range(TEXTS)
+    )
+    + "]}"
+)
 STREAM = MESSAGE.replace('"max_tokens":64', '"max_tokens":64,"stream":true')
 CHAT = MESSAGE.replace("claude-sonnet-4-6", "gpt-5")
 
@@ -34,19 +43,23 @@ CHAT = MESSAGE.replace("claude-sonnet-4-6", "gpt-5")
 def main() -> None:
     """Measure everything that was asked for and write `RESULTS.md`."""
     arguments = argparse.ArgumentParser(prog="make bench")
-    arguments.add_argument("--only", choices=("http", "grpc", "sizes"), action="append")
-    chosen = arguments.parse_args().only or ["http", "grpc", "sizes"]
+    arguments.add_argument("--only", choices=KINDS, action="append")
+    chosen = arguments.parse_args().only or KINDS
     require("wrk", "nginx", "taskset")
     OUT.mkdir(exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix="bench-"))
     try:
         rows = _http(folder) if "http" in chosen else []
-        steps = sessions.measure(folder) if "grpc" in chosen else []
-        installed = sizes.measure(OUT) if "sizes" in chosen else []
+        results = Results(
+            rows,
+            streams.measure(folder) if "streams" in chosen else [],
+            sessions.measure(folder) if "grpc" in chosen else [],
+            sizes.measure(OUT) if "sizes" in chosen else [],
+        )
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     machine = f"Python {platform.python_version()}, {os.cpu_count()} cores, one each side"
-    write(Path(__file__).parent / "RESULTS.md", machine, rows, steps, installed)
+    write(Path(__file__).parent / "RESULTS.md", machine, results)
 
 
 def _http(folder: Path) -> list[Row]:
@@ -86,6 +99,9 @@ def _isthmus(folder: Path, base: str) -> list[Row]:
         rows.append(row.with_ready(server.ready_s))
         url = f"{home}/v1/proxy/anthropic/v1/messages"
         rows.append(_row("Isthmus proxy", url, post(MESSAGE, headers), folder, pid))
+        url = f"{home}/v1/embeddings/code_embeddings"
+        name = f"Isthmus embeddings, {TEXTS} texts a request"
+        rows.append(_row(name, url, post(EMBEDDINGS, headers), folder, pid))
     settings["ISTHMUS_PROVIDERS__ANTHROPIC__BASE_URL"] = f"{base}/stream"
     with isthmus(folder, extra=settings) as server:
         url = f"http://127.0.0.1:{server.port}/v1/proxy/anthropic/v1/messages"

@@ -37,6 +37,17 @@ class Steps:
 
 
 @dataclass(frozen=True, slots=True)
+class Streams:
+    """Slow streams at once: time to the first byte, and the longest stall beyond their pace."""
+
+    name: str
+    streams: int
+    first_p50_ms: float
+    first_p99_ms: float
+    stall_ms: float
+
+
+@dataclass(frozen=True, slots=True)
 class Installed:
     """Size of an install without test tools."""
 
@@ -44,13 +55,24 @@ class Installed:
     size_mb: float
 
 
-def write(
-    path: Path, machine: str, rows: list[Row], steps: list[Steps], sizes: list[Installed]
-) -> None:
+@dataclass(frozen=True, slots=True)
+class Results:
+    """Everything that one run measured; what it left out is empty."""
+
+    rows: list[Row]
+    streams: list[Streams]
+    steps: list[Steps]
+    sizes: list[Installed]
+
+
+def write(path: Path, machine: str, results: Results) -> None:
     """Print the tables and keep them in `path`."""
+    steps, sizes = results.steps, results.sizes
     lines = ["# Results", "", f"{machine}. Ratios within one run are what counts.", ""]
-    if rows:
-        lines += _http(rows)
+    if results.rows:
+        lines += _http(results.rows)
+    if results.streams:
+        lines += _streams(results.streams)
     if steps:
         lines += [
             "| Sessions at once | Steps/s | CPU ms a step | RSS MB | HTTP ready | Sessions ready |"
@@ -86,6 +108,23 @@ def _http(rows: list[Row]) -> list[str]:
         ]
     lines += ["", *_ratios({row.name: row for row in rows}), ""]
     return lines
+
+
+def _streams(streams: list[Streams]) -> list[str]:
+    direct, ours = streams
+    added_ms = ours.first_p99_ms - direct.first_p99_ms
+    return [
+        "| 200 tokens, 200 connections | Streams | First byte p50 ms | p99 ms | Longest stall ms |",
+        "|---|---|---|---|---|",
+        *(
+            f"| {each.name} | {each.streams} | {each.first_p50_ms:.2f} | {each.first_p99_ms:.2f} "
+            f"| {each.stall_ms:.1f} |"
+            for each in streams
+        ),
+        "",
+        f"- The v4 stream adds {added_ms:.2f} ms p99 to the first byte.",
+        "",
+    ]
 
 
 def _ratios(rows: dict[str, Row]) -> list[str]:

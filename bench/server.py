@@ -13,7 +13,13 @@ from pathlib import Path
 from bench.machine import SERVER_CORE, free_port, wait_for_http, wait_for_port
 
 SUBJECT = "bench"
-SCOPES = ("complete_code", "generate_code", "ai_gateway_model_provider_proxy", "duo_chat")
+SCOPES = (
+    "complete_code",
+    "generate_code",
+    "ai_gateway_model_provider_proxy",
+    "duo_chat",
+    "generate_embeddings_codebase",
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,8 +4,13 @@ from collections.abc import Iterator
 
 import pytest
 from blockbuster import blockbuster_ctx
+from hypothesis import settings
 
 from tests.support.postgres import let_asyncpg_read_its_files
+
+# A property is about values: how long a shared machine takes for one says nothing.
+settings.register_profile("house", deadline=None)
+settings.load_profile("house")
 
 pytest_plugins = ["tests.support.fixtures_store"]
 

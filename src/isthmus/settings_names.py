@@ -73,7 +73,6 @@ OPERATOR_NAMES: tuple[tuple[str, str], ...] = (
     ("HTTPS_PROXY", "outbound.proxy_url"),
     ("NO_PROXY", "outbound.no_proxy"),
     ("AIGW_MODEL_SELECTION__MODEL_PARAMS", "models.params"),
-    ("AIGW_MODEL_SELECTION__PROMPT_PARAMS", "models.prompt_params"),
     ("AIGW_CUSTOM_MODELS__EXTRA_HEADERS", "models.custom_headers"),
     ("AIGW_DUO_CHAT__MAX_TOKENS", "models.chat_max_tokens"),
     ("AIGW_DUO_CHAT__MODEL_REQUEST_TIMEOUT", "models.chat_timeout_s"),

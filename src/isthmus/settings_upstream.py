@@ -207,13 +207,7 @@ class ModelsSettings(Group):
     params: dict[str, JsonObject] = Field(
         default={}, description="Catalogue identifier -> client parameters laid over its own."
     )
-    prompt_params: dict[str, JsonObject] = Field(
-        default={}, description="Catalogue identifier -> call parameters laid over its own."
-    )
     custom_enabled: bool = Field(default=False, description="Requests may name a model endpoint.")
-    custom_streaming: bool = Field(
-        default=True, description="Off: answers of models come in one piece."
-    )
     custom_headers: dict[str, str] = Field(
         default={}, description="Headers that calls to custom endpoints carry."
     )

@@ -6,6 +6,7 @@ import socket
 import ssl
 import threading
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,11 +25,12 @@ TOKEN = "t0p-secret-of-the-portal"
 
 
 class Neighbour(ThreadingHTTPServer):
-    """A portal and a collector in one: says 200, keeps what it was asked."""
+    """A portal and a collector in one: says `status`, keeps what it was asked."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Answering)
         self.asked: list[tuple[str, str, bytes]] = []
+        self.status = 200
 
     @property
     def url(self) -> str:
@@ -42,7 +44,7 @@ class Answering(BaseHTTPRequestHandler):
         assert isinstance(self.server, Neighbour)
         body = self.rfile.read(int(self.headers.get("content-length", "0")))
         self.server.asked.append((self.command, self.path, body))
-        self.send_response(200)
+        self.send_response(self.server.status)
         self.send_header("content-length", "0")
         self.end_headers()
 
@@ -84,9 +86,10 @@ def settings(folder: Path, url: str) -> dict[str, str]:
     }
 
 
-def post(server: RunningServer, path: str, body: object) -> dict[str, object]:
-    headers = server.headers("complete_code") | {"content-type": "application/json"}
-    headers |= {"x-gitlab-global-user-id": "user-1", "x-forwarded-for": "6.6.6.6, 192.0.2.7"}
+def post(server: RunningServer, path: str, body: object, user: str = "user-1") -> dict[str, object]:
+    headers = server.headers("complete_code", "generate_commit_message")
+    headers |= {"content-type": "application/json", "x-gitlab-global-user-id": user}
+    headers |= {"x-forwarded-for": "6.6.6.6, 192.0.2.7"}
     data = json.dumps(body).encode()
     request = urllib.request.Request(server.url + path, data, headers)  # noqa: S310 - our own URL
     with urllib.request.urlopen(request, timeout=30, context=UNTRUSTING) as reply:  # noqa: S310 - our own URL
@@ -152,20 +155,28 @@ def test_a_new_certificate_is_used_without_a_restart(
         assert (serial(old), healthy(old)) == (1, True)
 
 
-def test_credits_are_asked_for_and_events_leave_in_the_drain(tmp_path: Path) -> None:
+def test_h11_68_and_69_credits_are_asked_for_and_events_leave_in_the_drain(tmp_path: Path) -> None:
     with neighbour() as other, running_server(tmp_path, settings(tmp_path, other.url)) as server:
+        other.status = 402
+        with pytest.raises(urllib.error.HTTPError) as caught:
+            post(server, "/v1/code/user_access_token", {}, "poor")
+        assert json.loads(caught.value.read())["error_code"] == "USAGE_QUOTA_EXCEEDED"
+        commit = {"inputs": {"diff": "+ a"}}
+        told = post(server, "/v2/prompts/generate_commit_message", commit, "poor")
+        assert told["content"] == "mock"
+        other.status = 200
         for _ in range(2):
             assert "token" in post(server, "/v1/code/user_access_token", {})
         assert 'usage_quota_check_total{realm="unknown",result="allow"} 2.0' in page(server.metrics)
         assert server.stop(signal.SIGTERM) == 0
         assert TOKEN not in server.log + server.out
     questions = [path for method, path, _ in other.asked if method == "HEAD"]
-    assert len(questions) == 1
+    assert len(questions) == 2
     assert "event_type=code_completions" in questions[0]
     sent = [json.loads(body)["data"] for method, _, body in other.asked if method == "POST"]
     names = [event["se_ac"] for batch in sent for event in batch]
-    assert names == ["request_complete_code"] * 2
-    line = next(line for line in server.log.splitlines() if "user_access_token HTTP" in line)
+    assert sorted(names) == ["request_complete_code"] * 2 + ["request_generate_commit_message"]
+    line = [line for line in server.log.splitlines() if "user_access_token HTTP" in line][-1]
     told = json.loads(line)
     assert told["tracked_internal_events"] == ["request_complete_code"]
     assert told["client_ip"] == "192.0.2.7"

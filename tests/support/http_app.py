@@ -6,8 +6,10 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import cache
+from pathlib import Path
 from typing import TypeAlias, cast
 
+from isthmus.adapters.search.sqlite import SqliteSearch
 from isthmus.auth.authenticate import Authenticator, AuthPolicy
 from isthmus.auth.issue import SigningKey, new_private_key_pem
 from isthmus.core.deadline import Deadline
@@ -21,11 +23,16 @@ from isthmus.core.messages import (
     RawReply,
     Usage,
 )
-from isthmus.core.ports import VerificationKey
+from isthmus.core.ports import ModelProvider, Quota, VerificationKey
 from isthmus.edge.services import Readiness, Services
+from isthmus.gateway.chat import ReactChat
+from isthmus.gateway.converse import Converse
+from isthmus.gateway.embed import Embed
 from isthmus.gateway.forward import Forward
 from isthmus.gateway.grant import Grant, Signer
+from isthmus.gateway.invoke import Invoke
 from isthmus.gateway.payloads import NO_PAYLOADS, PayloadPolicy
+from isthmus.gateway.search import SearchDocs
 from isthmus.gateway.suggest import Suggest
 from isthmus.routing.catalogue import Catalogue, Model
 from isthmus.routing.models import Models
@@ -157,15 +164,19 @@ class Stand:
     """What a test may set before it builds the services, and look at afterwards."""
 
     upstream: ScriptedUpstream | None = field(default_factory=anthropic)
+    others: Mapping[str, ModelProvider] = field(default_factory=dict[str, ModelProvider])
     policy: AuthPolicy = field(default_factory=lambda: AuthPolicy(SERVICE, bypass=True))
     http: HttpSettings = field(default_factory=HttpSettings)
     gateway: GatewaySettings = field(default_factory=GatewaySettings)
     payloads: PayloadPolicy = NO_PAYLOADS
+    quota: Quota | None = None
     sink: MemorySink = field(default_factory=MemorySink)
     clock: HandClock = field(default_factory=HandClock)
 
     def services(self) -> Services:
-        providers = {} if self.upstream is None else {self.upstream.name: self.upstream}
+        providers = dict(self.others)
+        if self.upstream is not None:
+            providers[self.upstream.name] = self.upstream
         models = Models(providers, CATALOGUE, OutboundSettings(), self.sink, self.clock)
         readiness = Readiness({}, self.clock)
         readiness.set_serving(serving=True)
@@ -174,9 +185,15 @@ class Stand:
             grant=Grant(
                 Signer(SERVICE, signing_key()), Signer("platform", None), self.clock, self.sink
             ),
-            # No test of this stand asks for a suggestion.
+            # No test of this stand asks for a suggestion, a prompt or a chat.
             suggest=cast("Suggest", None),
-            forward=Forward(models, self.gateway),
+            invoke=cast("Invoke", None),
+            chat=cast("ReactChat", None),
+            converse=cast("Converse", None),
+            forward=Forward(models, self.gateway, self.sink, self.quota),
+            embed=Embed(models, self.sink),
+            search=SearchDocs(SqliteSearch(Path("no such index")), self.sink),
+            definitions=models.definitions,
             readiness=readiness,
             telemetry=self.sink,
             clock=self.clock,

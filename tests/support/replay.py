@@ -13,12 +13,15 @@ from typing import Literal, cast
 
 import msgspec
 
+from tests.support import google
+
 WIRE = Path(__file__).resolve().parents[1] / "wire"
-Api = Literal["anthropic", "openai"]
+Api = Literal["anthropic", "openai", "vertex"]
 KEY = "test-key-of-the-replay"
 _PATHS: dict[Api, frozenset[str]] = {
     "anthropic": frozenset({"/v1/messages"}),
     "openai": frozenset({"/v1/chat/completions", "/v1/completions", "/v1/responses"}),
+    "vertex": frozenset(),
 }
 _PLAIN: dict[Api, dict[str, bytes]] = {
     "anthropic": {"/v1/messages/count_tokens": b'{"input_tokens":12}'},
@@ -27,6 +30,7 @@ _PLAIN: dict[Api, dict[str, bytes]] = {
         b'"embedding":[0.5,1]},{"object":"embedding","index":0,"embedding":[0.25,0]}],'
         b'"model":"my-model","usage":{"prompt_tokens":6,"total_tokens":6}}'
     },
+    "vertex": {},
 }
 
 
@@ -89,6 +93,7 @@ class Replay:
     key: str = KEY
     port: int = 0
     requests: list[Asked] = field(default_factory=list[Asked])
+    grants: list[Asked] = field(default_factory=list[Asked])
     left: int = 0
     pause_s: float = 0.0
     _queue: deque[Wire] = field(default_factory=deque[Wire])
@@ -99,31 +104,50 @@ class Replay:
         suffix = "/v1" if self.api == "openai" else ""
         return f"http://127.0.0.1:{self.port}{suffix}"
 
+    @property
+    def token_url(self) -> str:
+        """Where the key of Vertex AI is given out, for a service account's assertion."""
+        return f"{self.base_url}/token"
+
     def play(self, *cases: str) -> None:
         """Answer the next requests with these cases, in order."""
         self._queue.extend(wire(self.api, case) for case in cases)
 
     def answer_to(self, asked: Asked) -> tuple[int, list[tuple[str, str]], bytes, bool]:
         """Status, headers, body, and whether it goes out event by event."""
+        if asked.path == "/token":
+            return self._grant(asked)
         if self.key and not self._known(asked):
-            return self._refusal("invalid_key" if self.api == "anthropic" else "bad_key")
+            return self._refusal("bad_key" if self.api == "openai" else "invalid_key")
         path = asked.path.partition("?")[0]
         if asked.method == "GET" and path == "/v1/models":
             return 200, [], b'{"object":"list","data":[{"id":"my-model","object":"model"}]}', False
         if asked.method == "POST" and (plain := _PLAIN[self.api].get(path)) is not None:
             return 200, [], plain, False
-        if asked.method != "POST" or path not in _PATHS[self.api]:
+        usual = self._usual(asked) if asked.method == "POST" else None
+        if usual is None:
             return 404, [], self._error("not_found_error", "Not found"), False
-        chosen = self._queue.popleft() if self._queue else wire(self.api, self._usual(asked))
+        chosen = self._queue.popleft() if self._queue else wire(self.api, usual)
         return chosen.status, chosen.headers, chosen.body, chosen.events
+
+    def _grant(self, asked: Asked) -> tuple[int, list[tuple[str, str]], bytes, bool]:
+        self.grants.append(self.requests.pop())
+        if not google.granted(asked.body, self.token_url):
+            return 400, [], b'{"error":"invalid_grant","error_description":"Bad."}', False
+        token = {"access_token": self.key, "expires_in": 3599, "token_type": "Bearer"}
+        return 200, [], msgspec.json.encode(token), False
 
     def _known(self, asked: Asked) -> bool:
         # Anthropic takes its key in either header; its SDK chooses by version.
         own = self.api == "anthropic" and asked.headers.get("x-api-key") == self.key
         return own or asked.headers.get("authorization") == f"Bearer {self.key}"
 
-    def _usual(self, asked: Asked) -> str:
+    def _usual(self, asked: Asked) -> str | None:
         body = asked.json()
+        if self.api == "vertex":
+            return google.usual_case(asked.path, body)
+        if asked.path.partition("?")[0] not in _PATHS[self.api]:
+            return None
         if asked.path.endswith("/completions") and "prompt" in body:
             return "infill"
         if not body.get("stream"):

@@ -3,7 +3,7 @@
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -24,7 +24,12 @@ from isthmus.core.events import Noted
 from isthmus.core.ports import Clock, Outbound, Quota
 from isthmus.gateway.grant import Grant, Signer
 from isthmus.prompts.registry import Registry
-from isthmus.routing.catalogue import Catalogue, CatalogueError, parse_catalogue
+from isthmus.routing.catalogue import (
+    Catalogue,
+    CatalogueError,
+    CustomModels,
+    parse_catalogue,
+)
 from isthmus.routing.models import Models
 from isthmus.settings import Settings, SettingsError
 
@@ -103,12 +108,21 @@ async def open_foundation(settings: Settings) -> AsyncIterator[Foundation]:
         )
 
 
+def _custom(settings: Settings) -> CustomModels:
+    return CustomModels(
+        settings.models.custom_enabled,
+        settings.providers.fireworks.base_url,
+        tuple((name.lower(), text) for name, text in settings.models.custom_headers.items()),
+    )
+
+
 def _catalogue(settings: Settings) -> Catalogue:
     data = (LIBRARY / "models.yml").read_bytes()
     try:
-        return parse_catalogue(data, settings.models, settings.providers.openai)
+        found = parse_catalogue(data, settings.models, settings.providers.openai)
     except CatalogueError as error:
         raise SettingsError(str(error)) from error
+    return replace(found, custom=_custom(settings))
 
 
 def _load_keys(settings: Settings) -> Keys:

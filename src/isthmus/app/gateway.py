@@ -6,14 +6,20 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from isthmus.adapters.keysets.jwks import Fetching, discovery_url
 from isthmus.adapters.keysets.merged import MergedKeys, gateway_issuers, open_keys
 from isthmus.adapters.keysets.static import local_keys
+from isthmus.adapters.search.sqlite import SqliteSearch, index_file
 from isthmus.app.foundation import LIBRARY, Foundation
 from isthmus.auth.authenticate import Authenticator, gateway_policy
 from isthmus.auth.issue import SigningKey, signing_kid
 from isthmus.core.ports import VerificationKey
 from isthmus.edge.services import Readiness, Services
+from isthmus.gateway.chat import ReactChat
+from isthmus.gateway.converse import Converse
+from isthmus.gateway.embed import Embed
 from isthmus.gateway.forward import Forward
+from isthmus.gateway.invoke import Invoke
 from isthmus.gateway.language import load_languages
 from isthmus.gateway.payloads import PayloadPolicy
+from isthmus.gateway.search import SearchDocs
 from isthmus.gateway.suggest import Suggest
 from isthmus.settings import SettingsError
 
@@ -33,6 +39,12 @@ async def open_gateway(foundation: Foundation) -> AsyncIterator[Services]:
         )
         keys = await stack.enter_async_context(key_set(foundation, own, gateway_issuers(auth)))
         policy = gateway_policy(auth)
+        payloads = PayloadPolicy(
+            settings.logging.payloads,
+            settings.models.custom_enabled,
+            settings.gateway.disallowed_flags,
+        )
+        invoke = _invoke(foundation, payloads)
         yield Services(
             authenticator=Authenticator(keys, policy, foundation.telemetry, foundation.clock),
             grant=foundation.grant,
@@ -44,18 +56,40 @@ async def open_gateway(foundation: Foundation) -> AsyncIterator[Services]:
                 foundation.clock,
                 settings.gateway,
             ),
-            forward=Forward(foundation.models, settings.gateway),
+            forward=Forward(
+                foundation.models, settings.gateway, foundation.telemetry, foundation.quota
+            ),
+            embed=Embed(foundation.models, foundation.telemetry),
+            search=_search(foundation),
+            definitions=foundation.models.definitions,
+            invoke=invoke,
+            chat=ReactChat(invoke, foundation.telemetry),
+            converse=Converse(foundation.models, foundation.telemetry, settings.gateway),
             readiness=Readiness({}, foundation.clock),
             telemetry=foundation.telemetry,
             clock=foundation.clock,
             public_keys=own,
             http=settings.http,
-            payloads=PayloadPolicy(
-                settings.logging.payloads,
-                settings.models.custom_enabled,
-                settings.gateway.disallowed_flags,
-            ),
+            payloads=payloads,
+            barred_flags=settings.gateway.disallowed_flags,
         )
+
+
+def _invoke(foundation: Foundation, payloads: PayloadPolicy) -> Invoke:
+    return Invoke(
+        foundation.models,
+        foundation.prompts,
+        foundation.telemetry,
+        foundation.clock,
+        foundation.settings.models,
+        payloads,
+    )
+
+
+def _search(foundation: Foundation) -> SearchDocs:
+    settings = foundation.settings
+    index = SqliteSearch(index_file(settings.search, settings.data_dir))
+    return SearchDocs(index, foundation.telemetry)
 
 
 def public_keys(

@@ -18,6 +18,8 @@ COMMANDS = {
     "token": "print a development token",
     "executor": "run a session on this machine",
     "config": "check or show the settings",
+    "prompts": "list, check or render the prompts",
+    "docs": "index and search documentation",
 }
 
 

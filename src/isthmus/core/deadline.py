@@ -1,10 +1,9 @@
 """How long an outbound call may take, phase by phase. Passed down, never ambient."""
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 
-@dataclass(frozen=True, slots=True)
-class Deadline:
+class Deadline(Struct, frozen=True, gc=False):
     """Limits of one outbound call, derived from its caller's.
 
     `at_s` is a point on the monotonic clock (`Clock.now_s`); the others are durations. A phase

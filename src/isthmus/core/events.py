@@ -4,8 +4,9 @@ A fact never carries a secret, a prompt or an answer.
 """
 
 from contextvars import ContextVar
-from dataclasses import dataclass, field
 from typing import TypeAlias
+
+from msgspec import Struct
 
 from isthmus.core.identity import Caller, ClientInfo
 from isthmus.core.messages import Usage
@@ -14,8 +15,7 @@ REQUEST_ID: ContextVar[str] = ContextVar("isthmus_request_id", default="")
 """Correlation id of the request or session at hand; for logs and replies only."""
 
 
-@dataclass(frozen=True, slots=True)
-class Started:
+class Started(Struct, frozen=True, gc=False):
     """A listener is ready. `transport`: http or grpc."""
 
     transport: str
@@ -23,15 +23,13 @@ class Started:
     after_s: float
 
 
-@dataclass(frozen=True, slots=True)
-class Stopping:
+class Stopping(Struct, frozen=True, gc=False):
     """The server drains."""
 
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Noted:
+class Noted(Struct, frozen=True, gc=False):
     """Something an operator should read. `level`: info, warning, error or critical."""
 
     level: str
@@ -39,8 +37,7 @@ class Noted:
     details: tuple[tuple[str, str], ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Crashed:
+class Crashed(Struct, frozen=True, gc=False):
     """A bug: an exception that is not ours. `trace` is the formatted traceback."""
 
     where: str
@@ -48,8 +45,7 @@ class Crashed:
     trace: str
 
 
-@dataclass(frozen=True, slots=True)
-class HttpServed:
+class HttpServed(Struct, frozen=True, gc=False):
     """One HTTP request was answered, or its caller left.
 
     `route` is the template ("" when nothing matched). Durations in seconds. `bound` are the log
@@ -75,8 +71,7 @@ class HttpServed:
     fields: tuple[tuple[str, object], ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class RpcServed:
+class RpcServed(Struct, frozen=True, gc=False):
     """One RPC ended. `method` is a path, as `/DuoWorkflow/ListTools`; `code` is a status name."""
 
     method: str
@@ -89,16 +84,14 @@ class RpcServed:
     fields: tuple[tuple[str, object], ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class ModelCallStarted:
+class ModelCallStarted(Struct, frozen=True, gc=False):
     """A model call left; every one of them ends in a ModelCalled."""
 
     engine: str
     model: str
 
 
-@dataclass(frozen=True, slots=True)
-class ModelCalled:
+class ModelCalled(Struct, frozen=True, gc=False):
     """One model call ended. `error` is "none" or one of the classes of the metrics contract."""
 
     provider: str
@@ -115,8 +108,7 @@ class ModelCalled:
     realm: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class FeatureUsed:
+class FeatureUsed(Struct, frozen=True):
     """A caller was allowed to use a feature: what product and billing events are made of.
 
     The ModelCalled facts of the same request tell how it went. `billed` is the type of the billing
@@ -132,8 +124,7 @@ class FeatureUsed:
     details: tuple[tuple[str, object], ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class QuotaAsked:
+class QuotaAsked(Struct, frozen=True, gc=False):
     """A portal was asked for credits, or its earlier answer was used again (`asked` false).
 
     `result`: allow, deny or error; `status` is the portal's, 0 when it did not answer.
@@ -146,23 +137,20 @@ class QuotaAsked:
     duration_s: float
 
 
-@dataclass(frozen=True, slots=True)
-class PayloadSeen:
+class PayloadSeen(Struct, frozen=True):
     """Words that went to a model or came from it; told only when payload logging is allowed."""
 
     event: str
     payload: tuple[tuple[str, object], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class SuggestionTrimmed:
+class SuggestionTrimmed(Struct, frozen=True, gc=False):
     """A completion was post-processed."""
 
     duration_s: float
 
 
-@dataclass(frozen=True, slots=True)
-class SuggestionAsked:
+class SuggestionAsked(Struct, frozen=True, gc=False):
     """A code suggestion was asked for in a language."""
 
     language: str
@@ -170,8 +158,7 @@ class SuggestionAsked:
     editor_language: str
 
 
-@dataclass(frozen=True, slots=True)
-class SessionStarted:
+class SessionStarted(Struct, frozen=True, gc=False):
     """A session's stream began; `mode`: start, resume, retry."""
 
     workflow_id: str
@@ -179,8 +166,7 @@ class SessionStarted:
     mode: str
 
 
-@dataclass(frozen=True, slots=True)
-class SessionEnded:
+class SessionEnded(Struct, frozen=True, gc=False):
     """A session's stream ended.
 
     `outcome`: finished, waiting, stopped, failed, aborted or interrupted.
@@ -194,8 +180,7 @@ class SessionEnded:
     steps: int
 
 
-@dataclass(frozen=True, slots=True)
-class ActionAnswered:
+class ActionAnswered(Struct, frozen=True, gc=False):
     """A client carried out an action; `action` is the contract's oneof name."""
 
     workflow_id: str
@@ -203,8 +188,7 @@ class ActionAnswered:
     duration_s: float
 
 
-@dataclass(frozen=True, slots=True)
-class ToolCalled:
+class ToolCalled(Struct, frozen=True, gc=False):
     """A tool ran for a session. `failure` is "" when it went well."""
 
     workflow_id: str
@@ -214,8 +198,7 @@ class ToolCalled:
     failure: str
 
 
-@dataclass(frozen=True, slots=True)
-class CheckpointWritten:
+class CheckpointWritten(Struct, frozen=True, gc=False):
     """A checkpoint was stored."""
 
     workflow_id: str
@@ -224,13 +207,12 @@ class CheckpointWritten:
     duration_s: float
 
 
-@dataclass(frozen=True, slots=True)
-class KeysRefreshed:
+class KeysRefreshed(Struct, frozen=True, gc=False):
     """An issuer's key set was fetched, or could not be (`error` is then not empty)."""
 
     issuer: str
     keys: int
-    error: str = field(default="")
+    error: str = ""
 
 
 Fact: TypeAlias = (

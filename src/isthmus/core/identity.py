@@ -4,6 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
+import msgspec
+from msgspec import Struct
+
 NO_CLAIMS: Mapping[str, object] = MappingProxyType({})
 
 
@@ -28,15 +31,14 @@ class Caller:
     extra: Mapping[str, object] = field(default_factory=lambda: NO_CLAIMS)
 
 
-@dataclass(frozen=True, slots=True)
-class ClientInfo:
+class ClientInfo(Struct, frozen=True, gc=False):
     """What the calling client says of itself in its headers; never trusted for a permission.
 
     `headers` maps lower-case names to values, and holds only the `x-gitlab-*`, `x-request-id`,
     `user-agent` and `bypass-auth` headers.
     """
 
-    headers: Mapping[str, str] = field(default_factory=dict[str, str])
+    headers: Mapping[str, str] = msgspec.field(default_factory=dict[str, str])
 
     def get(self, name: str, default: str = "") -> str:
         """The header's value, or `default`; `name` is in lower case."""

@@ -1,22 +1,22 @@
 """What goes to a model and what comes back: one vocabulary for every provider and every route."""
 
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
+
+from msgspec import Struct, structs
 
 Role: TypeAlias = Literal["system", "user", "assistant"]
 Finish: TypeAlias = Literal["stop", "length", "tool_use", "refused"]
 
 
-@dataclass(frozen=True, slots=True)
-class Text:
+class Text(Struct, frozen=True, gc=False):
     """Plain text in a message."""
 
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class ToolUse:
+class ToolUse(Struct, frozen=True, gc=False):
     """A model asks for a tool. `arguments` is the JSON text of an object, as the model wrote it."""
 
     id: str
@@ -24,8 +24,7 @@ class ToolUse:
     arguments: str
 
 
-@dataclass(frozen=True, slots=True)
-class ToolResult:
+class ToolResult(Struct, frozen=True, gc=False):
     """What a tool answered to the `ToolUse` with the same id."""
 
     tool_use_id: str
@@ -36,16 +35,14 @@ class ToolResult:
 Part: TypeAlias = Text | ToolUse | ToolResult
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+class Message(Struct, frozen=True, gc=False):
     """One turn. Tool uses stand in assistant messages, tool results in user messages."""
 
     role: Role
     parts: tuple[Part, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class ToolSpec:
+class ToolSpec(Struct, frozen=True, gc=False):
     """A tool as a model sees it; `schema` is the JSON Schema of its arguments."""
 
     name: str
@@ -53,16 +50,14 @@ class ToolSpec:
     schema: Mapping[str, object]
 
 
-@dataclass(frozen=True, slots=True)
-class Chat:
+class Chat(Struct, frozen=True, gc=False):
     """A conversation. System messages come first."""
 
     messages: tuple[Message, ...]
     tools: tuple[ToolSpec, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class ContextItem:
+class ContextItem(Struct, frozen=True, gc=False):
     """A piece of another file or note that may help a completion."""
 
     kind: str
@@ -70,8 +65,7 @@ class ContextItem:
     content: str
 
 
-@dataclass(frozen=True, slots=True)
-class Infill:
+class Infill(Struct, frozen=True, gc=False):
     """Text around a cursor to be filled in."""
 
     prefix: str
@@ -92,8 +86,7 @@ class Target:
     api_key: str = field(default="", repr=False)
 
 
-@dataclass(frozen=True, slots=True)
-class Tuning:
+class Tuning(Struct, frozen=True, gc=False):
     """What else a model is told. Only what is given is sent; a dialect leaves out what it has not.
 
     `effort` and `summary` are reasoning settings, `verbosity` OpenAI's. `fim_format` is a template
@@ -109,12 +102,20 @@ class Tuning:
     fim_format: str = ""
     headers: tuple[tuple[str, str], ...] = ()
 
+    def over(self, other: "Tuning") -> "Tuning":
+        """What either says; where both do, this one. Headers are joined."""
+        mine = {
+            name: value
+            for name in self.__struct_fields__
+            if (value := getattr(self, name)) is not None and value != ""
+        }
+        return structs.replace(other, **mine | {"headers": (*other.headers, *self.headers)})
+
 
 PLAIN = Tuning()
 
 
-@dataclass(frozen=True, slots=True)
-class ModelCall:
+class ModelCall(Struct, frozen=True, gc=False):
     """One call to one model. `model` is the provider's own name for it.
 
     `max_tokens` is the cap on output tokens; `temperature` and `stop` are sent only when given.
@@ -129,8 +130,7 @@ class ModelCall:
     target: Target | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Usage:
+class Usage(Struct, frozen=True, gc=False):
     """Tokens of one call. `input_tokens` includes the cached ones."""
 
     input_tokens: int = 0
@@ -139,8 +139,7 @@ class Usage:
     cache_write_tokens: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Delta:
+class Delta(Struct, frozen=True, gc=False):
     """One step of a model's answer.
 
     Text comes as it is produced; a tool use comes once, whole. The last delta of a stream that
@@ -154,8 +153,7 @@ class Delta:
     message_id: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(Struct, frozen=True, gc=False):
     """A whole answer: all deltas of a stream put together."""
 
     text: str
@@ -216,8 +214,7 @@ async def collect(deltas: AsyncIterator[Delta]) -> Answer:
     return gathering.answer()
 
 
-@dataclass(frozen=True, slots=True)
-class EmbedCall:
+class EmbedCall(Struct, frozen=True, gc=False):
     """Texts to be turned into vectors by one model."""
 
     model: str
@@ -228,20 +225,19 @@ class EmbedCall:
     target: Target | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Embeddings:
+class Embeddings(Struct, frozen=True, gc=False):
     """One vector a text, in the order of the texts."""
 
-    vectors: tuple[tuple[float, ...], ...]
+    vectors: Sequence[Sequence[float]]
     usage: Usage | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class RawCall:
+class RawCall(Struct, frozen=True, gc=False):
     """A provider's own wire, passed through: the body goes out byte for byte.
 
     `path` starts with `/` and holds the query; `headers` are the caller's that the provider allows,
-    lower-case names. `model` and `streaming` were read from the body or the path.
+    lower-case names. `model` and `streaming` were read from the body or the path. `api_key` is the
+    model's own, where the catalogue has one; else the provider's is used.
     """
 
     path: str
@@ -249,10 +245,13 @@ class RawCall:
     body: bytes
     model: str
     streaming: bool
+    api_key: str = ""
+
+    def __repr__(self) -> str:
+        return f"RawCall({self.path!r}, {self.model!r})"
 
 
-@dataclass(frozen=True, slots=True)
-class RawReply:
+class RawReply(Struct, frozen=True):
     """The provider's answer. `headers` are the ones that may go back to the caller.
 
     `chunks` yields the body as it arrives; it raises UpstreamFailed or UpstreamTimeout when it
@@ -266,8 +265,7 @@ class RawReply:
     meter: Callable[[bytes], Usage | None]
 
 
-@dataclass(frozen=True, slots=True)
-class OutboundRequest:
+class OutboundRequest(Struct, frozen=True, gc=False):
     """An HTTP request of ours. `url` is absolute; header names are in lower case."""
 
     method: str
@@ -276,8 +274,7 @@ class OutboundRequest:
     body: bytes = b""
 
 
-@dataclass(frozen=True, slots=True)
-class ModelChoice:
+class ModelChoice(Struct, frozen=True, gc=False):
     """The model that was resolved for a feature: what a session pins and a reply reports.
 
     `id` is the catalogue's identifier, `provider` our provider's name, `engine` the label that
@@ -290,7 +287,7 @@ class ModelChoice:
     upstream: str
     max_context_tokens: int = 200_000
     max_output_tokens: int = 8_192
-    labels: tuple[str, ...] = field(default=())
+    labels: tuple[str, ...] = ()
     temperature: float | None = None
     """What the catalogue says for this model; a prompt's own wins."""
     tuning: Tuning = PLAIN

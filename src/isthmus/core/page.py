@@ -21,4 +21,4 @@ class Passage:
 
     id: str
     content: str
-    metadata: Mapping[str, str] = field(default_factory=dict[str, str])
+    metadata: Mapping[str, object] = field(default_factory=dict[str, object])

@@ -1,16 +1,22 @@
 """The use cases that an edge may call, and whether this process may take requests."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from isthmus.auth.authenticate import Authenticator
 from isthmus.core.errors import Failure
 from isthmus.core.ports import Clock, Pingable, Telemetry, VerificationKey
+from isthmus.gateway.chat import ReactChat
+from isthmus.gateway.converse import Converse
+from isthmus.gateway.embed import Embed
 from isthmus.gateway.forward import Forward
 from isthmus.gateway.grant import Grant
+from isthmus.gateway.invoke import Invoke
 from isthmus.gateway.payloads import NO_PAYLOADS, PayloadPolicy
+from isthmus.gateway.search import SearchDocs
 from isthmus.gateway.suggest import Suggest
+from isthmus.routing.define import Definitions
 from isthmus.settings import HttpSettings
 
 PING_LIMIT_S = 2.0
@@ -63,15 +69,27 @@ async def _answers(check: Pingable) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """Everything an edge may call. `payloads` also says whose replies may name fields at fault."""
+    """Everything an edge may call.
+
+    `definitions` tells which models there are, for a caller with these feature flags;
+    `payloads` also says whose replies may name the fields at fault; `barred_flags` are dropped, by
+    realm.
+    """
 
     authenticator: Authenticator
     grant: Grant
     suggest: Suggest
     forward: Forward
+    embed: Embed
+    search: SearchDocs
+    definitions: Callable[[Collection[str]], Definitions]
+    invoke: Invoke
+    chat: ReactChat
+    converse: Converse
     readiness: Readiness
     telemetry: Telemetry
     clock: Clock
     public_keys: Sequence[VerificationKey]
     http: HttpSettings
     payloads: PayloadPolicy = NO_PAYLOADS
+    barred_flags: Mapping[str, Collection[str]] = field(default_factory=dict[str, Collection[str]])

@@ -4,7 +4,7 @@ Tokens are estimated as characters divided by three: tokenizers of code models a
 characters a token, so the estimate errs on the side of sending less.
 """
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from isthmus.core.messages import ContextItem
 
@@ -13,8 +13,7 @@ _SUFFIX_PART = 0.07
 _CONTEXT_PART = 0.30
 
 
-@dataclass(frozen=True, slots=True)
-class Cut:
+class Cut(Struct, frozen=True, gc=False):
     """What is left: the end of the prefix, the start of the suffix, and whole context items."""
 
     prefix: str

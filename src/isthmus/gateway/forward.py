@@ -3,17 +3,21 @@
 Source: HTTP gateway contract, sections 7.1 to 7.3.
 """
 
-from collections.abc import Sequence
-from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from itertools import product
 
 import msgspec
+from msgspec import Struct
 
 from isthmus.auth.scopes import UNIT_PRIMITIVES, require
-from isthmus.core.errors import Forbidden, MisconfiguredProvider, NotEnabled, NotFound, Rejected
+from isthmus.core.errors import Forbidden, NotEnabled, NotFound, Rejected
+from isthmus.core.events import FeatureUsed
 from isthmus.core.identity import Caller, ClientInfo
+from isthmus.core.limits import Use
 from isthmus.core.messages import RawCall, RawReply
+from isthmus.core.ports import Quota, Telemetry
+from isthmus.gateway import vertex_path
 from isthmus.routing.models import Models
 from isthmus.settings import GatewaySettings
 
@@ -53,14 +57,16 @@ PROXY_PRIMITIVES = frozenset(
 )
 """Scopes that may pay for a forwarded call."""
 
+USE = "ai_gateway_proxy_use"
+"""What a forwarded call is to quota and billing."""
+
 TOP_LEVEL_KEYS = 128
 PRIMITIVE_SHOWN = 200
 _ALIKE = frozenset(map("".join, product(*(letter + letter.upper() for letter in "model"))))
 """Every key that a parser which ignores case reads as `model`; no letter but ASCII's does."""
 
 
-@dataclass(frozen=True, slots=True)
-class ForwardRequest:
+class ForwardRequest(Struct, frozen=True, gc=False):
     """A call to be forwarded.
 
     `path` is the provider's, with its query; `headers` are all that came, names in lower case.
@@ -75,8 +81,16 @@ class ForwardRequest:
 class Forward:
     """Sends a provider's own wire through, byte for byte."""
 
-    def __init__(self, models: Models, gateway: GatewaySettings) -> None:
+    def __init__(
+        self,
+        models: Models,
+        gateway: GatewaySettings,
+        telemetry: Telemetry,
+        quota: Quota | None = None,
+    ) -> None:
         self._models = models
+        self._telemetry = telemetry
+        self._quota = quota
         self._saas = frozenset(gateway.proxy_saas)
         self._self_managed = frozenset(gateway.proxy_self_managed)
         self._target = _Target()
@@ -88,7 +102,7 @@ class Forward:
         """The provider's reply, once entered; leaving closes the call.
 
         Raises NotEnabled, Forbidden, Rejected, NotFound or MisconfiguredProvider, and when entered
-        what ModelProvider raises. The path is checked only when the provider is configured.
+        what Quota and ModelProvider raise.
         """
         self._require_enabled(caller)
         primitive = _primitive(client)
@@ -97,9 +111,30 @@ class Forward:
         if primitive not in PROXY_PRIMITIVES:
             raise Rejected(f"This endpoint cannot be used for {primitive} purpose")
         headers = self._passed_on(request)
-        model, streaming = self._target.read(request.body)
+        if request.provider == vertex_path.PROVIDER:
+            model, streaming = vertex_path.read(request.path, request.body)
+        else:
+            model, streaming = self._target.read(request.body)
         raw = RawCall(request.path, headers, request.body, model, streaming)
-        return self._models.forward(request.provider, raw, caller, primitive)
+        opened = self._models.forward(request.provider, raw, caller, primitive)
+        used = FeatureUsed(primitive, caller, client, billed=USE, feature=USE)
+        if self._quota is not None:
+            return self._paid(self._quota, opened, used, model)
+        self._telemetry.emit(used)
+        return opened
+
+    @asynccontextmanager
+    async def _paid(
+        self,
+        quota: Quota,
+        opened: AbstractAsyncContextManager[RawReply],
+        used: FeatureUsed,
+        model: str,
+    ) -> AsyncIterator[RawReply]:
+        await quota.check(Use(USE, USE, model), used.caller, used.client)
+        self._telemetry.emit(used)
+        async with opened as reply:
+            yield reply
 
     def _require_enabled(self, caller: Caller) -> None:
         if caller.realm == "saas":
@@ -109,9 +144,8 @@ class Forward:
             raise NotEnabled("Proxy endpoints are not enabled for this instance")
 
     def _passed_on(self, request: ForwardRequest) -> tuple[tuple[str, str], ...]:
-        try:
-            provider = self._models.provider(request.provider)
-        except MisconfiguredProvider:
+        provider = self._models.known(request.provider)
+        if provider is None:
             # Told only after the checks of the body, by `Models.forward`.
             return ()
         if not provider.forwards(request.path):

@@ -3,7 +3,9 @@
 import re
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass, field, replace
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from isthmus.auth.scopes import require
 from isthmus.core.errors import (
@@ -55,8 +57,7 @@ _CONTEXT_SINCE = (7, 17, 1)
 _VERSION = re.compile(r"\s*v?(\d{1,6})\.(\d{1,6})\.(\d{1,6})(?![\d.])")
 
 
-@dataclass(frozen=True, slots=True)
-class SuggestRequest:
+class SuggestRequest(Struct, frozen=True, gc=False):
     """What an editor asks for.
 
     `refusal` is the sentence of a 403, `self_issued` whether tokens of our own may ask. `messages`
@@ -83,8 +84,7 @@ class SuggestRequest:
     streaming: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Origin:
+class Origin(Struct, frozen=True, gc=False):
     """What replies say of where a suggestion comes from."""
 
     engine: str
@@ -95,8 +95,7 @@ class Origin:
     choice: ModelChoice
 
 
-@dataclass(frozen=True, slots=True)
-class Suggestion:
+class Suggestion(Struct, frozen=True, gc=False):
     """A whole suggestion; empty text is an answer."""
 
     text: str
@@ -107,16 +106,14 @@ class Suggestion:
     context_tokens_used: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class SuggestionStream:
+class SuggestionStream(Struct, frozen=True):
     """A suggestion as it is produced. Close `text` to stop the model."""
 
     text: AsyncGenerator[str, None]
     origin: Origin
 
 
-@dataclass(frozen=True, slots=True)
-class _Plan:
+class _Plan(Struct, frozen=True, gc=False):
     """A call ready to be made."""
 
     ask: Ask

@@ -2,8 +2,9 @@
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TypeAlias
+
+from msgspec import Struct
 
 _MARKERS = re.compile(
     r"</?cursor/?>|<\|(?:cursor|fim_\w{1,10}|endoftext|end_of_text|file_sep)\|>"
@@ -17,8 +18,7 @@ _OVERLAP_CHARS = 2_000
 _OVERLAP_LEAST = 3
 
 
-@dataclass(frozen=True, slots=True)
-class Surroundings:
+class Surroundings(Struct, frozen=True, gc=False):
     """The text above and below the cursor."""
 
     prefix: str

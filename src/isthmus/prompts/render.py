@@ -1,57 +1,22 @@
-"""Turns prompt templates into messages: sandboxed, and bounded in size.
+"""Turns prompt templates into messages, bounded in size."""
 
-A template may read variables, loop and branch. It may not call anything, multiply, divide or raise
-to a power, so what it can cost follows from its inputs alone.
-"""
-
-import json
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
-from jinja2 import DictLoader, StrictUndefined, Template, TemplateError, UndefinedError, meta
-from jinja2.exceptions import SecurityError
-from jinja2.runtime import Context
-from jinja2.sandbox import ImmutableSandboxedEnvironment
+import msgspec
+from jinja2 import Template, TemplateError, UndefinedError
 
 from isthmus.core.errors import FieldError, Invalid, TooLarge
 from isthmus.core.messages import Message, Role, Text
+from isthmus.prompts.sandbox import Sandbox
 from isthmus.prompts.schema import TemplateKey
 
 RENDERED_CHARS = 4_000_000
 """The most that one message may grow to."""
-_PARSED_CHARS = 1_000_000
-_INCLUDE_DEPTH = 5
-_FILTERS = frozenset(
-    {
-        "capitalize",
-        "count",
-        "d",
-        "default",
-        "first",
-        "int",
-        "join",
-        "last",
-        "length",
-        "list",
-        "lower",
-        "map",
-        "reject",
-        "rejectattr",
-        "replace",
-        "reverse",
-        "select",
-        "selectattr",
-        "sort",
-        "string",
-        "title",
-        "tojson",
-        "trim",
-        "truncate",
-        "unique",
-        "upper",
-    }
-)
+_NAMED = 30
+_NAME_CHARS = 60
 _ROLES: dict[TemplateKey, Role] = {
     "system": "system",
     "system_static": "system",
@@ -59,38 +24,12 @@ _ROLES: dict[TemplateKey, Role] = {
     "user": "user",
     "assistant": "assistant",
 }
-
-
-class Sandbox(ImmutableSandboxedEnvironment):
-    """The template language: no calls, no operators that multiply, a short list of filters."""
-
-    intercepted_binops = frozenset({"*", "/", "//", "**", "%"})
-
-    def __init__(self, fragments: Mapping[str, str]) -> None:
-        self.fragments = dict(fragments)
-        super().__init__(
-            loader=DictLoader(self.fragments),
-            undefined=StrictUndefined,
-            autoescape=False,
-            trim_blocks=True,
-            lstrip_blocks=True,
-            keep_trailing_newline=False,
-        )
-        kept: dict[str, Any] = {n: f for n, f in self.filters.items() if n in _FILTERS}
-        self.filters = kept | {"split": _split, "parse_json": _parse_json}
-        self.globals = {}
-
-    def is_safe_callable(self, obj: Any) -> bool:  # noqa: ARG002 - the parent's signature
-        """Nothing may be called."""
-        return False
-
-    def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:  # noqa: ARG002 - the parent's signature
-        """Multiplying operators are refused."""
-        raise SecurityError(f"the operator {operator!r} is not allowed in a prompt")
+_INVISIBLE = re.compile("[\x00\U000e0000-\U000e007f]")
+"""Characters that a person does not see and a model reads."""
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class _Part:
     """One message of a prompt: a template, text that never changes, or a list's name."""
 
     key: TemplateKey
@@ -98,90 +37,138 @@ class Part:
     text: str = ""
 
 
-def compile_parts(
-    sandbox: Sandbox, templates: Mapping[TemplateKey, str | tuple[str, ...]], source: str
-) -> tuple[Part, ...]:
-    """The compiled messages. Raises ValueError that names the file and the key at fault."""
-    parts: list[Part] = []
-    for key, text in templates.items():
-        joined = text if isinstance(text, str) else "\n".join(text)
-        if key == "placeholder" or "{" not in joined:
-            parts.append(Part(key, None, joined.strip()))
-            continue
-        try:
-            _check_includes(sandbox, joined)
-            parts.append(Part(key, sandbox.from_string(joined)))
-        except (TemplateError, ValueError) as error:
-            raise ValueError(f"{source}: prompt_template.{key}: {error}") from error
-    return tuple(parts)
+class Script:
+    """The messages of one prompt file; compiled when they are first asked for.
 
-
-def render(parts: tuple[Part, ...], variables: Mapping[str, object]) -> tuple[Message, ...]:
-    """The messages, in order; those that come out blank are left out.
-
-    Raises Invalid naming a variable that is missing, TooLarge when a message grows past
-    `RENDERED_CHARS`. A placeholder's variable is a sequence of `Message`; absent means none.
+    Most prompts are not used by most processes, and compiling them all would be the longest step
+    of the start. `check` compiles at once.
     """
-    messages: list[Message] = []
-    for part in parts:
-        if part.key == "placeholder":
-            messages.extend(_listed(part.text, variables))
-            continue
-        text = part.text
-        if part.template is not None:
-            text = _bounded(part.template, variables).strip()
-        if text:
-            messages.append(Message(_ROLES[part.key], (Text(text),)))
-    return tuple(messages)
+
+    def __init__(self, sandbox: Sandbox, templates: Mapping[TemplateKey, str], source: str) -> None:
+        self.source = source
+        self._sandbox = sandbox
+        self._templates = templates
+        self._parts: tuple[_Part, ...] = ()
+        self._needed: frozenset[str] = frozenset()
+        self._spared: frozenset[str] = frozenset()
+
+    @property
+    def inputs(self) -> frozenset[str]:
+        """The variables that must be given."""
+        self.check()
+        return self._needed
+
+    @property
+    def optional(self) -> frozenset[str]:
+        """The variables that may be given."""
+        self.check()
+        return self._spared
+
+    def check(self) -> None:
+        """Compile. Raises ValueError that names the file and the key at fault."""
+        if self._parts:
+            return
+        parts: list[_Part] = []
+        read: frozenset[str] = frozenset()
+        spared: frozenset[str] = frozenset()
+        for key, text in self._templates.items():
+            if key == "placeholder" or "{" not in text:
+                parts.append(_Part(key, None, text.strip()))
+                continue
+            try:
+                reads, spares = self._sandbox.reads(text)
+                parts.append(_Part(key, self._sandbox.from_string(text)))
+            except (TemplateError, ValueError) as error:
+                raise ValueError(f"{self.source}: prompt_template.{key}: {error}") from error
+            read |= reads
+            spared |= spares
+        self._needed, self._spared, self._parts = read - spared, spared, tuple(parts)
+
+    def render(self, variables: Mapping[str, object]) -> tuple[Message, ...]:
+        """The messages, in order; those that come out blank are left out.
+
+        Raises Invalid naming the variables that are missing, TooLarge when a message grows past
+        `RENDERED_CHARS`. A placeholder's variable is a sequence of messages; absent means none.
+        """
+        missing = self.inputs.difference(variables)
+        if missing:
+            raise _lacking(missing, self.inputs, variables)
+        messages: list[Message] = []
+        for part in self._parts:
+            if part.key == "placeholder":
+                messages.extend(_listed(part.text, variables))
+                continue
+            text = part.text
+            if part.template is not None:
+                text = _bounded(part.template, variables).strip()
+            if text:
+                messages.append(Message(_ROLES[part.key], (Text(text),)))
+        return tuple(messages)
 
 
-def _check_includes(sandbox: Sandbox, text: str, depth: int = 0) -> None:
-    """Every fragment is named by a constant, exists and compiles; none leads back to itself."""
-    if depth > _INCLUDE_DEPTH:
-        raise ValueError("includes are nested too deeply, or in a circle")
-    for name in meta.find_referenced_templates(sandbox.parse(text)):
-        if name is None:
-            raise ValueError("an include must name its fragment")
-        if name not in sandbox.fragments:
-            raise ValueError(f"there is no fragment {name!r}")
-        _check_includes(sandbox, sandbox.fragments[name], depth + 1)
+def echoed(text: str, chars: int = _NAME_CHARS) -> str:
+    """A caller's text as a sentence of ours may repeat it: short, and printable."""
+    kept = "".join(c if c.isprintable() else "?" for c in text[:chars])
+    return kept if len(text) <= chars else f"{kept}..."
+
+
+def _lacking(missing: frozenset[str], expected: frozenset[str], received: Iterable[str]) -> Invalid:
+    detail = (
+        f"Missing variables: {_names(missing)}. Expected: {_names(expected)}. "
+        f"Received: {_names(received)}."
+    )
+    return Invalid(
+        detail, tuple(FieldError(f"inputs.{name}", "missing") for name in sorted(missing))
+    )
+
+
+def _names(names: Iterable[str]) -> str:
+    listed = sorted(names)
+    shown = ", ".join(f"'{echoed(name)}'" for name in listed[:_NAMED])
+    if len(listed) > _NAMED:
+        return f"{shown} and {len(listed) - _NAMED} more"
+    return shown or "none"
 
 
 def _bounded(template: Template, variables: Mapping[str, object]) -> str:
     chunks: list[str] = []
     size = 0
     try:
-        for chunk in template.generate(**cast("dict[str, Any]", dict(variables))):
+        for chunk in template.generate(cast("dict[str, Any]", dict(variables))):
             size += len(chunk)
             if size > RENDERED_CHARS:
                 raise TooLarge("The prompt grows too large", RENDERED_CHARS)
             chunks.append(chunk)
     except UndefinedError as error:
         reason = error.message or "a variable is missing"
-        raise Invalid("Validation error", (FieldError("inputs", reason),)) from error
-    except (TemplateError, TypeError, ValueError) as error:
+        raise Invalid("Validation error", (FieldError("inputs", echoed(reason, 200)),)) from error
+    except (TemplateError, TypeError, ValueError, RecursionError) as error:
         raise Invalid(
             "Validation error", (FieldError("inputs", "they do not fit the prompt"),)
         ) from error
-    return "".join(chunks)
+    text = "".join(chunks)
+    return text if text.isascii() and "\0" not in text else _INVISIBLE.sub("", text)
+
+
+class _Turn(msgspec.Struct, frozen=True):
+    role: Role
+    content: str
 
 
 def _listed(name: str, variables: Mapping[str, object]) -> tuple[Message, ...]:
-    value = variables.get(name, ())
+    """Messages of a placeholder: ours, or `{role, content}` as a caller writes them."""
+    value = variables.get(name) or ()
     if isinstance(value, list | tuple):
-        items = tuple(cast("list[object]", value))
-        messages = tuple(item for item in items if isinstance(item, Message))
-        if len(messages) == len(items):
-            return messages
+        items = cast("list[object]", value)
+        try:
+            return tuple(item if isinstance(item, Message) else _turn(item) for item in items)
+        except msgspec.ValidationError:
+            pass
     raise Invalid("Validation error", (FieldError(f"inputs.{name}", "a list of messages"),))
 
 
-def _split(text: str, separator: str = ",") -> list[str]:
-    return str(text).split(separator)
-
-
-def _parse_json(text: str) -> object:
-    if len(text) > _PARSED_CHARS:
-        raise ValueError("too long to parse")
-    load: Callable[[str], object] = json.loads
-    return load(text)
+def _turn(item: object) -> Message:
+    turn = msgspec.convert(item, _Turn)
+    if turn.role == "system":
+        raise msgspec.ValidationError("a caller's message is not the system's")
+    return Message(turn.role, (Text(turn.content),))

@@ -7,7 +7,9 @@ import msgspec
 TemplateKey = Literal[
     "system", "system_static", "system_dynamic", "user", "assistant", "placeholder"
 ]
+OperationType = Literal["standard", "compaction_auto", "compaction_manual"]
 _Name = Annotated[str, msgspec.Meta(min_length=1, max_length=255)]
+_ModelId = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9_]{1,64}$")]
 _TEMPLATE_CHARS = 200_000
 
 
@@ -66,27 +68,43 @@ class CallParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class PromptFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One `<semver>.yml`. Template keys become messages, in the file's order."""
+    """One `<semver>.yml`. Template keys become messages, in the file's order.
+
+    `serves` names other versions, older ones as a rule, that this text answers for as well. Its
+    values, and `pin` for the file's own version, are the models that a caller gets who asks for
+    exactly that version and names no model. `preamble` says whether the security preamble stands
+    before the system message.
+    """
 
     name: _Name
     unit_primitive: _Name
     prompt_template: dict[TemplateKey, str | tuple[str, ...]]
     model: ModelPart = ModelPart()
     params: CallParams = CallParams()
-    operation_type: Literal["standard", "compaction_auto", "compaction_manual"] = "standard"
+    operation_type: OperationType = "standard"
+    serves: dict[str, _ModelId | None] = {}
+    pin: _ModelId | None = None
+    preamble: bool = True
 
     def __post_init__(self) -> None:
         if not self.prompt_template:
             raise ValueError("`prompt_template` must hold at least one message")
-        for key, text in self.prompt_template.items():
-            size = len(text) if isinstance(text, str) else sum(map(len, text))
-            if size > _TEMPLATE_CHARS:
+        for key, text in self.templates.items():
+            if len(text) > _TEMPLATE_CHARS:
                 raise ValueError(f"`prompt_template.{key}` is too long")
 
+    @property
+    def templates(self) -> dict[TemplateKey, str]:
+        """The templates, each as one text."""
+        return {
+            key: text if isinstance(text, str) else "\n".join(text)
+            for key, text in self.prompt_template.items()
+        }
 
-def parse_prompt(text: str, source: str) -> PromptFile:
-    """The file's content. Raises ValueError that names the file (`source`) and the key at fault."""
+
+def parse_prompt(text: str) -> PromptFile:
+    """The file's content. Raises ValueError that names the key at fault."""
     try:
         return msgspec.yaml.decode(text, type=PromptFile)
     except (msgspec.ValidationError, msgspec.DecodeError) as error:
-        raise ValueError(f"{source}: {error}") from error
+        raise ValueError(" ".join(str(error).split())) from error

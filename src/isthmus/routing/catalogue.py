@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import date
 from typing import Annotated, Literal, TypeAlias, cast
 
 import msgspec
@@ -11,9 +12,31 @@ from msgspec import Meta, Struct
 
 from isthmus.settings import ModelsSettings, OpenAISettings
 
-Kind: TypeAlias = Literal["chat", "infill"]
+Kind: TypeAlias = Literal["chat", "infill", "embedding"]
 COMPATIBLE = "openai_compatible"
 """The entry whose upstream name is the `providers.openai` setting's."""
+
+PROXIED = {
+    "vertex": frozenset(
+        (
+            "code-bison",
+            "code-bison@002",
+            "text-bison",
+            "text-bison@002",
+            "chat-bison",
+            "codechat-bison",
+            "text-embedding-005",
+            "codestral-2501",
+            "codestral-2508",
+            "gemini-2.5-flash",
+            "claude-sonnet-4-5@20250929",
+        )
+    )
+}
+"""Names that a proxy route may carry besides the entries': many of them are served no more.
+
+Source: HTTP gateway contract, section 7.3.
+"""
 
 Identifier = Annotated[str, Meta(pattern=r"^[a-z0-9_]{1,64}$")]
 Price = Annotated[float, Meta(ge=0)]
@@ -32,34 +55,131 @@ class Prices(Struct, frozen=True, forbid_unknown_fields=True):
     cache_write: Price | None = None
 
 
-class Model(Struct, frozen=True, forbid_unknown_fields=True):
-    """One entry. An empty `upstream` is filled from settings, or by the provider."""
+class Deprecation(Struct, frozen=True, forbid_unknown_fields=True):
+    """When a model goes; the version is GitLab's."""
+
+    deprecation_date: date
+    removal_version: str
+
+
+class FeatureDeprecation(Struct, frozen=True, forbid_unknown_fields=True):
+    """When a model goes from one feature."""
+
+    identifier: Identifier
+    deprecation_date: date
+    removal_version: str
+
+
+class CompletionStyle(Struct, frozen=True, forbid_unknown_fields=True):
+    """How a model that fills in code is asked: with prefix and suffix apart, or as one text."""
+
+    type: Literal["fim", "text"]
+    fim_format: str = ""
+
+
+class Reasoning(Struct, frozen=True, forbid_unknown_fields=True):
+    """Reasoning settings of OpenAI models."""
+
+    effort: str | int | None = None
+    summary: str | None = None
+
+
+class Params(Struct, frozen=True, forbid_unknown_fields=True):
+    """What every call to a model says; settings may lay more over it, a key of its own included."""
+
+    model: str = ""
+    identifier: str = ""
+    temperature: float | None = None
+    top_p: float | None = None
+    top_k: int | None = None
+    max_tokens: Annotated[int, Meta(gt=0)] | None = None
+    verbosity: str | None = None
+    reasoning: Reasoning = Reasoning()
+    thinking_level: str | None = None
+    extra_headers: dict[str, str] = {}
+    api_key: str = ""
+
+    def __repr__(self) -> str:
+        return f"Params({self.model!r})"
+
+
+class Model(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One entry. An empty `upstream` is filled from settings, by the provider, or by the caller.
+
+    A `self_hosted` one stands for a family: only a request that names a server can use it.
+    Source of the fields: HTTP gateway contract, section 9.4.
+    """
 
     id: Identifier
     name: str
-    provider: Literal["anthropic", "openai", "local", "scripted"]
+    provider: Literal[
+        "anthropic",
+        "openai",
+        "azure",
+        "vertex",
+        "bedrock",
+        "mistral",
+        "fireworks",
+        "custom",
+        "amazon_q",
+        "local",
+        "scripted",
+    ]
     max_context_tokens: Annotated[int, Meta(gt=0)]
     max_output_tokens: Annotated[int, Meta(gt=0)]
     kinds: Annotated[tuple[Kind, ...], Meta(min_length=1)]
     upstream: str = ""
     engine: str = ""
+    vendor: str | None = None
     family: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+    params: Params = Params()
+    description: str | None = None
+    cost_indicator: Literal["$", "$$", "$$$", "$$$$"] | None = None
+    deprecation: Deprecation | None = None
     proxy_provider: Literal["anthropic", "openai"] | None = None
+    completion: CompletionStyle | None = None
+    prefill: bool = False
+    strip_reasoning: bool = False
+    single_system: bool = False
+    self_hosted: bool = False
     prices: Prices | None = None
 
 
-class Feature(Struct, frozen=True, forbid_unknown_fields=True):
-    """A feature setting: what kind of call it makes and which models serve it, best first."""
+class Dev(Struct, frozen=True, forbid_unknown_fields=True):
+    """What developers may choose besides."""
+
+    selectable_models: tuple[Identifier, ...] = ()
+
+
+class Feature(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A feature setting: what kind of call it makes and which models serve it, best first.
+
+    `fallback_models` serve when the provider of no default is configured.
+    Source of the fields: HTTP gateway contract, section 9.5.
+    """
 
     feature: Identifier
     kind: Kind
     default_models: Annotated[tuple[Identifier, ...], Meta(min_length=1)]
+    fallback_models: tuple[Identifier, ...] = ()
     unit_primitives: tuple[Identifier, ...] = ()
+    models_for_tags: dict[str, Identifier] = {}
+    selectable_models: tuple[Identifier, ...] = ()
+    beta_models: tuple[Identifier, ...] = ()
+    deprecated_models: tuple[FeatureDeprecation, ...] = ()
+    dev: Dev | None = None
+
+    @property
+    def candidates(self) -> tuple[str, ...]:
+        """Every model that may serve without being asked for, best first."""
+        return self.default_models + self.fallback_models
 
 
 class _File(Struct, frozen=True, forbid_unknown_fields=True):
     models: tuple[Model, ...]
     features: tuple[Feature, ...]
+    lists: dict[str, tuple[Identifier, ...]] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +193,17 @@ class Compatible:
     infill: str | None = None
 
     def upstream(self, kind: Kind) -> str | None:
-        return self.chat if kind == "chat" else self.infill
+        """The name for a kind of call; None when it cannot serve it."""
+        return {"chat": self.chat, "infill": self.infill}.get(kind)
+
+
+@dataclass(frozen=True, slots=True)
+class CustomModels:
+    """What callers may say of servers of their own. `headers` go with every call to one."""
+
+    enabled: bool = False
+    fireworks_url: str = ""
+    headers: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,15 +213,22 @@ class Catalogue:
     models: Mapping[str, Model]
     features: Mapping[str, Feature]
     compatible: Compatible = Compatible()
+    custom: CustomModels = CustomModels()
 
     def proxied(self, provider: str) -> frozenset[str]:
         """Upstream names that the proxy route of a provider may name."""
         listed = {
             model.upstream for model in self.models.values() if model.proxy_provider == provider
         }
+        listed |= PROXIED.get(provider, frozenset())
         if provider == "openai":
             listed |= {self.compatible.chat or "", self.compatible.infill or ""}
         return frozenset(listed - {""})
+
+    def proxy_key(self, provider: str, upstream: str) -> str:
+        """The key that calls to this model on the proxy route carry; "" is the provider's own."""
+        listed = (m for m in self.models.values() if m.proxy_provider == provider)
+        return next((m.params.api_key for m in listed if m.upstream == upstream), "")
 
 
 def parse_catalogue(data: bytes, models: ModelsSettings, openai: OpenAISettings) -> Catalogue:
@@ -102,10 +239,31 @@ def parse_catalogue(data: bytes, models: ModelsSettings, openai: OpenAISettings)
     by_id = {model.id: model for model in listed.models}
     features = {feature.feature: feature for feature in listed.features}
     for feature in listed.features:
-        _check(feature, f"models.yml: features.{feature.feature}.default_models", by_id)
+        check_feature(feature, by_id)
+    for model_id, changes in models.params.items():
+        by_id[model_id] = _adjusted(model_id, changes, by_id)
     for name, defaults in models.defaults.items():
         features[name] = _overridden(name, defaults, features, by_id)
     return Catalogue(by_id, features, _compatible(openai))
+
+
+def check_feature(feature: Feature, models: Mapping[str, Model]) -> None:
+    """Raises CatalogueError unless the models of a feature exist, fit it and are described."""
+    place = f"models.yml: features.{feature.feature}"
+    _serving(feature.candidates, feature.kind, f"{place}.default_models", models)
+    chosen = feature.selectable_models + feature.beta_models
+    _serving(chosen, feature.kind, f"{place}.selectable_models", models)
+    _serving(tuple(feature.models_for_tags.values()), "chat", f"{place}.models_for_tags", models)
+    for model_id in feature.selectable_models:
+        if models[model_id].description is None or models[model_id].cost_indicator is None:
+            raise CatalogueError(f"{place}: `{model_id}` needs a description and a cost_indicator")
+    for wanted, key in (
+        (feature.default_models, "default_models"),
+        (tuple(each.identifier for each in feature.deprecated_models), "deprecated_models"),
+    ):
+        missing = [each for each in wanted if each not in feature.selectable_models]
+        if feature.selectable_models and missing:
+            raise CatalogueError(f"{place}.{key}: `{missing[0]}` is not selectable")
 
 
 def _decode(data: bytes) -> _File:
@@ -143,13 +301,28 @@ def _unique(key: str, names: Iterable[str]) -> None:
         raise CatalogueError(f"models.yml: {key}: `{twice[0]}` is listed twice")
 
 
-def _check(feature: Feature, place: str, models: Mapping[str, Model]) -> None:
-    for model_id in feature.default_models:
+def _serving(listed: tuple[str, ...], kind: Kind, place: str, models: Mapping[str, Model]) -> None:
+    for model_id in listed:
         model = models.get(model_id)
         if model is None:
             raise CatalogueError(f"{place}: unknown model `{model_id}`")
-        if feature.kind not in model.kinds:
-            raise CatalogueError(f"{place}: `{model_id}` does not serve {feature.kind}")
+        if kind not in model.kinds:
+            raise CatalogueError(f"{place}: `{model_id}` does not serve {kind}")
+
+
+def _adjusted(model_id: str, changes: Mapping[str, object], models: Mapping[str, Model]) -> Model:
+    """A model with a setting's parameters laid over its own. No value is named: it may be a key."""
+    place = f"models.params.{model_id}"
+    model = models.get(model_id)
+    if model is None:
+        raise CatalogueError(f"{place}: unknown model `{model_id}`")
+    own = {name: getattr(model.params, name) for name in model.params.__struct_fields__}
+    try:
+        params = msgspec.convert(own | dict(changes), Params, from_attributes=True)
+    except msgspec.ValidationError as error:
+        raise CatalogueError(f"{place}: {error}") from error
+    upstream = params.identifier or params.model or model.upstream
+    return msgspec.structs.replace(model, params=params, upstream=upstream)
 
 
 def _overridden(
@@ -163,9 +336,8 @@ def _overridden(
         raise CatalogueError(f"{place}: unknown feature `{name}`")
     if not defaults:
         raise CatalogueError(f"{place}: name at least one model")
-    feature = msgspec.structs.replace(features[name], default_models=defaults)
-    _check(feature, place, models)
-    return feature
+    _serving(defaults, features[name].kind, place, models)
+    return msgspec.structs.replace(features[name], default_models=defaults, fallback_models=())
 
 
 def _compatible(openai: OpenAISettings) -> Compatible:

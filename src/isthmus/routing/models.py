@@ -1,32 +1,44 @@
 """The one door to every model: which one serves, under which limits, and what is told of it."""
 
-from collections.abc import AsyncGenerator, Mapping
+import random
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+
+from msgspec import Struct, structs
 
 from isthmus.core.deadline import Deadline
-from isthmus.core.errors import MisconfiguredProvider, Rejected
+from isthmus.core.errors import MisconfiguredProvider, NotFound, Rejected, Unavailable
 from isthmus.core.identity import Caller
 from isthmus.core.messages import (
+    PLAIN,
     Answer,
     Chat,
     Delta,
+    EmbedCall,
+    Embeddings,
     Gathering,
     Infill,
     ModelCall,
     ModelChoice,
+    ModelMetadata,
     RawCall,
     RawReply,
+    Target,
+    Tuning,
 )
 from isthmus.core.ports import Clock, ModelProvider, Telemetry
-from isthmus.routing.catalogue import Catalogue
-from isthmus.routing.plan import candidates
+from isthmus.routing.catalogue import Catalogue, Feature
+from isthmus.routing.define import Definitions, define
+from isthmus.routing.plan import candidates, equals
 from isthmus.routing.record import Forwarding, Labels, Record
+from isthmus.routing.resolve import brought, needs_target, pointed
 from isthmus.settings import OutboundSettings
 
+SEVERAL_DEFAULTS = "ai_gateway_multi_default_models"
+"""The flag of callers that know features with several defaults."""
 
-@dataclass(frozen=True, slots=True)
-class Ask:
+
+class Ask(Struct, frozen=True, gc=False):
     """What a use case wants of a model.
 
     `feature` is the feature setting that pays for it, `unit_primitive` the scope it was allowed by;
@@ -40,6 +52,20 @@ class Ask:
     temperature: float | None = None
     stop: tuple[str, ...] = ()
     streaming: bool = False
+    tuning: Tuning = PLAIN
+    """Laid over what the catalogue says for the model, field by field."""
+    timeout_s: float | None = None
+    """Limit to the first byte, where it is shorter than the settings'."""
+
+
+class EmbedAsk(Struct, frozen=True, gc=False):
+    """What a use case wants of a model that makes embeddings; labels as in `Ask`."""
+
+    feature: str
+    unit_primitive: str
+    texts: tuple[str, ...]
+    dimensions: int | None = None
+    drop_unsupported: bool = False
 
 
 class Models:
@@ -52,7 +78,9 @@ class Models:
         limits: OutboundSettings,
         telemetry: Telemetry,
         clock: Clock,
+        roll: Callable[[], float] = random.random,
     ) -> None:
+        self._roll = roll
         self._providers = providers
         self._configured = frozenset(name for name, one in providers.items() if one.configured)
         self._catalogue = catalogue
@@ -77,6 +105,53 @@ class Models:
             self._chosen[key] = chosen
         return chosen
 
+    def resolve(
+        self, wanted: ModelMetadata | None, feature: str, flags: Collection[str] = ()
+    ) -> ModelChoice:
+        """The model that a caller's metadata means; the feature's own when it means none.
+
+        With the flag for several defaults, one of those that can serve is drawn. Raises what
+        `choose` raises, Rejected when the caller may name no server, NotBuilt for Amazon Q.
+        """
+        point = pointed(wanted, self._catalogue) if wanted is not None else None
+        if wanted is not None and point is None:
+            kind = self._feature(feature).kind
+            own = brought(wanted, self._catalogue, kind)
+            if own is not None:
+                if needs_target(own, self._configured):
+                    raise Unavailable(f"Nothing says where `{own.id}` is served.")
+                return own
+        if point is not None and point.model_id:
+            return self.choose(feature, point.model_id)
+        if point is not None and point.feature:
+            feature = point.feature
+        if SEVERAL_DEFAULTS in flags:
+            several = equals(self._catalogue, self._feature(feature), self._configured)
+            if several:
+                return several[int(self._roll() * len(several))]
+        return self.choose(feature)
+
+    def definitions(self, flags: Collection[str] = ()) -> Definitions:
+        """What callers may choose, as `GET /v1/models/definitions` tells it."""
+        return define(self._catalogue, self._configured, several=SEVERAL_DEFAULTS in flags)
+
+    async def embed(self, ask: EmbedAsk, choice: ModelChoice, caller: Caller) -> Embeddings:
+        """One vector a text. Raises what ModelProvider raises."""
+        provider = self._door(choice)
+        labels = Labels(ask.feature, ask.unit_primitive, False, caller.realm)
+        call = EmbedCall(
+            model=choice.upstream,
+            texts=ask.texts,
+            dimensions=ask.dimensions,
+            drop_unsupported=ask.drop_unsupported,
+            target=choice.target,
+        )
+        with Record(self._telemetry, self._clock, choice, labels) as record:
+            found = await provider.embed(call, self._deadline(self._limits.embed_total_s))
+            record.answered()
+            record.usage, record.finish = found.usage, "stop"
+        return found
+
     async def stream(
         self, ask: Ask, choice: ModelChoice, caller: Caller
     ) -> AsyncGenerator[Delta, None]:
@@ -84,9 +159,10 @@ class Models:
 
         Raises what ModelProvider raises. Close the generator (`aclosing`) to stop the call.
         """
-        provider = self.provider(choice.provider)
+        provider = self._door(choice)
         with self._record(ask, choice, caller) as record:
-            deltas = provider.stream(_call(ask, choice), self._deadline(self._total_s(ask)))
+            deadline = self._deadline(self._total_s(ask), ask.timeout_s)
+            deltas = provider.stream(_call(ask, choice), deadline)
             try:
                 async for delta in deltas:
                     record.saw(delta)
@@ -98,11 +174,11 @@ class Models:
 
     async def whole(self, ask: Ask, choice: ModelChoice, caller: Caller) -> Answer:
         """The answer of `stream`, for who reads it at its end; told and raising as there."""
-        provider = self.provider(choice.provider)
+        provider = self._door(choice)
         with self._record(ask, choice, caller) as record:
             gathering = Gathering(record.answered)
             try:
-                deadline = self._deadline(self._total_s(ask))
+                deadline = self._deadline(self._total_s(ask), ask.timeout_s)
                 await provider.whole(_call(ask, choice), deadline, gathering)
             finally:
                 record.usage, record.finish = gathering.usage, gathering.finish or ""
@@ -120,9 +196,13 @@ class Models:
         if choice is None:
             if raw.model not in self.proxied(provider):
                 raise Rejected("Unsupported model")
-            choice = ModelChoice(raw.model, provider, provider, raw.model)
+            key = self._catalogue.proxy_key(provider, raw.model)
+            target = Target(api_key=key) if key else None
+            choice = ModelChoice(raw.model, provider, provider, raw.model, target=target)
             self._forwarded[provider, raw.model] = choice
-        reply = self.provider(provider).forward(raw, self._deadline(self._limits.proxy_total_s))
+        if choice.target is not None:
+            raw = structs.replace(raw, api_key=choice.target.api_key)
+        reply = self._door(choice).forward(raw, self._deadline(self._limits.proxy_total_s))
         labels = Labels("", unit_primitive, raw.streaming, caller.realm)
         return Forwarding(reply, Record(self._telemetry, self._clock, choice, labels))
 
@@ -131,6 +211,25 @@ class Models:
         found = self._providers.get(name)
         if found is None or name not in self._configured:
             raise MisconfiguredProvider("API key not found")
+        return found
+
+    def known(self, name: str) -> ModelProvider | None:
+        """A provider, configured or not: what its routes take is known without a credential."""
+        return self._providers.get(name)
+
+    def _door(self, choice: ModelChoice) -> ModelProvider:
+        """The provider of a choice; one that brings its own target needs no credential of ours."""
+        if choice.target is None:
+            return self.provider(choice.provider)
+        found = self._providers.get(choice.provider)
+        if found is None:
+            raise MisconfiguredProvider("API key not found")
+        return found
+
+    def _feature(self, name: str) -> Feature:
+        found = self._catalogue.features.get(name)
+        if found is None:
+            raise NotFound(f"There is no feature setting `{name}`.")
         return found
 
     def proxied(self, provider: str) -> frozenset[str]:
@@ -144,12 +243,12 @@ class Models:
         infill = feature and feature.kind == "infill"
         return self._limits.completion_total_s if infill else self._limits.chat_total_s
 
-    def _deadline(self, total_s: float) -> Deadline:
+    def _deadline(self, total_s: float, first_byte_s: float | None = None) -> Deadline:
         limits = self._limits
         return Deadline(
             at_s=self._clock.now_s() + total_s,
             connect_s=limits.connect_s,
-            first_byte_s=limits.first_byte_s,
+            first_byte_s=min(first_byte_s or limits.first_byte_s, limits.first_byte_s),
             between_bytes_s=limits.between_bytes_s,
         )
 
@@ -164,6 +263,8 @@ def _call(ask: Ask, choice: ModelChoice) -> ModelCall:
         model=choice.upstream,
         prompt=ask.prompt,
         max_tokens=min(ask.max_tokens or limit, limit),
-        temperature=ask.temperature,
+        temperature=choice.temperature if ask.temperature is None else ask.temperature,
         stop=ask.stop,
+        tuning=choice.tuning if ask.tuning is PLAIN else ask.tuning.over(choice.tuning),
+        target=choice.target,
     )

@@ -3,8 +3,9 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, suppress
-from dataclasses import dataclass
 from types import TracebackType
+
+from msgspec import Struct
 
 from isthmus.core.errors import Failure
 from isthmus.core.events import ModelCalled, ModelCallStarted
@@ -16,8 +17,7 @@ from isthmus.routing.failures import class_of, class_of_status
 _HARMLESS = suppress(Exception)
 
 
-@dataclass(frozen=True, slots=True)
-class Labels:
+class Labels(Struct, frozen=True, gc=False):
     """What a call is told under, besides its model."""
 
     feature: str

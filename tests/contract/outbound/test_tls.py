@@ -48,6 +48,11 @@ def certificate(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.fixture
+def trusting(certificate: Path) -> OutboundSettings:
+    return OutboundSettings(ca_file=certificate)
+
+
 def server_context(certificate: Path) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate)
@@ -55,11 +60,12 @@ def server_context(certificate: Path) -> ssl.SSLContext:
     return context
 
 
-async def test_a_server_of_a_trusted_authority(certificate: Path) -> None:
-    limits = OutboundSettings(ca_file=certificate)
+async def test_a_server_of_a_trusted_authority(
+    certificate: Path, trusting: OutboundSettings
+) -> None:
     async with (
         serving(answering(OK), server_context(certificate)) as server,
-        open_client(limits, RealClock()) as client,
+        open_client(trusting, RealClock()) as client,
     ):
         for _ in range(3):
             async with client.open(server.request(), within()) as reply:
@@ -91,11 +97,12 @@ async def test_a_server_that_nobody_vouches_for_gets_no_request(certificate: Pat
         assert server.requests == []
 
 
-async def test_a_name_that_is_not_in_the_certificate(certificate: Path) -> None:
-    limits = OutboundSettings(ca_file=certificate)
+async def test_a_name_that_is_not_in_the_certificate(
+    certificate: Path, trusting: OutboundSettings
+) -> None:
     async with (
         serving(answering(OK), server_context(certificate)) as server,
-        open_client(limits, RealClock()) as client,
+        open_client(trusting, RealClock()) as client,
     ):
         request = server.request()
         elsewhere = type(request)("GET", request.url.replace("localhost", "ip6-localhost"))

@@ -1,11 +1,11 @@
 """Retries, model discovery, the infill fallback and the vendors' SDKs, over real sockets."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import replace
 
 import anthropic as anthropic_sdk
 import openai as openai_sdk
 import pytest
+from msgspec.structs import replace
 from pydantic import SecretStr
 
 from isthmus.adapters.outbound.client import HttpClient, open_client

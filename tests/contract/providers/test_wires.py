@@ -9,10 +9,11 @@ import pytest
 
 import isthmus.core.errors as failures
 from isthmus.adapters.outbound.client import open_client
-from isthmus.adapters.providers import anthropic, openai
+from isthmus.adapters.providers import anthropic, openai, vertex
 from isthmus.adapters.providers._spec import Dialect
 from isthmus.adapters.providers.dialects.anthropic import AnthropicDialect
 from isthmus.adapters.providers.dialects.openai import OpenAIDialect
+from isthmus.adapters.providers.dialects.vertex import VertexDialect
 from isthmus.adapters.providers.framing.sse import SseParser
 from isthmus.core.errors import UpstreamFailed
 from isthmus.core.messages import (
@@ -35,9 +36,18 @@ from isthmus.core.messages import (
 from isthmus.core.ports import ModelProvider, Outbound
 from isthmus.settings import OutboundSettings, ProvidersSettings
 from tests.contract.outbound.rawserver import RealClock, within
+from tests.support import google
 from tests.support.replay import KEY, Api, Replay, Wire, names, replaying, wire
 
-APIS: tuple[Api, ...] = ("anthropic", "openai")
+APIS: tuple[Api, ...] = ("anthropic", "openai", "vertex")
+PATHS: dict[Api, str] = {
+    "anthropic": "/v1/messages",
+    "openai": "/v1/chat/completions",
+    "vertex": google.USUAL,
+}
+FORWARDED = PATHS | {"vertex": google.USUAL.replace(google.ROOT, google.THEIRS)}
+ENDS = (b"event: message_stop", b"data: [DONE]")
+"""End markers; a stream without one ends with its last event."""
 ALL = [pytest.param(wire(api, name), id=f"{api}-{name}") for api in APIS for name in names(api)]
 TOLD = [case for case in ALL if {"answer", "error"} & cast("Wire", case.values[0]).notes.keys()]
 STREAMED = [case for case in TOLD if cast("Wire", case.values[0]).events]
@@ -96,6 +106,8 @@ def answer_of(case: Wire) -> Answer:
 def dialect_of(case: Wire) -> Dialect:
     if case.api == "anthropic":
         return AnthropicDialect()
+    if case.api == "vertex":
+        return VertexDialect(google.ROOT)
     return OpenAIDialect(
         own=bool(case.notes.get("own", True)), completions=bool(case.notes.get("completions"))
     )
@@ -153,9 +165,9 @@ async def test_an_answer_cut_at_every_border(case: Wire) -> None:
 
 @pytest.mark.parametrize("case", STREAMED)
 async def test_an_answer_that_stops_anywhere_before_its_end_is_a_failure(case: Wire) -> None:
-    marker = b"event: message_stop" if case.api == "anthropic" else b"data: [DONE]"
-    end = case.body.rfind(marker)
-    for border in range(0, end if end >= 0 else len(case.body), 7):
+    last = case.body.rfind(b"data: ") if case.api == "vertex" else len(case.body)
+    found = [end for marker in ENDS if (end := case.body.rfind(marker)) >= 0]
+    for border in range(0, max(found, default=last), 7):
         with pytest.raises(UpstreamFailed):
             await gathered(decoded(case, (case.body[:border],)))
 
@@ -175,10 +187,19 @@ def test_usage_is_metered_at_every_border(case: Wire) -> None:
 
 
 def provider_of(case: Wire, replay: Replay, outbound: Outbound) -> ModelProvider:
+    limits = OutboundSettings(retries=0)
+    if case.api == "vertex":
+        own = {
+            "project": google.PROJECT,
+            "location": google.LOCATION,
+            "endpoint": replay.base_url,
+            "credentials": google.service_account(replay.token_url),
+        }
+        chosen = ProvidersSettings.model_validate({"vertex": own})
+        return vertex.build(chosen, outbound, RealClock(), limits)
     settings = ProvidersSettings.model_validate(
         {case.api: {"api_key": KEY, "base_url": replay.base_url}}
     )
-    limits = OutboundSettings(retries=0)
     if case.api == "anthropic":
         provider = anthropic.build(settings, outbound, RealClock(), limits)
         assert provider is not None
@@ -199,7 +220,7 @@ async def test_a_whole_exchange_on_a_socket(case: Wire) -> None:
         await check(case, provider.stream(call_of(case), within()))
         asked = replay.requests[0]
         assert len(replay.requests) == 1
-        usual = "/v1/messages" if case.api == "anthropic" else "/v1/chat/completions"
+        usual = PATHS[case.api].replace("gemini-2.5-flash", call_of(case).model)
         assert asked.path == case.notes.get("path", usual)
         for text in cast("list[str]", case.notes.get("request_holds", [])):
             assert text in asked.body.decode()
@@ -221,9 +242,8 @@ def test_a_request_is_exactly_what_was_recorded(case: Wire) -> None:
 @pytest.mark.parametrize("case", ALL)
 async def test_forwarding_changes_no_byte(case: Wire) -> None:
     body = b'{ "model" : "m",  "stream":true , "messages":[] }'
-    usual = "/v1/messages" if case.api == "anthropic" else "/v1/chat/completions"
     raw = RawCall(
-        path=str(case.notes.get("forward", usual)),
+        path=str(case.notes.get("forward", FORWARDED[case.api])),
         headers=(
             ("content-type", "application/json"),
             ("anthropic-version", "2023-06-01"),
@@ -265,7 +285,7 @@ async def replayed_until_closed(replay: Replay) -> None:
         await asyncio.sleep(0.005)
 
 
-@pytest.mark.parametrize("api", ["anthropic", "openai"])
+@pytest.mark.parametrize("api", APIS)
 async def test_closing_a_stream_closes_the_upstream_within_a_quarter_second(api: Api) -> None:
     case = wire(api, "text")
     async with (
@@ -279,7 +299,7 @@ async def test_closing_a_stream_closes_the_upstream_within_a_quarter_second(api:
         await asyncio.wait_for(replayed_until_closed(replay), 0.25)
 
 
-@pytest.mark.parametrize("api", ["anthropic", "openai"])
+@pytest.mark.parametrize("api", APIS)
 async def test_a_stream_that_ended_well_keeps_its_connection(api: Api) -> None:
     case = wire(api, "text")
     async with (

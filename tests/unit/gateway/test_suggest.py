@@ -1,10 +1,11 @@
 """Code suggestions as a use case: permission, model, prompt, facts; no wire."""
 
+import dataclasses
 from contextlib import aclosing
-from dataclasses import replace
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from isthmus.adapters.providers.local import LocalProvider
 from isthmus.core.errors import Forbidden, Unavailable, UpstreamFailed
@@ -37,7 +38,7 @@ async def test_permission_comes_before_everything_else(scopes: frozenset[str]) -
 
 
 async def test_a_token_of_our_own_is_refused_where_told() -> None:
-    own = replace(CALLER, self_issued=True)
+    own = dataclasses.replace(CALLER, self_issued=True)
     suggest = suggest_of(Stand(), Scripted("anthropic", "a"))
     assert (await suggest.whole(ASKED, own, CLIENT)).text == "a"
     with pytest.raises(Forbidden):
@@ -131,7 +132,7 @@ async def test_variables_of_the_caller_lie_over_our_own_and_are_never_templates(
 
 
 async def test_a_long_file_is_cut_to_a_small_model_and_still_served() -> None:
-    small = replace(
+    small = dataclasses.replace(
         CATALOGUE,
         models={
             name: msgspec.structs.replace(

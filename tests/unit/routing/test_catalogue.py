@@ -26,8 +26,8 @@ def load(text: str, models: ModelsSettings | None = None) -> Catalogue:
 
 def test_the_library_is_sound() -> None:
     catalogue = parse_catalogue(LIBRARY.read_bytes(), ModelsSettings(), OpenAISettings())
-    assert catalogue.features["code_completions"].default_models[-1] == "local"
-    assert catalogue.features["duo_agent_platform"].default_models[-1] == "tour"
+    assert catalogue.features["code_completions"].candidates[-1] == "local"
+    assert catalogue.features["duo_agent_platform"].candidates[-1] == "tour"
     assert catalogue.proxied("anthropic") == {
         "claude-opus-4-5-20251101",
         "claude-opus-4-6",

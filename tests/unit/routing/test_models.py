@@ -6,6 +6,7 @@ from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanage
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 import isthmus
 from isthmus.core.deadline import Deadline
@@ -65,6 +66,7 @@ class Provider:
         self.status = status
         self.closed = False
         self.meter_breaks = False
+        self.forwarded = RAW
         self.calls: list[tuple[ModelCall, Deadline]] = []
 
     async def stream(self, call: ModelCall, deadline: Deadline) -> AsyncIterator[Delta]:
@@ -92,7 +94,8 @@ class Provider:
 
     @asynccontextmanager
     async def _forward(self, raw: RawCall, deadline: Deadline) -> AsyncIterator[RawReply]:
-        assert raw is RAW
+        assert raw is RAW or raw == replace(RAW, api_key="its own")
+        self.forwarded = raw
         assert deadline.at_s == self.clock.now_s() + OutboundSettings().proxy_total_s
         self.clock.advance(2.0)
         for step in self.script:
@@ -116,11 +119,16 @@ class Provider:
 class Stage:
     """Models over one provider, with a sink to look into."""
 
-    def __init__(self, *script: Delta | BaseException, status: int = 200) -> None:
+    def __init__(
+        self,
+        *script: Delta | BaseException,
+        status: int = 200,
+        settings: ModelsSettings | None = None,
+    ) -> None:
         self.clock = HandClock()
         self.sink = MemorySink()
         self.provider = Provider(self.clock, *script, status=status)
-        catalogue = parse_catalogue(LIBRARY, ModelsSettings(), OpenAISettings())
+        catalogue = parse_catalogue(LIBRARY, settings or ModelsSettings(), OpenAISettings())
         self.models = Models(
             {"anthropic": self.provider}, catalogue, OutboundSettings(), self.sink, self.clock
         )
@@ -311,6 +319,14 @@ async def test_forwarding_that_breaks_on_the_way() -> None:
         async with stage.models.forward("anthropic", RAW, CALLER, "up"):
             raise UpstreamTimeout("x", "between_bytes")
     assert (stage.ended().error, stage.ended().finish) == ("connection_error", "error")
+
+
+async def test_a_model_with_a_key_of_its_own_is_forwarded_with_it() -> None:
+    settings = ModelsSettings(params={"claude_sonnet_4_6": {"api_key": "its own"}})
+    stage = Stage(settings=settings)
+    async with stage.models.forward("anthropic", RAW, CALLER, "up"):
+        assert stage.provider.forwarded.api_key == "its own"
+    assert "its own" not in repr(stage.provider.forwarded)
 
 
 def test_only_listed_models_are_forwarded() -> None:

@@ -4,9 +4,11 @@ import asyncio
 import random
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from types import TracebackType
+
+from msgspec.structs import replace
 
 from isthmus.adapters.providers._retry import pause_s
 from isthmus.adapters.providers._spec import Decoder, Encoded, Framing, ProviderSpec, Signer
@@ -130,7 +132,7 @@ class HttpProvider:
         allowed = self._spec.forward_headers
         passed = [pair for pair in raw.headers if pair[0] in allowed]
         request = OutboundRequest("POST", url, (*passed, _IDENTITY), raw.body)
-        return _Forward(self._spec, self._outbound, request, deadline)
+        return _Forward(self._spec, self._outbound, request, deadline, raw.api_key)
 
     def _rewritten(self, path: str) -> str | None:
         find = self._spec.forward_url
@@ -200,7 +202,7 @@ class HttpProvider:
 class _Forward:
     """A forwarded exchange: entering waits for status and headers."""
 
-    __slots__ = ("_deadline", "_exchange", "_outbound", "_request", "_spec")
+    __slots__ = ("_api_key", "_deadline", "_exchange", "_outbound", "_request", "_spec")
 
     _exchange: AbstractAsyncContextManager[OutboundReply]
 
@@ -210,14 +212,16 @@ class _Forward:
         outbound: Outbound,
         request: OutboundRequest,
         deadline: Deadline,
+        api_key: str,
     ) -> None:
+        self._api_key = api_key
         self._spec = spec
         self._outbound = outbound
         self._request = request
         self._deadline = deadline
 
     async def __aenter__(self) -> RawReply:
-        signed = await _signed(self._spec.signer, self._request, self._deadline, "")
+        signed = await _signed(self._spec.signer, self._request, self._deadline, self._api_key)
         self._exchange = self._outbound.open(signed, self._deadline)
         reply = await self._exchange.__aenter__()
         headers: list[tuple[str, str]] = []

@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from msgspec import Struct
+
 from isthmus.core.deadline import Deadline
 from isthmus.core.errors import UpstreamFailed
 from isthmus.core.messages import Delta, EmbedCall, Embeddings, ModelCall, Usage
@@ -24,8 +26,7 @@ class ProviderFactory:
     build: Callable[[ProvidersSettings, Outbound, Clock, OutboundSettings], ModelProvider | None]
 
 
-@dataclass(frozen=True, slots=True)
-class WireEvent:
+class WireEvent(Struct, frozen=True, gc=False):
     """One event of a framed stream: its name ("" when it has none) and its payload."""
 
     name: str
@@ -53,8 +54,7 @@ class Decoder(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Encoded:
+class Encoded(Struct, frozen=True):
     """A call on the wire: path below the base URL, JSON body, and the reader of its answer."""
 
     path: str

@@ -2,10 +2,10 @@
 
 from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager, aclosing
-from dataclasses import replace
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from isthmus.adapters.providers._http import HttpProvider, Tries
 from isthmus.adapters.providers._spec import ProviderFactory, ProviderSpec

@@ -10,9 +10,10 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import fields, replace
 from operator import attrgetter
 from typing import TypeAlias, cast, get_args
+
+from msgspec.structs import fields, replace
 
 from isthmus.core.events import REQUEST_ID, Crashed, Fact, Noted
 from isthmus.redaction.rules import ID, redact, suspicious

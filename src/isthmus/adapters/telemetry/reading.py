@@ -7,9 +7,10 @@ section 10.2.
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import fields
 from functools import lru_cache
 from typing import Any, NamedTuple, get_args
+
+from msgspec.structs import asdict
 
 from isthmus.core.events import (
     Crashed,
@@ -206,7 +207,7 @@ def _any(fact: Fact) -> Reading:
 
 
 def _values(fact: Fact) -> dict[str, object]:
-    values = {item.name: getattr(fact, item.name) for item in fields(fact)}
+    values = asdict(fact)
     if "definition" in values:
         values["workflow_definition"] = values.pop("definition")
     return values

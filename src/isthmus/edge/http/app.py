@@ -8,7 +8,7 @@ from typing import cast
 from starlette.types import ASGIApp
 
 from isthmus.core.discovery import discover
-from isthmus.edge.http import health, v1, v2, v3, v4, wellknown
+from isthmus.edge.http import health, internal, v1, v2, v3, v4, wellknown
 from isthmus.edge.http.auth import Authentication
 from isthmus.edge.http.cors import Cors
 from isthmus.edge.http.departure import Departure
@@ -19,7 +19,7 @@ from isthmus.edge.http.openapi import documentation
 from isthmus.edge.http.table import Table
 from isthmus.edge.services import Services
 
-VERSIONS = (v1, v2, v3, v4)
+VERSIONS = (v1, v2, v3, v4, internal)
 ALIASED = "/v1/proxy/"
 ALIAS_PREFIX = "/ai"
 

@@ -6,10 +6,9 @@ import pytest
 
 from isthmus.adapters.providers.local import PROVIDER, LocalProvider
 from isthmus.core.deadline import Deadline
-from isthmus.core.errors import Rejected
+from isthmus.core.errors import Rejected, Unavailable
 from isthmus.core.messages import (
     Chat,
-    EmbedCall,
     Infill,
     Message,
     ModelCall,
@@ -48,19 +47,34 @@ async def test_whatever_needs_a_model_is_refused() -> None:
     with pytest.raises(Rejected, match="cannot follow instructions"):
         await collect(provider.stream(call(Chat((Message("user", (Text("hi"),)),))), NOW))
     with pytest.raises(Rejected):
-        await provider.embed(EmbedCall("local", ("x",)), NOW)
-    with pytest.raises(Rejected):
         provider.forward(RawCall("/v1/messages", (), b"", "local", streaming=False), NOW)
     assert not provider.forwards("/v1/messages")
     assert not provider.forward_headers
 
 
-@pytest.mark.parametrize("enabled", [True, False])
-def test_it_is_there_when_enabled(enabled: bool) -> None:
-    settings = ProvidersSettings(local=LocalSettings(enabled=enabled))
-    built = PROVIDER.build(settings, NoOutbound(), HandClock(), OutboundSettings())
-    assert (built is not None) is enabled
-    assert built is None or built.name == "local"
+@pytest.mark.parametrize(("enabled", "embeddings"), [(True, True), (True, False), (False, True)])
+def test_it_is_there_when_enabled(enabled: bool, embeddings: bool) -> None:
+    built = build(enabled=enabled, embeddings=embeddings)
+    assert built is not None
+    assert built.name == "local"
+    assert built.configured
+
+
+def test_with_all_of_it_switched_off_it_is_not_there() -> None:
+    assert build(enabled=False, embeddings=False) is None
+
+
+async def test_a_completer_that_is_switched_off_completes_nothing() -> None:
+    built = build(enabled=False, embeddings=True)
+    assert built is not None
+    with pytest.raises(Unavailable):
+        await collect(built.stream(call(Infill(ABOVE, "\n")), NOW))
+
+
+def build(*, enabled: bool, embeddings: bool) -> ModelProvider | None:
+    local = LocalSettings(enabled=enabled, embeddings=embeddings)
+    settings = ProvidersSettings(local=local)
+    return PROVIDER.build(settings, NoOutbound(), HandClock(), OutboundSettings())
 
 
 class NoOutbound:

@@ -1,9 +1,9 @@
 """What a line says, and that nobody can forge one."""
 
 import json
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from isthmus.adapters.telemetry.log import Log
 from isthmus.adapters.telemetry.reading import stamp

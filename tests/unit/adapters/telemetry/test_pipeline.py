@@ -3,8 +3,9 @@
 import logging
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import fields, replace
 from typing import cast, get_args
+
+from msgspec.structs import fields, replace
 
 from isthmus.adapters.telemetry.memory import Memory
 from isthmus.adapters.telemetry.pipeline import (

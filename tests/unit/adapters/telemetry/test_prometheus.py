@@ -1,8 +1,8 @@
 """Series of the contracts, what is left out of them, and that their number is bounded."""
 
-from dataclasses import replace
 from threading import Thread
 
+from msgspec.structs import replace
 from prometheus_client.parser import text_string_to_metric_families
 
 from isthmus.adapters.telemetry.family import SERIES_LIMIT

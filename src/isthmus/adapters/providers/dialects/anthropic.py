@@ -145,7 +145,7 @@ class AnthropicDialect:
 
     def meter(self, content_type: str) -> Meter:
         """A reader of token usage for one forwarded answer."""
-        return meter_of(content_type, _read_usage)
+        return meter_of(content_type, read_usage)
 
 
 @dataclass(slots=True)
@@ -243,7 +243,12 @@ def _block(part: Part) -> dict[str, object] | None:
         case Text(text):
             return {"type": "text", "text": text} if text.strip() else None
         case ToolUse(id=use_id, name=name, arguments=arguments):
-            return {"type": "tool_use", "id": use_id, "name": name, "input": _input(arguments)}
+            return {
+                "type": "tool_use",
+                "id": use_id,
+                "name": name,
+                "input": arguments_of(arguments),
+            }
         case ToolResult(tool_use_id=use_id, text=text, failed=is_error):
             block: dict[str, object] = {"type": "tool_result", "tool_use_id": use_id}
             if text.strip():
@@ -253,7 +258,7 @@ def _block(part: Part) -> dict[str, object] | None:
             return block
 
 
-def _input(arguments: str) -> object:
+def arguments_of(arguments: str) -> object:
     """The arguments as an object; a text that is none is sent inside one: history stays whole."""
     try:
         msgspec.json.decode(arguments, type=dict[str, Raw])
@@ -295,7 +300,7 @@ def _or(value: int | None, known: int) -> int:
     return known if value is None else max(0, value)
 
 
-def _read_usage(document: bytes, known: Usage | None) -> Usage | None:
+def read_usage(document: bytes, known: Usage | None) -> Usage | None:
     """Usage of a whole message, or of one event of a stream."""
     try:
         told = _metered.decode(document)

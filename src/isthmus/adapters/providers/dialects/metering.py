@@ -8,6 +8,8 @@ from isthmus.core.messages import Usage
 
 LIMIT_BYTES = 64 * 1024
 _TRIES = 256
+_MARK = b'"usage'
+"""What the name of every vendor's counts begins with: `usage`, `usageMetadata`."""
 
 Reader = Callable[[bytes, Usage | None], Usage | None]
 """Reads one JSON document: what is known so far in, what is known now out; never raises."""
@@ -43,7 +45,7 @@ class DocumentMeter:
         if len(self._body) > LIMIT_BYTES or self._tries >= _TRIES:
             self._over = True
             self._body.clear()
-        elif chunk.rstrip().endswith(b"}") or (not chunk.strip() and self._body):
+        elif chunk.rstrip().endswith((b"}", b"]")):
             # Each try reads from the start, so a body in crumbs is not tried for ever.
             self._tries += 1
             self._usage = self._read(bytes(self._body), None)
@@ -68,7 +70,7 @@ class EventMeter:
         self._end()
         last = rest.rfind(b"\n")
         if last >= 0:
-            if b'"usage"' in rest:
+            if _MARK in rest:
                 for line in rest[:last].split(b"\n"):
                     self._look(line)
             rest = rest[last + 1 :]
@@ -90,5 +92,5 @@ class EventMeter:
         self._skipping = False
 
     def _look(self, line: bytes) -> None:
-        if line.startswith(b"data:") and b'"usage"' in line and len(line) <= LIMIT_BYTES:
+        if line.startswith(b"data:") and _MARK in line and len(line) <= LIMIT_BYTES:
             self._usage = self._read(line[5:].strip(), self._usage)

@@ -177,7 +177,7 @@ class OpenAIDialect:
 
     def meter(self, content_type: str) -> Meter:
         """A reader of token usage for one forwarded answer."""
-        return meter_of(content_type, _read_usage)
+        return meter_of(content_type, read_usage)
 
 
 @dataclass(slots=True)
@@ -336,7 +336,7 @@ def _usage(counts: _Counts | None) -> Usage | None:
     )
 
 
-def _read_usage(document: bytes, known: Usage | None) -> Usage | None:
+def read_usage(document: bytes, known: Usage | None) -> Usage | None:
     """Usage of a whole answer or of one chunk; the responses API nests it in `response`."""
     try:
         told = _metered.decode(document)

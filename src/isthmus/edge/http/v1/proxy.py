@@ -1,4 +1,4 @@
-"""`POST /v1/proxy/{anthropic,openai}/...`: a provider's own wire, relayed.
+"""`POST /v1/proxy/{anthropic,openai,vertex-ai}/...`: a provider's own wire, relayed.
 
 Source: HTTP gateway contract, section 7.
 """
@@ -29,23 +29,33 @@ MESSAGE_LIMIT_BYTES = 65_536
 
 @dataclass(frozen=True, slots=True)
 class _Shape:
-    """What differs on the wire between the providers' routes."""
+    """What differs on the wire between the providers' routes; `name` is the one in the path."""
 
+    name: str
     provider: str
     title: str
     keyless_status: int
 
 
-_SHAPES = (_Shape("anthropic", "Anthropic", 400), _Shape("openai", "OpenAI", 500))
+_SHAPES = (
+    _Shape("anthropic", "anthropic", "Anthropic", 400),
+    _Shape("openai", "openai", "OpenAI", 500),
+    _Shape("vertex-ai", "vertex", "Vertex AI", 500),
+)
 
 
 def routes(services: Services) -> list[Endpoint]:
     """One route a provider."""
+    return proxied(services, "/v1/proxy")
+
+
+def proxied(services: Services, root: str) -> list[Endpoint]:
+    """The routes below `root`."""
     return [
         Endpoint(
             method="POST",
-            path=f"/v1/proxy/{shape.provider}/{{path:path}}",
-            handle=_handler(services.forward, shape),
+            path=f"{root}/{shape.name}/{{path:path}}",
+            handle=_handler(services.forward, shape, f"{root}/{shape.name}"),
             summary=f"Forward a call to the {shape.title} API.",
             stream_type="text/event-stream",
         )
@@ -53,9 +63,9 @@ def routes(services: Services) -> list[Endpoint]:
     ]
 
 
-def _handler(forward: Forward, shape: _Shape) -> Callable[[Request], Awaitable[Response]]:
-    prefix = f"/v1/proxy/{shape.provider}"
-
+def _handler(
+    forward: Forward, shape: _Shape, prefix: str
+) -> Callable[[Request], Awaitable[Response]]:
     async def handle(request: Request) -> Response:
         asked = ForwardRequest(
             provider=shape.provider,

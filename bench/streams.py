@@ -1,0 +1,184 @@
+"""Many slow streams at once: time to the first byte and stalls, beside the upstream itself."""
+
+import asyncio
+import os
+import random
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import uvloop
+
+from bench.machine import CLIENT_CORE, free_port, wait_for_port
+from bench.report import Streams
+from bench.server import isthmus
+
+TOKENS = 200
+PACE_S = 0.04
+CONNECTIONS = 200
+STREAMS_EACH = 2
+"""Every connection asks this often, at moments spread over the length of a stream."""
+
+BODY = (
+    b'{"prompt_components":[{"type":"code_editor_completion","payload":{"file_name":"a.py",'
+    b'"content_above_cursor":"def add(a, b):\\n    ","content_below_cursor":"\\n","stream":true}}]}'
+)
+_CHUNK = (
+    b'data: {"id":"c","object":"text_completion","created":1,"model":"m","choices":'
+    b'[{"text":"token ","index":0,"logprobs":null,"finish_reason":null}]}\n\n'
+)
+_LAST = (
+    b'data: {"id":"c","object":"text_completion","created":1,"model":"m","choices":'
+    b'[{"text":"","index":0,"logprobs":null,"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n'
+)
+_HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What one stream looked like to its client, in seconds."""
+
+    first_byte_s: float
+    longest_gap_s: float
+
+
+def measure(folder: Path) -> list[Streams]:
+    """The same load on the upstream itself and on Isthmus in front of it."""
+    cores = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {CLIENT_CORE})
+    try:
+        return _measured(folder)
+    finally:
+        os.sched_setaffinity(0, cores)
+
+
+def _measured(folder: Path) -> list[Streams]:
+    with _paced() as port:
+        direct = uvloop.run(_load(port, "/v1/completions", {}, b"{}"))
+        settings = {
+            "ISTHMUS_PROVIDERS__OPENAI__BASE_URL": f"http://127.0.0.1:{port}/v1",
+            "ISTHMUS_PROVIDERS__OPENAI__API_KEY": "k",
+            "ISTHMUS_PROVIDERS__OPENAI__COMPLETION_MODEL": "m",
+            "ISTHMUS_MODELS__DEFAULTS": '{"code_completions": ["openai_compatible"]}',
+        }
+        with isthmus(folder, extra=settings) as server:
+            path = "/v4/code/suggestions"
+            ours = uvloop.run(_load(server.port, path, server.headers, BODY))
+    return [_figures("direct", direct), _figures("Isthmus v4 stream", ours)]
+
+
+def _figures(name: str, seen: list[Seen]) -> Streams:
+    firsts = sorted(each.first_byte_s for each in seen)
+    return Streams(
+        name,
+        len(seen),
+        firsts[len(firsts) // 2] * 1e3,
+        firsts[int(len(firsts) * 0.99)] * 1e3,
+        max(each.longest_gap_s for each in seen) * 1e3 - PACE_S * 1e3,
+    )
+
+
+async def _load(port: int, path: str, headers: dict[str, str], body: bytes) -> list[Seen]:
+    lines = [f"POST {path} HTTP/1.1", "host: bench", f"content-length: {len(body)}"]
+    lines += [f"{name}: {value}" for name, value in headers.items()]
+    request = "\r\n".join([*lines, "", ""]).encode() + body
+    spread = random.Random(7)  # noqa: S311 - the same moments in every run
+    async with asyncio.TaskGroup() as group:
+        tasks = [
+            group.create_task(_client(port, request, spread.random() * TOKENS * PACE_S))
+            for _ in range(CONNECTIONS)
+        ]
+    return [each for task in tasks for each in task.result()]
+
+
+async def _client(port: int, request: bytes, wait_s: float) -> list[Seen]:
+    await asyncio.sleep(wait_s)
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    seen = [await _stream(reader, writer, request) for _ in range(STREAMS_EACH)]
+    writer.close()
+    return seen
+
+
+async def _stream(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, request: bytes
+) -> Seen:
+    loop = asyncio.get_running_loop()
+    began_s = loop.time()
+    writer.write(request)
+    head = await reader.readuntil(b"\r\n\r\n")
+    if not head.startswith(b"HTTP/1.1 200"):
+        raise SystemExit(head.decode())
+    last_s, first_s, gap_s, tail = loop.time(), 0.0, 0.0, b""
+    while not tail.endswith(b"0\r\n\r\n"):
+        data = await reader.read(65_536)
+        now_s = loop.time()
+        if not data:
+            raise SystemExit("a stream broke off")
+        if first_s:
+            gap_s = max(gap_s, now_s - last_s)
+        else:
+            first_s = now_s - began_s
+        last_s, tail = now_s, (tail + data)[-8:]
+    return Seen(first_s, gap_s)
+
+
+class _Paced(asyncio.Protocol):
+    """Answers every request with tokens, one at a time."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport
+        self._seen = b""
+
+    def data_received(self, data: bytes) -> None:
+        self._seen += data
+        head, end, body = self._seen.partition(b"\r\n\r\n")
+        if not end:
+            return
+        length = head.lower().partition(b"content-length:")[2].split(b"\r\n")[0]
+        if len(body) >= int(length or b"0"):
+            self._seen = b""
+            self._write(_HEAD + _framed(_CHUNK))
+            self._later(TOKENS - 1)
+
+    def _later(self, left: int) -> None:
+        asyncio.get_running_loop().call_later(PACE_S, self._next, left)
+
+    def _next(self, left: int) -> None:
+        if left:
+            self._write(_framed(_CHUNK))
+            self._later(left - 1)
+        else:
+            self._write(_framed(_LAST) + b"0\r\n\r\n")
+
+    def _write(self, data: bytes) -> None:
+        if isinstance(self._transport, asyncio.WriteTransport):
+            self._transport.write(data)
+
+
+def _framed(data: bytes) -> bytes:
+    return b"%x\r\n%b\r\n" % (len(data), data)
+
+
+@contextmanager
+def _paced() -> Iterator[int]:
+    port = free_port()
+    command = ["taskset", "-c", str(CLIENT_CORE), sys.executable, "-m", "bench.streams", str(port)]
+    process = subprocess.Popen(command)
+    try:
+        wait_for_port(port)
+        yield port
+    finally:
+        process.terminate()
+        process.wait()
+
+
+async def _serve(port: int) -> None:
+    server = await asyncio.get_running_loop().create_server(_Paced, "127.0.0.1", port)
+    await server.serve_forever()
+
+
+if __name__ == "__main__":
+    uvloop.run(_serve(int(sys.argv[1])))

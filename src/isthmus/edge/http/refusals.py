@@ -1,0 +1,93 @@
+"""Route families' own words for failures; each function answers a failure, or leaves it alone.
+
+Handlers set one as their exchange's `refuse`. Source: HTTP gateway contract, section 10.5.
+"""
+
+from http import HTTPStatus
+
+from starlette.responses import JSONResponse, Response
+
+from isthmus.core.errors import (
+    Failure,
+    FieldError,
+    Invalid,
+    NotFound,
+    UpstreamFailed,
+    UpstreamLimited,
+    UpstreamTimeout,
+    UpstreamUnreachable,
+)
+
+UPSTREAM_REFUSED = 421
+UNTOLD = "Validation error"
+"""The detail of a body that does not fit its schema."""
+_PHRASES = {status.value: status.phrase for status in HTTPStatus} | {529: "Overloaded"}
+_FAITHFUL = frozenset({400, 401, 429})
+
+
+def prompts(failure: Failure) -> Response | None:
+    """Registered prompts: what the model's server answered, under a status that stands for it.
+
+    Source: HTTP gateway contract, section 6.1.
+    """
+    match failure:
+        case NotFound():
+            return _detail(400, failure.detail)
+        case Invalid(fields=fields) if fields and fields[0].field.startswith("inputs."):
+            return _detail(422, failure.detail)
+        case UpstreamFailed() | UpstreamTimeout():
+            code = upstream_status(failure)
+            return _detail(UPSTREAM_REFUSED, f"{code}: {_PHRASES.get(code, 'Unknown Error')}")
+        case _:
+            return None
+
+
+def chat(failure: Failure) -> Response | None:
+    """Chat of the first version. Source: HTTP gateway contract, section 5.1."""
+    match failure:
+        case UpstreamTimeout():
+            return _detail(504, "Anthropic API Timeout Error.")
+        case UpstreamUnreachable():
+            return _detail(502, "Anthropic API Connection Error.")
+        case UpstreamFailed():
+            return _detail(502, "Anthropic API Status Error.")
+        case _:
+            return None
+
+
+def embeddings(failure: Failure) -> Response | None:
+    """Embeddings: faults are told; a bad request, a bad key and a limit keep their statuses.
+
+    Source: HTTP gateway contract, section 8.1.
+    """
+    match failure:
+        case Invalid(fields=(FieldError(field="dimensions"), *_)):
+            return _detail(400, failure.detail)
+        case Invalid() if failure.detail != UNTOLD:
+            return _detail(422, failure.detail)
+        case UpstreamLimited():
+            return _detail(429, failure.detail)
+        case UpstreamFailed(status=status) if status in _FAITHFUL:
+            return _detail(status, failure.detail)
+        case _:
+            return None
+
+
+def upstream_status(failure: UpstreamFailed | UpstreamTimeout) -> int:
+    """The status that a failed model call stands for: the server's own, else the nearest.
+
+    A server that was never reached counts as 500, an answer that broke as 502.
+    """
+    match failure:
+        case UpstreamTimeout():
+            return 408
+        case UpstreamUnreachable():
+            return 500
+        case UpstreamLimited(status=status):
+            return status or 429
+        case UpstreamFailed(status=status):
+            return status if status >= 400 else 502
+
+
+def _detail(status: int, text: str) -> Response:
+    return JSONResponse({"detail": text}, status)
