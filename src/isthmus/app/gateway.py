@@ -21,7 +21,7 @@ from isthmus.gateway.language import load_languages
 from isthmus.gateway.payloads import PayloadPolicy
 from isthmus.gateway.search import SearchDocs
 from isthmus.gateway.suggest import Suggest
-from isthmus.settings import SettingsError
+from isthmus.settings import Settings, SettingsError
 
 
 @asynccontextmanager
@@ -39,23 +39,12 @@ async def open_gateway(foundation: Foundation) -> AsyncIterator[Services]:
         )
         keys = await stack.enter_async_context(key_set(foundation, own, gateway_issuers(auth)))
         policy = gateway_policy(auth)
-        payloads = PayloadPolicy(
-            settings.logging.payloads,
-            settings.models.custom_enabled,
-            settings.gateway.disallowed_flags,
-        )
+        payloads = _payloads(settings)
         invoke = _invoke(foundation, payloads)
         yield Services(
             authenticator=Authenticator(keys, policy, foundation.telemetry, foundation.clock),
             grant=foundation.grant,
-            suggest=Suggest(
-                foundation.models,
-                foundation.prompts,
-                load_languages(LIBRARY / "languages.yml"),
-                foundation.telemetry,
-                foundation.clock,
-                settings.gateway,
-            ),
+            suggest=_suggest(foundation),
             forward=Forward(
                 foundation.models, settings.gateway, foundation.telemetry, foundation.quota
             ),
@@ -73,6 +62,25 @@ async def open_gateway(foundation: Foundation) -> AsyncIterator[Services]:
             payloads=payloads,
             barred_flags=settings.gateway.disallowed_flags,
         )
+
+
+def _payloads(settings: Settings) -> PayloadPolicy:
+    return PayloadPolicy(
+        settings.logging.payloads,
+        settings.models.custom_enabled,
+        settings.gateway.disallowed_flags,
+    )
+
+
+def _suggest(foundation: Foundation) -> Suggest:
+    return Suggest(
+        foundation.models,
+        foundation.prompts,
+        load_languages(LIBRARY / "languages.yml"),
+        foundation.telemetry,
+        foundation.clock,
+        foundation.settings.gateway,
+    )
 
 
 def _invoke(foundation: Foundation, payloads: PayloadPolicy) -> Invoke:
