@@ -9,7 +9,7 @@ import uvicorn
 import uvloop
 from starlette.types import ASGIApp
 
-from isthmus.serve import CorkedProtocol
+from isthmus.edge.http.protocol import CorkedProtocol
 
 
 @contextmanager

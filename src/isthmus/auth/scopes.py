@@ -97,7 +97,7 @@ def allowed(caller: Caller, any_of: Collection[str], *, self_issued: bool = True
         return True
     if caller.self_issued and not self_issued:
         return False
-    return any(name in caller.scopes and name in UNIT_PRIMITIVES for name in any_of)
+    return not UNIT_PRIMITIVES.isdisjoint(caller.scopes.intersection(any_of))
 
 
 def require(

@@ -14,6 +14,7 @@ _FENCE = re.compile(r"\s*(`{3,}|~{3,})[^\n`]*(?:\n|$)")
 _PAIRS = {"(": ")", "[": "]", "{": "}"}
 _CLOSERS = {closer: opener for opener, closer in _PAIRS.items()}
 _MARK = re.compile(r"\\.|[\"'`()\[\]{}]")
+_TAIL = re.compile(r"[\s)\]};,]*")
 _OVERLAP_CHARS = 2_000
 _OVERLAP_LEAST = 3
 
@@ -99,7 +100,7 @@ def cut_at_suffix(text: str, around: Surroundings) -> str:
 
 def drop_closers(text: str, around: Surroundings) -> str:
     """Up to the first closing bracket that it did not open and that the text below holds."""
-    head = re.match(r"[\s)\]};,]*", around.suffix[:200])
+    head = _TAIL.match(around.suffix[:200])
     held = [char for char in (head[0] if head else "") if char in _CLOSERS]
     if not held:
         return text

@@ -47,7 +47,8 @@ class Exchange:
                 left_s = client.left_s(self._deadline)
                 headless = request.method == "HEAD"
                 connection.begin(head, request.body, self._deadline, left_s, headless=headless)
-                await connection.head()
+                while (waiter := connection.head()) is not None:
+                    await waiter
             except BaseException as error:
                 connection.rest(0.0)
                 connection.abort()

@@ -82,12 +82,16 @@ class Connection(asyncio.Protocol):
             transport.write(head)
             transport.write(body)
 
-    async def head(self) -> None:
-        """Wait for status and headers; they count as the first byte."""
-        while not self._headed:
-            await self._wait(self._limits.first_byte_s, "first_byte")
+    def head(self) -> asyncio.Future[None] | None:
+        """None once status and headers are here, else what to await before asking again.
+
+        They count as the first byte.
+        """
+        if not self._headed:
+            return self._wait(self._limits.first_byte_s, "first_byte")
         if self._failure is not None:
             raise self._failure
+        return None
 
     async def chunk(self) -> bytes:
         """What has arrived of the body, waiting for at least one byte; empty at its end."""

@@ -7,11 +7,19 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from functools import lru_cache
 from types import TracebackType
+from typing import NamedTuple
 
 from msgspec.structs import replace
 
 from isthmus.adapters.providers._retry import pause_s
-from isthmus.adapters.providers._spec import Decoder, Encoded, Framing, ProviderSpec, Signer
+from isthmus.adapters.providers._spec import (
+    Decoder,
+    Encoded,
+    Framing,
+    Headers,
+    ProviderSpec,
+    Signer,
+)
 from isthmus.adapters.providers.dialects.failure import BODY_LIMIT_BYTES
 from isthmus.core.deadline import Deadline
 from isthmus.core.errors import Failure, MisconfiguredProvider, Rejected, UpstreamFailed
@@ -31,6 +39,8 @@ from isthmus.core.ports import Clock, Outbound, OutboundReply
 EMBED_LIMIT_BYTES = 64 * 1024 * 1024
 LINGER_S = 0.25
 """How long the end of a body is awaited after the end marker, to keep the connection warm."""
+
+PATHS_KEPT = 256
 
 _IDENTITY = ("accept-encoding", "identity")
 _JSON = (("content-type", "application/json"), _IDENTITY)
@@ -57,6 +67,8 @@ class HttpProvider:
         self._outbound = outbound
         self._clock = clock
         self._tries = tries
+        self._credential = _Credential(spec.signer)
+        self._known: dict[str, tuple[str, tuple[tuple[str, str], ...]]] = {}
         self._forwards = {
             path: spec.base_url + path.removeprefix(spec.forward_cut) for path in spec.forward_paths
         }
@@ -90,7 +102,8 @@ class HttpProvider:
                 for delta in _deltas(framing, wire.decoder, chunk):
                     yield delta
                 if wire.decoder.ended:
-                    await _linger(reply)
+                    if not reply.complete:
+                        await _linger(reply)
                     return
         finally:
             await exchange.__aexit__(None, None, None)
@@ -99,14 +112,18 @@ class HttpProvider:
     async def whole(self, call: ModelCall, deadline: Deadline, into: Gathering) -> None:
         """As `stream`, without a turn of the caller's for every delta."""
         wire, request = self._asked(call)
-        framing = self._spec.framing()
+        framing, decoder = self._spec.framing(), wire.decoder
         exchange, reply = await self._opened(request, deadline, call.target)
         try:
             async for chunk in reply.chunks():
-                into.add(_deltas(framing, wire.decoder, chunk))
-                if wire.decoder.ended:
-                    await _linger(reply)
-                    return
+                for event in framing.feed(chunk):
+                    deltas = decoder.feed(event)
+                    if deltas:
+                        into.add(deltas)
+                    if decoder.ended:
+                        if not reply.complete:
+                            await _linger(reply)
+                        return
         finally:
             await exchange.__aexit__(None, None, None)
         raise _stopped()
@@ -132,7 +149,8 @@ class HttpProvider:
         allowed = self._spec.forward_headers
         passed = [pair for pair in raw.headers if pair[0] in allowed]
         request = OutboundRequest("POST", url, (*passed, _IDENTITY), raw.body)
-        return _Forward(self._spec, self._outbound, request, deadline, raw.api_key)
+        exchange = _Exchange(self._outbound, self._credential, request, deadline, raw.api_key)
+        return _Forward(self._spec, exchange)
 
     def _rewritten(self, path: str) -> str | None:
         find = self._spec.forward_url
@@ -151,12 +169,19 @@ class HttpProvider:
     def _request(
         self, path: str, body: bytes, accept: tuple[str, str], target: Target | None
     ) -> OutboundRequest:
-        spec, base_url = self._spec, self._spec.base_url
         if target is not None and target.base_url:
-            base_url = target.base_url
-        elif target is None and not spec.configured:
+            headers = (*_JSON, accept, *self._spec.headers)
+            return OutboundRequest("POST", target.base_url + path, headers, body)
+        if target is None and not self._spec.configured:
             raise MisconfiguredProvider("API key not found")
-        return OutboundRequest("POST", base_url + path, (*_JSON, accept, *spec.headers), body)
+        # A dialect has few paths, and all its calls to one are the same but for the body.
+        known = self._known.get(path)
+        if known is None:
+            if len(self._known) >= PATHS_KEPT:
+                self._known.clear()
+            headers = (*_JSON, accept, *self._spec.headers)
+            known = self._known[path] = (self._spec.base_url + path, headers)
+        return OutboundRequest("POST", known[0], known[1], body)
 
     async def _opened(
         self, request: OutboundRequest, deadline: Deadline, target: Target | None
@@ -166,11 +191,12 @@ class HttpProvider:
         Tries again only as long as there was none. Every try is signed anew: signatures age.
         """
         attempt = 0
-        key = "" if target is None else target.api_key
+        credential, key = self._credential, "" if target is None else target.api_key
         while True:
             attempt += 1
-            signed = await _signed(self._spec.signer, request, deadline, key)
-            exchange = self._outbound.open(signed, deadline)
+            if credential.stale and not key:
+                await credential.renew(deadline)
+            exchange = self._outbound.open(credential.on(request, key), deadline)
             try:
                 reply = await exchange.__aenter__()
                 if reply.status != 200:
@@ -199,30 +225,58 @@ class HttpProvider:
         await self._tries.sleep(wait_s)
 
 
+class _Credential:
+    """Puts a provider's credential, or the caller's key, on requests."""
+
+    __slots__ = ("_last", "_signer")
+
+    def __init__(self, signer: Signer) -> None:
+        self._signer = signer
+        self._last: tuple[Headers, Headers, tuple[tuple[str, str], ...]] = ((), (), ())
+
+    @property
+    def stale(self) -> bool:
+        return self._signer.stale
+
+    async def renew(self, deadline: Deadline) -> None:
+        await self._signer.renew(deadline)
+
+    def on(self, request: OutboundRequest, api_key: str) -> OutboundRequest:
+        signature = self._signer.headers(request.method, request.url, request.body, api_key)
+        # Most signatures, and the headers before them, are those of the call before.
+        before, last, headers = self._last
+        if before is not request.headers or last is not signature:
+            headers = (*request.headers, *signature)
+            self._last = (request.headers, signature, headers)
+        return OutboundRequest(request.method, request.url, headers, request.body)
+
+
+class _Exchange(NamedTuple):
+    """What a forwarded call will send, and with what."""
+
+    outbound: Outbound
+    credential: _Credential
+    request: OutboundRequest
+    deadline: Deadline
+    api_key: str
+
+
 class _Forward:
     """A forwarded exchange: entering waits for status and headers."""
 
-    __slots__ = ("_api_key", "_deadline", "_exchange", "_outbound", "_request", "_spec")
+    __slots__ = ("_asked", "_exchange", "_spec")
 
     _exchange: AbstractAsyncContextManager[OutboundReply]
 
-    def __init__(
-        self,
-        spec: ProviderSpec,
-        outbound: Outbound,
-        request: OutboundRequest,
-        deadline: Deadline,
-        api_key: str,
-    ) -> None:
-        self._api_key = api_key
+    def __init__(self, spec: ProviderSpec, asked: _Exchange) -> None:
         self._spec = spec
-        self._outbound = outbound
-        self._request = request
-        self._deadline = deadline
+        self._asked = asked
 
     async def __aenter__(self) -> RawReply:
-        signed = await _signed(self._spec.signer, self._request, self._deadline, self._api_key)
-        self._exchange = self._outbound.open(signed, self._deadline)
+        outbound, credential, request, deadline, api_key = self._asked
+        if credential.stale and not api_key:
+            await credential.renew(deadline)
+        self._exchange = outbound.open(credential.on(request, api_key), deadline)
         reply = await self._exchange.__aenter__()
         headers: list[tuple[str, str]] = []
         content_type = ""
@@ -253,16 +307,6 @@ def _passed_back(name: bytes) -> str:
     return lower if lower in _REPLY or lower.startswith(_REPLY_PREFIXES) else ""
 
 
-async def _signed(
-    signer: Signer, request: OutboundRequest, deadline: Deadline, api_key: str
-) -> OutboundRequest:
-    if signer.stale and not api_key:
-        await signer.renew(deadline)
-    credential = signer.headers(request.method, request.url, request.body, api_key)
-    headers = (*request.headers, *credential)
-    return OutboundRequest(request.method, request.url, headers, request.body)
-
-
 def _deltas(framing: Framing, decoder: Decoder, chunk: bytes) -> Iterator[Delta]:
     """What a chunk says, up to the end marker."""
     for event in framing.feed(chunk):
@@ -289,9 +333,10 @@ async def _start_of(reply: OutboundReply) -> bytes:
 
 
 async def _linger(reply: OutboundReply) -> None:
-    """Wait shortly for the body's end, so that the connection can be used again."""
-    if reply.complete:
-        return  # As usual: the end comes with the last event. A timer would cost more than that.
+    """Wait shortly for the body's end, so that the connection can be used again.
+
+    As a rule it has come with the last event, and nobody has to wait.
+    """
     try:
         async with asyncio.timeout(LINGER_S):
             async for chunk in reply.chunks():

@@ -23,6 +23,7 @@ BACKLOG_LIMIT_BYTES = 16 * 1024 * 1024
 TEXT_LIMIT_CHARS = 8_192
 TRACE_LIMIT_CHARS = 32_768
 CLOSE_LIMIT_S = 5.0
+GATHER_S = 0.02
 _NAMES = {level: logging.getLevelName(level).lower() for level in (10, 20, 30, 40, 50)}
 _NONE: dict[str, object] = {}
 _ENCODER = msgspec.json.Encoder(enc_hook=str)
@@ -75,10 +76,19 @@ class Writer(threading.Thread):
 
     def run(self) -> None:
         """The thread's work."""
-        while (block := self._blocks.get()) is not None:
-            self._reopen_when_moved()
-            self._put(block)
-            self._written_bytes += len(block)
+        ended = False
+        while not ended:
+            blocks = [self._blocks.get()]
+            if blocks[0] is not None:
+                # Each time this thread wakes, the loop gives way to it: seldom, and for many lines.
+                time.sleep(GATHER_S)
+                blocks += [self._blocks.get() for _ in range(self._blocks.qsize())]
+            ended = None in blocks
+            lines = b"".join([block for block in blocks if block is not None])
+            if lines:
+                self._reopen_when_moved()
+                self._put(lines)
+                self._written_bytes += len(lines)
 
     def _put(self, block: bytes) -> None:
         left = memoryview(block)

@@ -7,6 +7,7 @@ import msgspec
 from starlette.requests import Request
 
 from isthmus.core.errors import FieldError, Invalid
+from isthmus.edge.http.exchange import EXCHANGE, Exchange
 
 T = TypeVar("T")
 
@@ -16,6 +17,10 @@ _MISSING = "Object missing required field `"
 
 async def read(request: Request) -> bytes:
     """The whole body; most come in one piece. Raises ClientGone, or TooLarge over the limit."""
+    exchange: Exchange = request.scope[EXCHANGE]
+    body = exchange.body(request.scope)
+    if body is not None:
+        return body
     message = await request.receive()
     if not message.get("more_body", False):
         return message.get("body", b"")

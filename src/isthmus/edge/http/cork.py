@@ -35,6 +35,11 @@ class Cork(asyncio.Transport):
             return
         self._transport.write(data)
 
+    def send(self, data: bytes) -> None:
+        """Send at once, behind what is held back."""
+        self._flush()
+        self._transport.write(data)
+
     def _flush(self) -> None:
         if self._head:
             head, self._head = self._head, b""

@@ -6,7 +6,7 @@ from typing import cast
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from isthmus.core.errors import ClientGone
-from isthmus.edge.http.exchange import EXCHANGE, Exchange
+from isthmus.edge.http.exchange import EXCHANGE, TASK, Exchange
 
 ROUND_S = 0.05
 
@@ -29,7 +29,7 @@ class Departure:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         exchange: Exchange = scope[EXCHANGE]
-        self._unwatched[exchange] = cast("asyncio.Task[None]", asyncio.current_task())
+        self._unwatched[exchange] = scope.get(TASK) or _current()
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(self._round_s, self._go_round)
         try:
@@ -56,6 +56,10 @@ class Departure:
         for exchange in due:
             self._watches[exchange] = _Watch(exchange, self._unwatched.pop(exchange))
         self._met = set(self._unwatched)
+
+
+def _current() -> asyncio.Task[None]:
+    return cast("asyncio.Task[None]", asyncio.current_task())
 
 
 class _Watch:

@@ -1,7 +1,8 @@
 """One HTTP request and its answer, as seen so far: what the layers around a handler share."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from math import nan
+from typing import Protocol
 
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
@@ -12,6 +13,10 @@ from isthmus.core.ports import Clock
 
 EXCHANGE = "isthmus.exchange"
 """Where a scope keeps its Exchange; the busy ways look there without a call."""
+LINE = "isthmus.line"
+"""Where a scope keeps its Line, when the server is one."""
+TASK = "isthmus.task"
+"""Where a scope keeps the task that runs its request, when the server tells."""
 
 _PREFIX = b"x-gitlab-"
 _READ = (
@@ -36,6 +41,20 @@ class _Names(dict[bytes, str]):
 
 
 _names = _Names((name.encode("ascii"), name) for name in _READ)
+
+
+class Line(Protocol):
+    """A server's connection that takes a short way where ASGI's messages are not needed."""
+
+    def whole_body(self, scope: Scope) -> bytes | None:
+        """The body of this request, when all of it is here and none has been read; once."""
+        ...
+
+    def whole_answer(
+        self, scope: Scope, status: int, headers: Sequence[tuple[bytes, bytes]], body: bytes
+    ) -> bool:
+        """Send an answer, its length among the headers. False: nothing was sent, so use `send`."""
+        ...
 
 
 class Exchange:
@@ -131,6 +150,32 @@ class Exchange:
             self.body_read = True
         return message
 
+    def body(self, scope: Scope) -> bytes | None:
+        """The whole body when it is here already, its length as declared; None: use `receive`."""
+        line: Line | None = scope.get(LINE)
+        if line is None or self.length is None:
+            return None
+        body = line.whole_body(scope)
+        self.body_read = body is not None
+        return body
+
+    def answer(
+        self, scope: Scope, status: int, headers: Sequence[tuple[bytes, bytes]], body: bytes
+    ) -> bool:
+        """Send a whole answer at once. False: nothing was sent, so use `send`."""
+        line: Line | None = scope.get(LINE)
+        if line is None or self.status:
+            return False
+        now_s = self._now_s()
+        if not line.whole_answer(scope, status, self._all(headers, now_s), body):
+            return False
+        self.status = status
+        self.started_at_s = now_s
+        self.complete = True
+        if body:
+            self.first_chunk_at_s = now_s
+        return True
+
     def send(self, message: Message) -> Awaitable[None]:
         """Pass a piece of the answer on; the first one gets the headers that every answer has."""
         if message["type"] == "http.response.start":
@@ -145,17 +190,18 @@ class Exchange:
     def _start(self, message: Message) -> None:
         self.status = message["status"]
         self.started_at_s = self._now_s()
-        elapsed = b"%.6f" % (self.started_at_s - self.began_s)
-        headers: list[tuple[bytes, bytes]] = [
-            *message.get("headers", ()),
-            *self.extra_headers,
-            (b"x-process-time", elapsed),
-        ]
+        message["headers"] = self._all(message.get("headers", ()), self.started_at_s)
+
+    def _all(
+        self, headers: Sequence[tuple[bytes, bytes]], now_s: float
+    ) -> list[tuple[bytes, bytes]]:
+        """The headers of an answer that begins now, with those that every answer has."""
         for name, value in headers:
             if name == b"content-type":
                 self.content_type = value.decode("latin-1")
                 break
-        message["headers"] = headers
+        elapsed = b"%.6f" % (now_s - self.began_s)
+        return [*headers, *self.extra_headers, (b"x-process-time", elapsed)]
 
 
 def exchange_of(scope: Scope) -> Exchange:

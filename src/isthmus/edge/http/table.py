@@ -15,6 +15,7 @@ from starlette.types import Receive, Scope, Send
 
 from isthmus.edge.http.endpoint import Endpoint, Handle
 from isthmus.edge.http.exchange import EXCHANGE, Exchange
+from isthmus.edge.http.reply import Reply
 
 PARAMETERS = "path_params"
 
@@ -69,6 +70,10 @@ class Table:
             await reply(scope, receive, send)
             return
         response = await resource.handles[method](Request(scope, receive))
+        if type(response) is Reply and exchange.answer(
+            scope, response.status_code, response.raw_headers, response.body
+        ):
+            return
         await response(scope, receive, send)
 
     def _find(self, path: str) -> "tuple[_Resource | None, Mapping[str, str]]":

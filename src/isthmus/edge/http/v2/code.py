@@ -19,7 +19,7 @@ from isthmus.edge.http.exchange import EXCHANGE, Exchange
 from isthmus.edge.http.reply import JSON, Reply
 from isthmus.edge.http.sse import raw_text_stream
 from isthmus.edge.services import Services
-from isthmus.gateway.hints import ModelHint, check_name
+from isthmus.gateway.hints import NO_HINT, ModelHint, check_name
 from isthmus.gateway.suggest import Suggestion, SuggestRequest
 
 Upto255: TypeAlias = Annotated[str, Meta(max_length=255)]
@@ -327,13 +327,14 @@ def _check_model(kind: Literal["completion", "generation"], body: CodeBody) -> N
 
 
 def _hint(body: CodeBody) -> ModelHint:
-    return ModelHint(
-        provider=body.model_provider or "",
-        name=body.model_name or "",
-        endpoint=body.model_endpoint or "",
-        api_key=body.model_api_key or "",
-        identifier=body.model_identifier or "",
+    told = (
+        body.model_provider or "",
+        body.model_name or "",
+        body.model_endpoint or "",
+        body.model_api_key or "",
+        body.model_identifier or "",
     )
+    return ModelHint(*told) if any(told) else NO_HINT
 
 
 def _context(body: CodeBody) -> tuple[ContextItem, ...]:

@@ -1,0 +1,127 @@
+"""A client's connection: uvicorn's protocol, and a short way for what comes or leaves as a whole.
+
+ASGI hands a body and an answer on as messages, each of them through several coroutines. Nearly
+every body is here before its handler begins, and nearly every answer is known when it begins to
+leave: then one call does. Everything else takes uvicorn's own way.
+"""
+
+import asyncio
+import math
+from collections.abc import Sequence
+
+from starlette.types import Scope
+from uvicorn._types import ASGI3Application
+from uvicorn.protocols.http.httptools_impl import (
+    HEADER_RE,
+    HEADER_VALUE_RE,
+    STATUS_LINE,
+    HttpToolsProtocol,
+    RequestResponseCycle,
+)
+
+from isthmus.edge.http.cork import JOIN_LIMIT_BYTES, Cork
+from isthmus.edge.http.exchange import LINE, TASK
+
+
+class CorkedProtocol(HttpToolsProtocol):
+    """uvicorn's protocol, whose answers leave in one piece. Implements `exchange.Line`."""
+
+    _cork: Cork
+    _idle_s = math.inf
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # pyright: ignore[reportIncompatibleMethodOverride] - uvicorn takes what TCP gives
+        """A client has connected."""
+        self._cork = Cork(transport)
+        super().connection_made(self._cork)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The connection is gone."""
+        super().connection_lost(exc)
+        if self.timeout_keep_alive_task is not None:
+            self.timeout_keep_alive_task.cancel()
+            self.timeout_keep_alive_task = None
+
+    def on_message_begin(self) -> None:
+        """A request begins."""
+        super().on_message_begin()
+        self.scope[LINE] = self  # pyright: ignore[reportGeneralTypeIssues] - a key of our own
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        # uvicorn's own way, but the task is noted: `asyncio.current_task` costs a system call.
+        task = self.loop.create_task(cycle.run_asgi(app))
+        cycle.scope[TASK] = task  # pyright: ignore[reportGeneralTypeIssues] - a key of our own
+        task.add_done_callback(self.tasks.discard)
+        self.tasks.add(task)
+
+    def whole_body(self, scope: Scope) -> bytes | None:
+        """See `Line`: what uvicorn's `receive` gives at once, when that is all."""
+        cycle = self.cycle
+        if (
+            cycle.scope is not scope
+            or cycle.more_body
+            or cycle.waiting_for_100_continue
+            or cycle.disconnected
+            or cycle.response_complete
+        ):
+            return None
+        self.flow.resume_reading()
+        cycle.message_event.clear()
+        body, cycle.body = bytes(cycle.body), bytearray()
+        return body
+
+    def whole_answer(
+        self, scope: Scope, status: int, headers: Sequence[tuple[bytes, bytes]], body: bytes
+    ) -> bool:
+        """See `Line`: what uvicorn's `send` does with the two messages of a whole answer."""
+        cycle = self.cycle
+        if (
+            cycle.scope is not scope
+            or cycle.response_started
+            or cycle.disconnected
+            or not cycle.keep_alive
+            or self.flow.write_paused
+            or scope["method"] == "HEAD"
+        ):
+            return False
+        names, values = zip(*headers, strict=True)
+        if HEADER_RE.search(b"".join(names)) or HEADER_VALUE_RE.search(b"".join(values)):
+            return False  # uvicorn refuses them: in its own words.
+        head = b"\r\n".join([b"%b: %b" % header for header in headers])
+        cycle.response_started = cycle.response_complete = True
+        if len(body) <= JOIN_LIMIT_BYTES:
+            self._cork.send(b"%b%b\r\n\r\n%b" % (STATUS_LINE[status], head, body))
+        else:
+            self._cork.send(b"%b%b\r\n\r\n" % (STATUS_LINE[status], head))
+            self._cork.send(body)
+        cycle.message_event.set()
+        self.on_response_complete()
+        return True
+
+    # One timer a connection looks whether it is idle, where uvicorn sets a new one a request.
+
+    def _unset_keepalive_if_required(self) -> None:
+        self._idle_s = math.inf
+
+    def on_response_complete(self) -> None:
+        """An answer is out: the next request may begin, or the client is idle from now on."""
+        if self.pipeline or self.transport.is_closing():
+            super().on_response_complete()
+            return
+        self.server_state.total_requests += 1
+        self.flow.resume_reading()
+        self._idle_s = self.loop.time()
+        if self.timeout_keep_alive_task is None:
+            self._look_in(self.timeout_keep_alive)
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Close what has been idle for long enough."""
+        self.timeout_keep_alive_task = None
+        left_s = self._idle_s + self.timeout_keep_alive - self.loop.time()
+        if left_s <= 0.0:
+            super().timeout_keep_alive_handler()
+        elif left_s < math.inf:
+            self._look_in(left_s)
+
+    def _look_in(self, seconds: float) -> None:
+        handler = self.timeout_keep_alive_handler
+        self.timeout_keep_alive_task = self.loop.call_later(seconds, handler)
