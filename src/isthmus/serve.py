@@ -18,6 +18,7 @@ from isthmus.app.gateway import open_gateway
 from isthmus.core.events import Started, Stopping
 from isthmus.edge.http.app import create
 from isthmus.edge.http.protocol import CorkedProtocol
+from isthmus.edge.tls import Certificate, open_certificate
 from isthmus.settings import GrpcSettings, HttpSettings, Settings, SettingsError
 
 Announce = Callable[[Started], None]
@@ -118,8 +119,11 @@ async def _http(
     settings = foundation.settings
     async with open_gateway(foundation) as services, AsyncExitStack() as stack:
         await _metrics(stack, foundation, "http", settings.http, foundation.metrics.http_page)
+        certificate = await stack.enter_async_context(
+            open_certificate(settings.http.tls, "http.tls", foundation.telemetry)
+        )
         listening = _bind(settings.http)
-        server = _Uvicorn(_configuration(settings, create(services)))
+        server = _Uvicorn(_configuration(settings, create(services), certificate))
         async with asyncio.TaskGroup() as tasks:
             serving = tasks.create_task(server.serve([listening]))
             hurry = tasks.create_task(_force(server, signals))
@@ -140,9 +144,11 @@ async def _force(server: _Uvicorn, signals: Signals) -> None:
     server.force_exit = True
 
 
-def _configuration(settings: Settings, app: object) -> uvicorn.Config:
-    tls = settings.http.tls
-    return uvicorn.Config(
+def _configuration(
+    settings: Settings, app: object, certificate: Certificate | None
+) -> uvicorn.Config:
+    proxies = settings.http.trusted_proxies
+    config = uvicorn.Config(
         app,  # pyright: ignore[reportArgumentType] - an ASGI application by its own name
         http=CorkedProtocol,
         ws="none",
@@ -150,13 +156,15 @@ def _configuration(settings: Settings, app: object) -> uvicorn.Config:
         log_config=None,
         access_log=False,
         server_header=False,
-        proxy_headers=False,
+        proxy_headers=bool(proxies),
+        forwarded_allow_ips=list(proxies),
         backlog=BACKLOG,
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=round(settings.drain.deadline_s),
-        ssl_certfile=tls.cert_file if tls.enabled else None,
-        ssl_keyfile=tls.key_file if tls.enabled else None,
     )
+    config.load()
+    config.ssl = None if certificate is None else certificate.context
+    return config
 
 
 def _bind(settings: HttpSettings) -> socket.socket:

@@ -111,6 +111,10 @@ class HttpSettings(Group):
     redoc_url: str | None = Field(
         default=None, description="Path of the second documentation page."
     )
+    trusted_proxies: tuple[str, ...] = Field(
+        default=(),
+        description="Addresses and networks of proxies whose `X-Forwarded-For` is believed.",
+    )
     tls: TlsSettings = TlsSettings()
 
 

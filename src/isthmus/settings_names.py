@@ -16,6 +16,7 @@ OPERATOR_NAMES: tuple[tuple[str, str], ...] = (
     ("AIGW_FASTAPI__DOCS_URL", "http.docs_url"),
     ("AIGW_FASTAPI__OPENAPI_URL", "http.openapi_url"),
     ("AIGW_FASTAPI__REDOC_URL", "http.redoc_url"),
+    ("FORWARDED_ALLOW_IPS", "http.trusted_proxies"),
     ("AIGW_FASTAPI__TLS__ENABLED", "http.tls.enabled"),
     ("AIGW_FASTAPI__TLS__CERT_FILE", "http.tls.cert_file"),
     ("AIGW_FASTAPI__TLS__KEY_FILE", "http.tls.key_file"),

@@ -66,7 +66,7 @@ class Instance:
         sink, clock = self.stand.sink, self.stand.clock
         providers = {provider.name: provider for provider in self.providers}
         models = Models(providers, self.catalogue, OutboundSettings(), sink, clock)
-        invoke = Invoke(models, self.prompts, sink, clock, self.models)
+        invoke = Invoke(models, self.prompts, sink, clock, self.models, self.stand.payloads)
         services = replace(
             self.stand.services(),
             invoke=invoke,

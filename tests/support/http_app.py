@@ -31,6 +31,7 @@ from isthmus.gateway.embed import Embed
 from isthmus.gateway.forward import Forward
 from isthmus.gateway.grant import Grant, Signer
 from isthmus.gateway.invoke import Invoke
+from isthmus.gateway.payloads import NO_PAYLOADS, PayloadPolicy
 from isthmus.gateway.search import SearchDocs
 from isthmus.gateway.suggest import Suggest
 from isthmus.routing.catalogue import Catalogue, Model
@@ -167,9 +168,8 @@ class Stand:
     policy: AuthPolicy = field(default_factory=lambda: AuthPolicy(SERVICE, bypass=True))
     http: HttpSettings = field(default_factory=HttpSettings)
     gateway: GatewaySettings = field(default_factory=GatewaySettings)
-    verbose_errors: bool = False
+    payloads: PayloadPolicy = NO_PAYLOADS
     quota: Quota | None = None
-    mocked: bool = False
     sink: MemorySink = field(default_factory=MemorySink)
     clock: HandClock = field(default_factory=HandClock)
 
@@ -182,13 +182,15 @@ class Stand:
         readiness.set_serving(serving=True)
         return Services(
             authenticator=Authenticator(OneKey(), self.policy, self.sink, self.clock),
-            grant=Grant(Signer(SERVICE, signing_key()), Signer("platform", None), self.clock),
+            grant=Grant(
+                Signer(SERVICE, signing_key()), Signer("platform", None), self.clock, self.sink
+            ),
             # No test of this stand asks for a suggestion, a prompt or a chat.
             suggest=cast("Suggest", None),
             invoke=cast("Invoke", None),
             chat=cast("ReactChat", None),
             converse=cast("Converse", None),
-            forward=Forward(models, self.gateway, self.sink, self.quota, mocked=self.mocked),
+            forward=Forward(models, self.gateway, self.sink, self.quota),
             embed=Embed(models, self.sink),
             search=SearchDocs(SqliteSearch(Path("no such index")), self.sink),
             definitions=models.definitions,
@@ -198,5 +200,5 @@ class Stand:
             clock=self.clock,
             public_keys=(signing_key().public(KID),),
             http=self.http,
-            verbose_errors=self.verbose_errors,
+            payloads=self.payloads,
         )

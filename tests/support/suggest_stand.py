@@ -28,6 +28,7 @@ from isthmus.core.messages import (
 from isthmus.core.ports import ModelProvider
 from isthmus.edge.http.app import create
 from isthmus.gateway.language import load_languages
+from isthmus.gateway.payloads import PayloadPolicy
 from isthmus.gateway.suggest import Suggest
 from isthmus.prompts.registry import Registry
 from isthmus.routing.catalogue import Catalogue, parse_catalogue
@@ -125,7 +126,8 @@ class Editor:
 
     def app(self) -> ASGIApp:
         stand = Stand(
-            policy=AuthPolicy(SERVICE, bypass=self.scopes is None), verbose_errors=self.verbose
+            policy=AuthPolicy(SERVICE, bypass=self.scopes is None),
+            payloads=PayloadPolicy(always=self.verbose),
         )
         suggest = suggest_of(stand, *self.providers, gateway=self.gateway)
         return create(replace(stand.services(), suggest=suggest))

@@ -13,12 +13,15 @@ import isthmus
 from isthmus.adapters.keysets.keyfile import FILE_NAME, UnsafeKeyFile, load_or_create
 from isthmus.adapters.outbound.client import open_client
 from isthmus.adapters.providers._load import load_providers
+from isthmus.adapters.providers._mock import mocked
+from isthmus.adapters.telemetry.collector import Sending, open_collector
 from isthmus.adapters.telemetry.log import open_log
 from isthmus.adapters.telemetry.pipeline import Pipeline, open_telemetry
 from isthmus.adapters.telemetry.prometheus import Prometheus
+from isthmus.app.metering import event_sink, event_streams, open_quota
 from isthmus.auth.issue import SigningKey, UnusableKey
 from isthmus.core.events import Noted
-from isthmus.core.ports import Clock, Outbound
+from isthmus.core.ports import Clock, Outbound, Quota
 from isthmus.gateway.grant import Grant, Signer
 from isthmus.prompts.registry import Registry
 from isthmus.routing.catalogue import (
@@ -69,6 +72,7 @@ class Foundation:
     grant: Grant
     models: Models
     prompts: Registry
+    quota: Quota | None
 
 
 @asynccontextmanager
@@ -76,23 +80,35 @@ async def open_foundation(settings: Settings) -> AsyncIterator[Foundation]:
     """Open everything that both listeners need. Raises SettingsError naming what is wrong."""
     async with AsyncExitStack() as stack:
         clock = SystemClock()
-        log = await stack.enter_async_context(open_log(settings.logging))
-        metrics = Prometheus()
-        telemetry = await stack.enter_async_context(open_telemetry(log, metrics.take))
+        tracked = settings.events.product.enabled
+        log = await stack.enter_async_context(open_log(settings.logging, tracked=tracked))
+        metrics = Prometheus(settings.models.engine_limits)
+        streams = event_streams(settings.events)
+        events = [event_sink(streams, settings)] if streams else []
+        telemetry = await stack.enter_async_context(open_telemetry(log, metrics.take, *events))
         outbound = await stack.enter_async_context(open_client(settings.outbound, clock))
         if not settings.outbound.verify:
             telemetry.emit(Noted("warning", _UNCHECKED, (("setting", "outbound.verify"),)))
+        sending = Sending(outbound, clock, telemetry)
+        drain_s = settings.drain.deadline_s
+        await stack.enter_async_context(open_collector(tuple(streams.values()), sending, drain_s))
+        quota = open_quota(settings, outbound, clock, telemetry)
         keys = _load_keys(settings)
         grant = Grant(
             Signer(settings.auth.service_name, keys.gateway),
             Signer(settings.auth.platform_service_name, keys.platform),
             clock,
+            telemetry,
+            quota,
         )
         providers = load_providers(settings.providers, outbound, clock, settings.outbound)
+        if settings.models.mock:
+            telemetry.emit(Noted("critical", "`models.mock` is on: no model is called."))
+            providers = mocked(providers)
         models = Models(providers, _catalogue(settings), settings.outbound, telemetry, clock)
         prompts = Registry.load(LIBRARY / "prompts")
         yield Foundation(
-            settings, telemetry, metrics, clock, outbound, keys, grant, models, prompts
+            settings, telemetry, metrics, clock, outbound, keys, grant, models, prompts, quota
         )
 
 

@@ -18,9 +18,10 @@ from isthmus.gateway.embed import Embed
 from isthmus.gateway.forward import Forward
 from isthmus.gateway.invoke import Invoke
 from isthmus.gateway.language import load_languages
+from isthmus.gateway.payloads import PayloadPolicy
 from isthmus.gateway.search import SearchDocs
 from isthmus.gateway.suggest import Suggest
-from isthmus.settings import SettingsError
+from isthmus.settings import Settings, SettingsError
 
 
 @asynccontextmanager
@@ -38,19 +39,15 @@ async def open_gateway(foundation: Foundation) -> AsyncIterator[Services]:
         )
         keys = await stack.enter_async_context(key_set(foundation, own, gateway_issuers(auth)))
         policy = gateway_policy(auth)
-        invoke = _invoke(foundation)
+        payloads = _payloads(settings)
+        invoke = _invoke(foundation, payloads)
         yield Services(
             authenticator=Authenticator(keys, policy, foundation.telemetry, foundation.clock),
             grant=foundation.grant,
-            suggest=Suggest(
-                foundation.models,
-                foundation.prompts,
-                load_languages(LIBRARY / "languages.yml"),
-                foundation.telemetry,
-                foundation.clock,
-                settings.gateway,
+            suggest=_suggest(foundation),
+            forward=Forward(
+                foundation.models, settings.gateway, foundation.telemetry, foundation.quota
             ),
-            forward=_forward(foundation),
             embed=Embed(foundation.models, foundation.telemetry),
             search=_search(foundation),
             definitions=foundation.models.definitions,
@@ -63,17 +60,38 @@ async def open_gateway(foundation: Foundation) -> AsyncIterator[Services]:
             clock=foundation.clock,
             public_keys=own,
             http=settings.http,
-            verbose_errors=settings.logging.payloads,
+            payloads=payloads,
+            barred_flags=settings.gateway.disallowed_flags,
         )
 
 
-def _invoke(foundation: Foundation) -> Invoke:
+def _payloads(settings: Settings) -> PayloadPolicy:
+    return PayloadPolicy(
+        settings.logging.payloads,
+        settings.models.custom_enabled,
+        settings.gateway.disallowed_flags,
+    )
+
+
+def _suggest(foundation: Foundation) -> Suggest:
+    return Suggest(
+        foundation.models,
+        foundation.prompts,
+        load_languages(LIBRARY / "languages.yml"),
+        foundation.telemetry,
+        foundation.clock,
+        foundation.settings.gateway,
+    )
+
+
+def _invoke(foundation: Foundation, payloads: PayloadPolicy) -> Invoke:
     return Invoke(
         foundation.models,
         foundation.prompts,
         foundation.telemetry,
         foundation.clock,
         foundation.settings.models,
+        payloads,
     )
 
 
@@ -81,16 +99,6 @@ def _search(foundation: Foundation) -> SearchDocs:
     settings = foundation.settings
     index = SqliteSearch(index_file(settings.search, settings.data_dir))
     return SearchDocs(index, foundation.telemetry)
-
-
-def _forward(foundation: Foundation) -> Forward:
-    settings = foundation.settings
-    return Forward(
-        foundation.models,
-        settings.gateway,
-        foundation.telemetry,
-        mocked=settings.models.mock,
-    )
 
 
 def public_keys(

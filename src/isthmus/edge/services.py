@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from isthmus.auth.authenticate import Authenticator
 from isthmus.core.errors import Failure
@@ -13,6 +13,7 @@ from isthmus.gateway.embed import Embed
 from isthmus.gateway.forward import Forward
 from isthmus.gateway.grant import Grant
 from isthmus.gateway.invoke import Invoke
+from isthmus.gateway.payloads import NO_PAYLOADS, PayloadPolicy
 from isthmus.gateway.search import SearchDocs
 from isthmus.gateway.suggest import Suggest
 from isthmus.routing.define import Definitions
@@ -71,7 +72,8 @@ class Services:
     """Everything an edge may call.
 
     `definitions` tells which models there are, for a caller with these feature flags;
-    `verbose_errors` lets replies name the fields at fault.
+    `payloads` also says whose replies may name the fields at fault; `barred_flags` are dropped, by
+    realm.
     """
 
     authenticator: Authenticator
@@ -90,4 +92,5 @@ class Services:
     clock: Clock
     public_keys: Sequence[VerificationKey]
     http: HttpSettings
-    verbose_errors: bool = False
+    payloads: PayloadPolicy = NO_PAYLOADS
+    barred_flags: Mapping[str, Collection[str]] = field(default_factory=dict[str, Collection[str]])

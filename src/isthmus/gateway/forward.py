@@ -87,11 +87,8 @@ class Forward:
         gateway: GatewaySettings,
         telemetry: Telemetry,
         quota: Quota | None = None,
-        *,
-        mocked: bool = False,
     ) -> None:
         self._models = models
-        self._mocked = mocked
         self._telemetry = telemetry
         self._quota = quota
         self._saas = frozenset(gateway.proxy_saas)
@@ -119,21 +116,12 @@ class Forward:
         else:
             model, streaming = self._target.read(request.body)
         raw = RawCall(request.path, headers, request.body, model, streaming)
-        opened = self._opened(request.provider, raw, caller, primitive)
+        opened = self._models.forward(request.provider, raw, caller, primitive)
         used = FeatureUsed(primitive, caller, client, billed=USE, feature=USE)
         if self._quota is not None:
             return self._paid(self._quota, opened, used, model)
         self._telemetry.emit(used)
         return opened
-
-    def _opened(
-        self, provider: str, raw: RawCall, caller: Caller, primitive: str
-    ) -> AbstractAsyncContextManager[RawReply]:
-        if not self._mocked:
-            return self._models.forward(provider, raw, caller, primitive)
-        if raw.model not in self._models.proxied(provider):
-            raise Rejected("Unsupported model")
-        return _mock()
 
     @asynccontextmanager
     async def _paid(
@@ -169,14 +157,6 @@ class Forward:
         return tuple(
             [(names[raw], text.decode("latin-1")) for raw, text in request.headers if raw in names]
         )
-
-
-@asynccontextmanager
-async def _mock() -> AsyncIterator[RawReply]:
-    async def chunks() -> AsyncIterator[bytes]:
-        yield b'{"response":"mocked"}'
-
-    yield RawReply(200, (("content-type", "application/json"),), chunks(), lambda _: None)
 
 
 def _primitive(client: ClientInfo) -> str:

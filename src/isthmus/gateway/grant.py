@@ -15,8 +15,12 @@ from isthmus.auth.issue import (
 )
 from isthmus.auth.scopes import DIRECT_CONNECTION, require, session_scopes
 from isthmus.core.errors import CannotSign, FieldError, Invalid
+from isthmus.core.events import FeatureUsed
 from isthmus.core.identity import Caller, ClientInfo
-from isthmus.core.ports import Clock
+from isthmus.core.limits import Use
+from isthmus.core.ports import Clock, Quota, Telemetry
+
+_USE = Use("code_completions", "code_suggestions")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,21 +47,28 @@ class Grant:
         gateway: Signer,
         platform: Signer,
         clock: Clock,
+        telemetry: Telemetry,
+        quota: Quota | None = None,
         new_id: Callable[[], str] = lambda: str(uuid4()),
     ) -> None:
         self._gateway = gateway
         self._platform = platform
         self._clock = clock
+        self._telemetry = telemetry
+        self._quota = quota
         self._new_id = new_id
 
-    def user_token(self, caller: Caller, client: ClientInfo) -> Granted:
+    async def user_token(self, caller: Caller, client: ClientInfo) -> Granted:
         """A token for direct connections to the gateway.
 
-        Raises Forbidden, Invalid when no user is named, CannotSign.
+        Raises Invalid when no user is named, what the quota raises, Forbidden, CannotSign.
         """
+        _require_user(caller)
+        if self._quota is not None:
+            await self._quota.check(_USE, caller, client)
         detail = "Unauthorized to create user access token"
         require(caller, DIRECT_CONNECTION, detail, self_issued=False)
-        _require_user(caller)
+        self._telemetry.emit(FeatureUsed("complete_code", caller, client))
         stamp = self._stamp()
         claims = user_claims(caller, client, self._gateway.service_name, stamp)
         # The contract's gateway tokens carry no key id; those of the platform do.

@@ -16,6 +16,7 @@ from isthmus.core.events import FeatureUsed
 from isthmus.core.identity import Caller, ClientInfo
 from isthmus.core.messages import Chat, Delta, Infill, ModelChoice, ModelMetadata, Usage
 from isthmus.core.ports import Clock, Telemetry
+from isthmus.gateway.payloads import NO_PAYLOADS, PayloadPolicy, seen
 from isthmus.gateway.reasoning import Reasoning
 from isthmus.prompts.feature import feature_of
 from isthmus.prompts.registry import Prompt, Registry
@@ -69,10 +70,12 @@ class Invoke:
         telemetry: Telemetry,
         clock: Clock,
         settings: ModelsSettings,
+        payloads: PayloadPolicy = NO_PAYLOADS,
     ) -> None:
         self._models = models
         self._prompts = prompts
         self._telemetry = telemetry
+        self._payloads = payloads
         self._clock = clock
         self._chat_max_tokens = settings.chat_max_tokens
         self._timeout_s = settings.chat_timeout_s
@@ -87,6 +90,8 @@ class Invoke:
         primitive = prompt.unit_primitive
         require(caller, (primitive,), f"Unauthorized to access '{request.prompt_id}'")
         self._telemetry.emit(FeatureUsed(primitive, caller, client))
+        if self._payloads.allows(client):
+            self._telemetry.emit(seen("A prompt is run.", prompt=prompt.id, inputs=request.inputs))
         elsewhere = _ELSEWHERE.get(prompt.id)
         if elsewhere is not None:
             detail = f"The inputs of '{prompt.id}' are made by {elsewhere}; call that."

@@ -29,6 +29,7 @@ from isthmus.core.messages import (
 from isthmus.core.ports import Clock, Telemetry
 from isthmus.gateway.budget import Cut, cut, estimate
 from isthmus.gateway.fences import without_fences
+from isthmus.gateway.flags import effective
 from isthmus.gateway.hints import AMAZON_Q, NO_HINT, Kind, ModelHint, custom, wanted
 from isthmus.gateway.language import Language, Languages
 from isthmus.gateway.trim import COMPLETION, GENERATION, Surroundings, trim
@@ -196,7 +197,7 @@ class Suggest:
             name=prompt.name if by_prompt else choice.id,
             language=language.id,
             region=self._region,
-            flags=self._flags(client),
+            flags=effective(client, self._disallowed),
             choice=choice,
         )
         if not language.name:
@@ -279,13 +280,6 @@ class Suggest:
         trimmed = trim(text, Surroundings(request.above, request.below), steps)
         self._telemetry.emit(SuggestionTrimmed(self._clock.now_s() - began_s))
         return trimmed
-
-    def _flags(self, client: ClientInfo) -> tuple[str, ...]:
-        flags = client.feature_flags
-        if not flags:
-            return ()
-        barred = self._disallowed.get(client.get("x-gitlab-realm"), frozenset[str]())
-        return tuple(dict.fromkeys(flag for flag in flags if flag not in barred))
 
 
 def _worded(

@@ -111,7 +111,9 @@ async def standing(
     )
     authenticator = Authenticator(keys, AuthPolicy(SERVICE, enabled=enabled), sink, clock)
     signer = Signer(SERVICE, SigningKey(OWN_KEY))
-    services = PlatformServices(host, authenticator, Grant(signer, signer, clock), [SAMPLE], sink)
+    services = PlatformServices(
+        host, authenticator, Grant(signer, signer, clock, sink), [SAMPLE], sink
+    )
     where = settings or GrpcSettings(port=0)
     async with (
         open_server(services, where, PlatformSettings()) as listener,

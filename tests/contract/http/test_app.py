@@ -17,6 +17,7 @@ from isthmus.core.events import REQUEST_ID, Crashed, HttpServed
 from isthmus.edge.http.app import assemble, create, endpoints_of
 from isthmus.edge.http.endpoint import Endpoint
 from isthmus.edge.http.exchange import note
+from isthmus.gateway.payloads import PayloadPolicy
 from isthmus.settings import HttpSettings
 from tests.support.http_app import SERVICE, Stand, bearer
 
@@ -143,6 +144,18 @@ async def test_readiness_follows_the_serving_flag() -> None:
         down = await http.get("/monitoring/ready")
     assert (up.status_code, up.json()) == (200, {"serving": True})
     assert (down.status_code, down.json()) == (503, {"serving": False})
+
+
+async def test_a_422_names_fields_to_whom_payloads_may_be_logged_for() -> None:
+    stand = Stand(payloads=PayloadPolicy(custom_models=True))
+    asks = "x-gitlab-enabled-instance-verbose-ai-logs"
+    plain = await ask(stand, "POST", "/v1/amazon_q/oauth/application/delete")
+    verbose = await ask(stand, "POST", "/v1/amazon_q/oauth/application/delete", {asks: "true"})
+    assert (plain.status_code, plain.json()) == (422, {"detail": "Validation error"})
+    assert "is not valid JSON" in verbose.json()["detail"]
+    first, second = stand.sink.of(HttpServed)
+    assert dict(first.fields)["http_exception_details"] == "Validation error"
+    assert dict(second.bound) == {"enabled-instance-verbose-ai-logs": "true"}
 
 
 async def test_the_record_of_a_request_is_whole() -> None:

@@ -7,7 +7,8 @@ import httpx
 import pytest
 
 from isthmus.core.errors import UpstreamFailed, UpstreamTimeout, UpstreamUnreachable
-from isthmus.core.events import FeatureUsed, Noted
+from isthmus.core.events import FeatureUsed, Noted, PayloadSeen
+from isthmus.gateway.payloads import MASK, PayloadPolicy
 from isthmus.settings import ModelsSettings
 from tests.support.chat_stand import Instance, behind_sockets, claude
 from tests.support.http_app import SERVICE
@@ -239,3 +240,14 @@ async def test_h11_53_the_servers_status_is_told_after_one_call(
     assert (reply.status_code, reply.json()) == (421, {"detail": detail})
     # The server asks for more patience than a caller has, so a limit is not tried again either.
     assert len(replay.requests) == 1
+
+
+async def test_inputs_are_told_only_where_payloads_may_be_logged() -> None:
+    asked = {"inputs": {"diff": "+ a", "api_key": "s3cret"}}
+    quiet, open_ = Instance(), Instance()
+    open_.stand.payloads = PayloadPolicy(always=True)
+    for instance in (quiet, open_):
+        assert (await instance.post(V2, asked)).status_code == 200
+    assert quiet.stand.sink.of(PayloadSeen) == []
+    (fact,) = open_.stand.sink.of(PayloadSeen)
+    assert dict(fact.payload) == {"prompt": COMMIT, "inputs": {"diff": "+ a", "api_key": MASK}}

@@ -353,14 +353,3 @@ async def test_a_paid_call_that_fails_is_answered_as_any_other() -> None:
     stand.upstream.failure = UpstreamUnreachable("It was refused.")
     refused = await ask(stand, "/internal/proxy/anthropic/v1/messages")
     assert told(refused) == (500, {"message": "It was refused."})
-
-
-async def test_in_mock_mode_nobody_is_called() -> None:
-    stand = Stand(upstream=None, mocked=True)
-    reply = await ask(stand, "/v1/proxy/anthropic/v1/messages")
-    assert told(reply) == (200, {"response": "mocked"})
-    assert told(await ask(stand, VERTEX + GENERATE)) == (200, {"response": "mocked"})
-    assert told(await ask(stand, "/v1/proxy/anthropic/v1/messages", b'{"model":"x"}')) == (
-        400,
-        {"detail": "Unsupported model"},
-    )

@@ -80,7 +80,8 @@ async def test_h11_13_a_user_token_is_bound_to_its_user() -> None:
 async def test_h11_25_without_a_signing_key() -> None:
     made = services()
     none = Signer(SERVICE, None)
-    reply = await ask(replace(made, grant=Grant(none, none, made.clock)), holder("complete_code"))
+    keyless = Grant(none, none, made.clock, made.telemetry)
+    reply = await ask(replace(made, grant=keyless), holder("complete_code"))
     assert reply.status_code == 500
     assert reply.json() == {"detail": "Failed to generate JWT"}
 

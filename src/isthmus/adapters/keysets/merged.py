@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 from isthmus.adapters.keysets.jwks import Fetching, Issuer
+from isthmus.core.beside import beside
 from isthmus.core.errors import Unavailable
 from isthmus.core.ports import VerificationKey
 from isthmus.settings import AuthSettings
@@ -51,19 +52,8 @@ async def open_keys(
     Nothing is waited for here. Raises ValueError when an issuer is not a plain http(s) URL.
     """
     sources = [Issuer(url, fetching) for url in dict.fromkeys(issuers)]
-    try:
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(source.run()) for source in sources]
-            try:
-                yield MergedKeys(fixed, sources)
-            finally:
-                for task in tasks:
-                    task.cancel()
-    except BaseExceptionGroup as failures:
-        # What the user of the key set raised goes on as it was, not wrapped by our task group.
-        if len(failures.exceptions) == 1:
-            raise failures.exceptions[0] from None
-        raise
+    async with beside(*(source.run() for source in sources)):
+        yield MergedKeys(fixed, sources)
 
 
 def gateway_issuers(settings: AuthSettings) -> tuple[str, ...]:

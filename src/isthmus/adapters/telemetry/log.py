@@ -15,6 +15,8 @@ import msgspec
 
 from isthmus.adapters.telemetry.pipeline import Sink, Told
 from isthmus.adapters.telemetry.reading import Reading, readers, stamp
+from isthmus.adapters.telemetry.trail import ADDED, Trail
+from isthmus.core.events import HttpServed
 from isthmus.settings import LoggingSettings, SettingsError
 
 BACKLOG_LIMIT_BYTES = 16 * 1024 * 1024
@@ -28,12 +30,15 @@ _ENCODER = msgspec.json.Encoder(enc_hook=str)
 
 
 @asynccontextmanager
-async def open_log(settings: LoggingSettings) -> AsyncIterator[Sink]:
-    """The sink that writes the log as set. Raises SettingsError when the file cannot be written."""
+async def open_log(settings: LoggingSettings, *, tracked: bool = False) -> AsyncIterator[Sink]:
+    """The sink that writes the log as set. Raises SettingsError when the file cannot be written.
+
+    `tracked`: product events are sent, and lines of the access log name them.
+    """
     writer = await asyncio.to_thread(Writer, settings.file)
     writer.start()
     try:
-        yield Log(settings, writer.write).take
+        yield Log(settings, writer.write, tracked=tracked).take
     finally:
         await asyncio.to_thread(writer.close)
 
@@ -131,7 +136,14 @@ class Writer(threading.Thread):
 class Log:
     """Turns batches into lines and hands them to `write`, which returns how many were lost."""
 
-    def __init__(self, settings: LoggingSettings, write: Callable[[bytes], int]) -> None:
+    def __init__(
+        self,
+        settings: LoggingSettings,
+        write: Callable[[bytes], int],
+        *,
+        tracked: bool = False,
+    ) -> None:
+        self._trail = Trail(tracked=tracked)
         self._level = getattr(logging, settings.level)
         self._readers = readers(self._level, access=settings.access)
         self._line = _json_line if settings.json_lines else _text_line
@@ -143,8 +155,12 @@ class Log:
         read = self._readers
         for at_s, request_id, fact in batch:
             kind = type(fact)
+            if kind in ADDED:
+                self._trail.add(request_id, fact)
             if kind in read:
                 reading = read[kind](fact)
+                if kind is HttpServed and reading is not None:
+                    self._trail.complete(request_id, reading.fields)
                 if reading is not None and reading.level >= self._level:
                     lines.append(self._line(at_s, request_id, reading))
         if lines:

@@ -17,6 +17,7 @@ from prometheus_client import (
 )
 from prometheus_client.metrics_core import Metric
 
+from isthmus.adapters.telemetry.allowances import Credits, EngineLimits, limit_gauges
 from isthmus.adapters.telemetry.exposition import (
     Show,
     Shown,
@@ -35,6 +36,7 @@ from isthmus.core.events import (
     HttpServed,
     ModelCalled,
     ModelCallStarted,
+    QuotaAsked,
     RpcServed,
     SessionEnded,
     SessionStarted,
@@ -72,9 +74,12 @@ _NO_METADATA: Final = (UNKNOWN,) * len(METADATA)
 
 
 class Prometheus:
-    """The sink, and the two pages. Series of model calls stand on both."""
+    """The sink, and the two pages. Series of model calls and of credits stand on both.
 
-    def __init__(self) -> None:
+    `limits` are what the operator publishes of engines and models.
+    """
+
+    def __init__(self, limits: EngineLimits | None = None) -> None:
         self._http = CollectorRegistry()
         self._platform = CollectorRegistry()
         for make in (ProcessCollector, PlatformCollector, GCCollector):
@@ -82,9 +87,11 @@ class Prometheus:
         gateway = Gateway()
         platform = Platform()
         models = ModelCalls()
+        credit = Credits()
+        both = (*models.shows, *limit_gauges(limits or {}), *credit.shows)
         for registry, shows in (
-            (self._http, (*gateway.shows, *models.shows)),
-            (self._platform, (*platform.shows, *models.shows)),
+            (self._http, (*gateway.shows, *both)),
+            (self._platform, (*platform.shows, *both)),
         ):
             registry.register(Shown(shows))
         self._readers: dict[type[Fact], Callable[[Any], None]] = {
@@ -93,6 +100,7 @@ class Prometheus:
             SuggestionAsked: gateway.asked,
             ModelCallStarted: models.started,
             ModelCalled: models.called,
+            QuotaAsked: credit.asked,
             RpcServed: platform.served,
             ActionAnswered: platform.action,
             ToolCalled: platform.tool,

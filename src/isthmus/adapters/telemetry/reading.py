@@ -15,10 +15,13 @@ from msgspec.structs import asdict
 from isthmus.core.events import (
     Crashed,
     Fact,
+    FeatureUsed,
     HttpServed,
     KeysRefreshed,
     ModelCalled,
     Noted,
+    PayloadSeen,
+    QuotaAsked,
     RpcServed,
     SessionEnded,
     SessionStarted,
@@ -164,6 +167,21 @@ def _any_model(fact: ModelCalled) -> Reading:
     return _model(fact) or _any(fact)
 
 
+def _feature(fact: FeatureUsed) -> Reading:
+    # Who called stands on other lines; headers and claims are not for a log.
+    values: dict[str, object] = {"unit_primitive": fact.unit_primitive, "billed": fact.billed}
+    return Reading(logging.DEBUG, "isthmus", "FeatureUsed", values)
+
+
+def _quota(fact: QuotaAsked) -> Reading:
+    level = logging.WARNING if fact.result == "error" else logging.DEBUG
+    return Reading(level, "quota", f"Credits: {fact.result}", _values(fact))
+
+
+def _payload(fact: PayloadSeen) -> Reading:
+    return Reading(logging.INFO, "payloads", fact.event, dict(fact.payload))
+
+
 def _keys(fact: KeysRefreshed) -> Reading:
     level = logging.WARNING if fact.error else logging.INFO
     text = "Keys could not be refreshed" if fact.error else "Keys refreshed"
@@ -209,6 +227,9 @@ _READERS: dict[type[Fact], Reader] = {
     Started: _started,
     Stopping: _stopping,
     ModelCalled: _model,
+    FeatureUsed: _feature,
+    QuotaAsked: _quota,
+    PayloadSeen: _payload,
     KeysRefreshed: _keys,
     SessionStarted: _begun,
     SessionEnded: _ended,

@@ -1,10 +1,9 @@
 """The gRPC listener: options, credentials, interceptors in order, health, reflection."""
 
 import errno
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import cast
 
 import grpc
@@ -18,10 +17,11 @@ from isthmus.edge.grpc.auth import Authentication
 from isthmus.edge.grpc.health import Health
 from isthmus.edge.grpc.interceptors import Correlation, Outcome
 from isthmus.edge.grpc.servicer import SessionServicer
+from isthmus.edge.tls import Certificate, open_certificate
 from isthmus.gateway.grant import Grant
 from isthmus.platform.host import SessionHost
 from isthmus.platform.tool import Tool
-from isthmus.settings import GrpcSettings, PlatformSettings, TlsSettings
+from isthmus.settings import GrpcSettings, PlatformSettings
 
 SERVICE = contract_pb2.DESCRIPTOR.services_by_name["DuoWorkflow"].full_name
 HEALTH_SERVICE = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
@@ -73,30 +73,19 @@ async def open_server(
 ) -> AsyncIterator[GrpcListener]:
     """Listen. Leaving cancels what still runs: call `stop` first to let it end.
 
-    Raises OSError when the address cannot be had, or a TLS file not be read.
+    Raises OSError when the address cannot be had, SettingsError when the certificate cannot.
     """
-    server = aio.server(
-        interceptors=[
-            Correlation(),
-            Outcome(services.telemetry),
-            Authentication(services.authenticator, reflection=settings.reflection),
-        ],
-        options=options(platform.message_limit_bytes, reuse_port=reuse_port),
-    )
-    contract_pb2_grpc.add_DuoWorkflowServicer_to_server(
-        SessionServicer(services.host, services.grant, services.tools), server
-    )
-    health = Health(("", SERVICE))
-    health_pb2_grpc.add_HealthServicer_to_server(health, server)
-    if settings.reflection:
-        _reflect(server)
-    port = _bound(server, joined(settings.host, settings.port), settings.tls)
-    await server.start()
-    listener = GrpcListener(server, health, settings.host, port)
-    try:
-        yield listener
-    finally:
-        await listener.stop(0)
+    async with open_certificate(settings.tls, "grpc.tls", services.telemetry) as certificate:
+        server = _server(services, settings, platform, reuse_port=reuse_port)
+        health = Health(("", SERVICE))
+        health_pb2_grpc.add_HealthServicer_to_server(health, server)
+        port = _bound(server, joined(settings.host, settings.port), certificate)
+        await server.start()
+        listener = GrpcListener(server, health, settings.host, port)
+        try:
+            yield listener
+        finally:
+            await listener.stop(0)
 
 
 def options(message_limit_bytes: int, *, reuse_port: bool) -> list[tuple[str, int]]:
@@ -118,12 +107,52 @@ def joined(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host and not host.startswith("[") else f"{host}:{port}"
 
 
-def _bound(server: aio.Server, address: str, tls: TlsSettings) -> int:
+def credentials(certificate: Certificate) -> grpc.ServerCredentials:
+    """Credentials that every new connection gets with the newest certificate."""
+    used = certificate.pair
+
+    def news() -> grpc.ServerCertificateConfiguration | None:
+        nonlocal used
+        if certificate.pair is used:
+            return None
+        used = certificate.pair
+        return grpc.ssl_server_certificate_configuration([used])
+
+    # None means no change, which grpc's stubs do not know.
+    fetch = cast("Callable[[], grpc.ServerCertificateConfiguration]", news)
+    return grpc.dynamic_ssl_server_credentials(
+        grpc.ssl_server_certificate_configuration([used]), fetch
+    )
+
+
+def _server(
+    services: PlatformServices,
+    settings: GrpcSettings,
+    platform: PlatformSettings,
+    *,
+    reuse_port: bool,
+) -> aio.Server:
+    server = aio.server(
+        interceptors=[
+            Correlation(),
+            Outcome(services.telemetry),
+            Authentication(services.authenticator, reflection=settings.reflection),
+        ],
+        options=options(platform.message_limit_bytes, reuse_port=reuse_port),
+    )
+    contract_pb2_grpc.add_DuoWorkflowServicer_to_server(
+        SessionServicer(services.host, services.grant, services.tools), server
+    )
+    if settings.reflection:
+        _reflect(server)
+    return server
+
+
+def _bound(server: aio.Server, address: str, certificate: Certificate | None) -> int:
     try:
-        if not tls.enabled:
+        if certificate is None:
             return server.add_insecure_port(address)
-        pair = cast("Path", tls.key_file).read_bytes(), cast("Path", tls.cert_file).read_bytes()
-        return server.add_secure_port(address, grpc.ssl_server_credentials([pair]))
+        return server.add_secure_port(address, credentials(certificate))
     except RuntimeError as error:
         raise OSError(errno.EADDRINUSE, f"gRPC cannot listen on {address}") from error
 

@@ -44,7 +44,7 @@ def assemble(services: Services, endpoints: list[Endpoint]) -> ASGIApp:
         ),
         Cors,
         Departure,
-        partial(Errors, telemetry=services.telemetry, verbose=services.verbose_errors),
+        partial(Errors, telemetry=services.telemetry, payloads=services.payloads),
         partial(Authentication, authenticator=services.authenticator),
         partial(BodyLimit, limit_bytes=services.http.body_limit_bytes),
     ]

@@ -34,6 +34,7 @@ from isthmus.core.errors import (
 from isthmus.core.events import Crashed, Noted
 from isthmus.core.ports import Telemetry
 from isthmus.edge.http.exchange import Exchange, exchange_of
+from isthmus.gateway.payloads import PayloadPolicy
 
 STATUS: dict[type[Failure], int] = {
     Invalid: 422,
@@ -124,10 +125,10 @@ class Errors:
     its end, which makes the server close it, so that the caller never takes a part for the whole.
     """
 
-    def __init__(self, app: ASGIApp, telemetry: Telemetry, *, verbose: bool) -> None:
+    def __init__(self, app: ASGIApp, telemetry: Telemetry, payloads: PayloadPolicy) -> None:
         self._app = app
         self._telemetry = telemetry
-        self._verbose = verbose
+        self._payloads = payloads
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
@@ -136,13 +137,17 @@ class Errors:
             exchange = exchange_of(scope)
             if isinstance(failure, Unauthenticated):
                 exchange.fields.append(("auth_error_details", failure.detail))
-            elif status(failure) >= 500:
-                exchange.fields.append(("exception_class", type(failure).__name__))
+            else:
+                exchange.fields.append(("http_exception_details", failure.detail))
+                if status(failure) >= 500:
+                    exchange.fields.append(("exception_class", type(failure).__name__))
             if exchange.started:
                 self._break(scope, exchange, failure)
             else:
                 own = exchange.refuse and exchange.refuse(failure)
-                reply = own or respond(failure, verbose=self._verbose)
+                client = exchange.client
+                verbose = client is not None and self._payloads.allows(client)
+                reply = own or respond(failure, verbose=verbose)
                 await reply(scope, receive, send)
         except Exception as bug:  # noqa: BLE001 - this edge answers for whatever goes wrong inside
             self._telemetry.emit(_crash(scope, bug))

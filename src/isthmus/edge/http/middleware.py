@@ -27,6 +27,7 @@ BOUND: dict[str, str] = {
     "x-gitlab-realm": "gitlab_realm",
     "x-gitlab-is-team-member": "is_gitlab_team_member",
     "x-gitlab-organization-id": "gitlab_organization_id",
+    "x-gitlab-enabled-instance-verbose-ai-logs": "enabled-instance-verbose-ai-logs",
 }
 """Request header -> field of the log. Source: HTTP gateway contract, section 10.3."""
 

@@ -3,6 +3,8 @@
 Source: RFC 7517; OpenID Connect Discovery 1.0, section 4.
 """
 
+import re
+
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
@@ -13,6 +15,8 @@ from isthmus.edge.http.endpoint import Endpoint
 from isthmus.edge.services import Services
 
 _JWKS_PATH = "/.well-known/jwks.json"
+_HOST = re.compile(r"(?:[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::\d{1,5})?")
+"""A domain, an IPv4 address or an IPv6 one in brackets, with a port or without."""
 
 
 class Jwk(msgspec.Struct, frozen=True):
@@ -50,7 +54,7 @@ def routes(services: Services) -> list[Endpoint]:
         return _json(jwks, "public, max-age=300")
 
     async def discovery(request: Request) -> Response:
-        base = str(request.base_url).rstrip("/")
+        base = _base(request)
         document = Discovery(base, base + _JWKS_PATH, ["RS256"], ["id_token"], ["public"])
         # It repeats the Host header, so a shared cache must not hand it to others.
         return _json(msgspec.json.encode(document), "no-store")
@@ -65,6 +69,15 @@ def routes(services: Services) -> list[Endpoint]:
             reply=Discovery,
         ),
     ]
+
+
+def _base(request: Request) -> str:
+    """Where this service is; by the Host header only when it is a name or an address."""
+    said = request.headers.get("host", "")
+    if not _HOST.fullmatch(said):
+        host, port = request.scope["server"]
+        said = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    return f"{request.scope['scheme']}://{said}"
 
 
 def _jwk(key: VerificationKey) -> Jwk:

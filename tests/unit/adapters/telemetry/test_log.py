@@ -7,9 +7,20 @@ from msgspec.structs import replace
 
 from isthmus.adapters.telemetry.log import Log
 from isthmus.adapters.telemetry.reading import stamp
-from isthmus.core.events import Crashed, Fact, KeysRefreshed, Noted, RpcServed
+from isthmus.core.events import (
+    Crashed,
+    Fact,
+    FeatureUsed,
+    KeysRefreshed,
+    Noted,
+    PayloadSeen,
+    QuotaAsked,
+    RpcServed,
+    SuggestionTrimmed,
+)
+from isthmus.core.identity import Caller, ClientInfo
 from isthmus.settings import LoggingSettings
-from tests.unit.adapters.telemetry.facts import CALLED, SERVED
+from tests.unit.adapters.telemetry.facts import CALLED, SECRET, SERVED
 
 PLAIN = LoggingSettings()
 
@@ -155,3 +166,47 @@ def test_text_lines_are_for_people() -> None:
 def test_stamps_keep_order_at_borders() -> None:
     assert stamp(0.0) == "1970-01-01T00:00:00.000000Z"
     assert stamp(1.999999) == "1970-01-01T00:00:01.999999Z"
+
+
+USED = FeatureUsed(
+    "duo_chat", Caller("x", extra={"secret": SECRET}), ClientInfo({"x-gitlab-a": "b"})
+)
+
+
+def test_an_access_line_tells_what_happened_on_the_way() -> None:
+    other = FeatureUsed("ask_issue", Caller("x"), ClientInfo())
+    told = json.loads(lines(SuggestionTrimmed(0.002), USED, other, SERVED)[0])
+    assert told["post_processing_duration_s"] == 0.002
+    assert told["meta.unit_primitive"] == "duo_chat"
+    assert "tracked_internal_events" not in told
+    again = json.loads(lines(SERVED)[0])
+    assert "meta.unit_primitive" not in again
+
+
+def test_an_access_line_names_the_events_where_they_are_sent() -> None:
+    paper = Paper()
+    log = Log(PLAIN, paper.write, tracked=True)
+    log.take([(1.0, "req-1", USED), (1.0, "", USED), (1.0, "req-1", SERVED)])
+    log.take([(1.0, "req-1", SERVED)])
+    first, second = map(json.loads, paper.text.splitlines())
+    assert first["tracked_internal_events"] == ["request_duo_chat"]
+    assert "tracked_internal_events" not in second
+
+
+def test_a_line_of_a_feature_holds_no_claim_and_no_header() -> None:
+    (line,) = lines(USED, settings=LoggingSettings(level="DEBUG"))
+    assert "duo_chat" in line
+    assert SECRET not in line
+    assert "x-gitlab-a" not in line
+
+
+def test_payloads_are_told_as_they_come() -> None:
+    told = json.loads(lines(PayloadSeen("Asked.", (("prefix", "a = "), ("items", [1]))))[0])
+    assert (told["message"], told["logger"], told["level"]) == ("Asked.", "payloads", "info")
+    assert (told["prefix"], told["items"]) == ("a = ", [1])
+
+
+def test_a_portal_that_does_not_answer_is_worth_a_warning() -> None:
+    assert lines(QuotaAsked("allow", "saas", True, 200, 0.1)) == []
+    told = json.loads(lines(QuotaAsked("error", "saas", True, 0, 1.0))[0])
+    assert (told["level"], told["message"]) == ("warning", "Credits: error")

@@ -12,6 +12,7 @@ from isthmus.core.events import (
     CheckpointWritten,
     Fact,
     ModelCallStarted,
+    QuotaAsked,
     RpcServed,
     SessionEnded,
     SessionStarted,
@@ -19,6 +20,7 @@ from isthmus.core.events import (
     SuggestionTrimmed,
     ToolCalled,
 )
+from isthmus.settings import EngineLimit
 from tests.unit.adapters.telemetry.facts import CALLED, SERVED
 
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
@@ -199,3 +201,25 @@ def test_a_page_can_be_made_while_facts_are_counted() -> None:
         assert page.endswith(b"\n")
     total = value(samples(metrics.http_page()), "model_inferences_total")
     assert total == number
+
+
+def test_limits_of_engines_stand_on_the_page() -> None:
+    limit = EngineLimit(concurrency=5, input_tokens=1000)
+    page = Prometheus({"anthropic": {"claude-x": limit}}).http_page().decode()
+    labels = '{model_engine="anthropic",model_name="claude-x"}'
+    assert f"model_inferences_max_concurrent{labels} 5.0" in page
+    assert f"model_max_input_tokens{labels} 1000.0" in page
+    assert "# TYPE model_max_output_tokens gauge" in page
+    assert "model_max_output_tokens{" not in page
+
+
+def test_questions_for_credits_are_counted_and_timed() -> None:
+    metrics = Prometheus()
+    for asked, result, status in ((True, "allow", 200), (False, "allow", 200), (True, "error", 0)):
+        metrics.take([(0.0, "", QuotaAsked(result, "saas", asked, status, 0.2))])
+    page = metrics.http_page().decode()
+    assert 'usage_quota_check_total{realm="saas",result="allow"} 2.0' in page
+    prefix = "usage_quota_customersdot"
+    assert f'{prefix}_requests_total{{outcome="allow",status="200"}} 1.0' in page
+    assert f'{prefix}_requests_total{{outcome="error",status="none"}} 1.0' in page
+    assert f'{prefix}_latency_seconds_count{{realm="saas"}} 2.0' in page

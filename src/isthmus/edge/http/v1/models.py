@@ -11,6 +11,7 @@ from isthmus.edge.http.auth import client_of
 from isthmus.edge.http.endpoint import Endpoint
 from isthmus.edge.http.reply import JSON, Reply
 from isthmus.edge.services import Services
+from isthmus.gateway.flags import effective
 from isthmus.routing.define import Definitions
 
 
@@ -18,7 +19,7 @@ def routes(services: Services) -> list[Endpoint]:
     """The one route."""
 
     async def definitions(request: Request) -> Response:
-        found = services.definitions(client_of(request).feature_flags)
+        found = services.definitions(effective(client_of(request), services.barred_flags))
         return Reply(msgspec.json.encode(found), [JSON])
 
     return [

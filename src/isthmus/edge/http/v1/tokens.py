@@ -23,7 +23,7 @@ def routes(services: Services) -> list[Endpoint]:
     """The one route of this module. Its body is never read."""
 
     async def create(request: Request) -> Response:
-        granted = services.grant.user_token(caller_of(request), client_of(request))
+        granted = await services.grant.user_token(caller_of(request), client_of(request))
         reply = UserToken(granted.token, granted.expires_at)
         return Response(
             msgspec.json.encode(reply),

@@ -1,0 +1,76 @@
+"""Who is told of each use: the portal that counts credits, the collectors of events."""
+
+import re
+from collections.abc import Mapping
+
+from isthmus.adapters.outbound.target import target_of
+from isthmus.adapters.quota.portal import Portal, PortalQuota
+from isthmus.adapters.telemetry.collector import Stream
+from isthmus.adapters.telemetry.events import Events
+from isthmus.adapters.telemetry.pipeline import Sink
+from isthmus.core.errors import MisconfiguredProvider
+from isthmus.core.ports import Clock, Outbound, Quota, Telemetry
+from isthmus.settings import EventsSettings, Settings, SettingsError
+
+GITLAB_PORTAL = "https://customers.gitlab.com"
+_HEADER = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?")
+
+
+def open_quota(
+    settings: Settings, outbound: Outbound, clock: Clock, telemetry: Telemetry
+) -> Quota | None:
+    """The check for credits; None unless a user and a token for it are set.
+
+    Raises SettingsError for values that cannot be sent.
+    """
+    own, auth = settings.quota, settings.auth
+    token = own.api_token.get_secret_value()
+    if not (own.api_user and token):
+        return None
+    for name, value in (("quota.api_user", own.api_user), ("quota.api_token", token)):
+        if not _HEADER.fullmatch(value):
+            raise SettingsError(f"{name}: holds a character that a header cannot carry")
+    url = own.url or auth.platform_customer_portal_url or auth.customer_portal_url
+    portal = Portal(
+        url=_url("quota.url", url or GITLAB_PORTAL),
+        user=own.api_user,
+        token=token,
+        timeout_s=own.timeout_s,
+        ttl_s=own.ttl_s,
+        environment=settings.environment,
+    )
+    return PortalQuota(portal, outbound, clock, telemetry)
+
+
+def event_streams(settings: EventsSettings) -> dict[str, Stream]:
+    """The streams that are on, by name. Raises SettingsError for one that leads nowhere."""
+    streams: dict[str, Stream] = {}
+    table = {
+        "product": settings.product,
+        "billing": settings.billing,
+        "suggestions": settings.suggestions,
+    }
+    for name, own in table.items():
+        if own.enabled:
+            if not own.endpoint:
+                raise SettingsError(f"events.{name}.endpoint: the stream is on and goes nowhere")
+            url = own.endpoint if "://" in own.endpoint else f"https://{own.endpoint}"
+            _url(f"events.{name}.endpoint", url)
+            to = own.model_copy(update={"endpoint": url})
+            streams[name] = Stream(name, to, settings.queue_limit)
+    return streams
+
+
+def event_sink(streams: Mapping[str, Stream], settings: Settings) -> Sink:
+    """What puts facts into the streams."""
+    return Events(streams, settings.environment, settings.gateway.region).take
+
+
+def _url(name: str, url: str) -> str:
+    try:
+        target_of(url)
+    except MisconfiguredProvider as error:
+        raise SettingsError(f"{name}: this is no URL that can be called") from error
+    if "?" in url or "#" in url:
+        raise SettingsError(f"{name}: must not hold a query or a fragment")
+    return url.rstrip("/")

@@ -1,0 +1,114 @@
+"""A listener's certificate, kept as its files are: a new one is used without a restart."""
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from isthmus.core.beside import beside
+from isthmus.core.events import Noted
+from isthmus.core.ports import Telemetry
+from isthmus.settings import SettingsError, TlsSettings
+
+LOOK_S = 5.0
+"""Pause between two looks at the files."""
+CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
+"""Of TLS 1.2; those of 1.3 are all good."""
+
+_Stamp = tuple[tuple[int, int, int], ...]
+
+
+class CertificateFault(Exception):
+    """The files do not hold a certificate and its key. The text never quotes them."""
+
+
+class Certificate:
+    """What connections are made with. Files that are bad never replace what was good.
+
+    `context` serves new connections with the newest certificate; `pair` is key and chain as PEM.
+    """
+
+    def __init__(self, settings: TlsSettings) -> None:
+        """Read the files, which blocks. Raises CertificateFault."""
+        if settings.cert_file is None or settings.key_file is None:
+            raise CertificateFault("a certificate and a key are needed")
+        self._files: tuple[Path, Path] = settings.key_file, settings.cert_file
+        self._stamp = self._look()
+        self.pair, self._newest = self._load()
+        self.context = _context()
+        self.context.sni_callback = self._choose
+
+    def renew(self) -> bool:
+        """Read the files again if they have changed; whether they had. Blocks.
+
+        Raises CertificateFault, and tries again the next time.
+        """
+        stamp = self._look()
+        if stamp == self._stamp:
+            return False
+        self.pair, self._newest = self._load()
+        self._stamp = stamp
+        return True
+
+    async def keep(self, telemetry: Telemetry, pause_s: float = LOOK_S) -> None:
+        """Look at the files every `pause_s` until cancelled; news and faults are told once."""
+        told = ""
+        while True:
+            await asyncio.sleep(pause_s)
+            try:
+                if await asyncio.to_thread(self.renew):
+                    telemetry.emit(Noted("info", "A new TLS certificate is in use."))
+                told = ""
+            except CertificateFault as fault:
+                if str(fault) != told:
+                    told = str(fault)
+                    text = "A new TLS certificate cannot be used; the one before it stays."
+                    telemetry.emit(Noted("error", text, (("reason", told),)))
+
+    def _look(self) -> _Stamp:
+        try:
+            states = [path.stat() for path in self._files]
+        except OSError as error:
+            raise CertificateFault(f"{error.filename}: {error.strerror}") from error
+        return tuple((each.st_ino, each.st_mtime_ns, each.st_size) for each in states)
+
+    def _load(self) -> tuple[tuple[bytes, bytes], ssl.SSLContext]:
+        key, chain = self._files
+        context = _context()
+        try:
+            # A key with a password would have us wait for somebody at a terminal.
+            context.load_cert_chain(chain, key, password=lambda: "")
+            pair = key.read_bytes(), chain.read_bytes()
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "reason", None) or getattr(error, "strerror", None)
+            raise CertificateFault(f"{chain} and {key} do not fit: {reason}") from error
+        return pair, context
+
+    def _choose(self, connection: ssl.SSLObject, _name: str | None, _first: object) -> None:
+        connection.context = self._newest
+
+
+@asynccontextmanager
+async def open_certificate(
+    settings: TlsSettings, name: str, telemetry: Telemetry, pause_s: float = LOOK_S
+) -> AsyncIterator[Certificate | None]:
+    """The certificate, kept fresh; None when TLS is off. Raises SettingsError under `name`."""
+    if not settings.enabled:
+        yield None
+        return
+    try:
+        certificate = await asyncio.to_thread(Certificate, settings)
+    except CertificateFault as fault:
+        raise SettingsError(f"{name}: {fault}") from fault
+    async with beside(certificate.keep(telemetry, pause_s)):
+        yield certificate
+
+
+def _context() -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_ciphers(CIPHERS)
+    context.options |= ssl.OP_NO_RENEGOTIATION
+    context.set_alpn_protocols(["http/1.1"])
+    return context
