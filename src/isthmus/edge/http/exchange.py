@@ -102,27 +102,9 @@ class Exchange:
     """
 
     __slots__ = (
-        "_now_s",
-        "_receive",
-        "_send",
-        "arrived_at_s",
-        "began_s",
-        "body_read",
-        "caller",
-        "client",
-        "complete",
-        "content_type",
-        "extra_headers",
-        "fields",
-        "first_chunk_at_s",
-        "gone",
-        "headers",
-        "length",
-        "origin",
-        "route",
-        "sender",
-        "started_at_s",
-        "status",
+        *("_now_s", "_receive", "_send", "arrived_at_s", "began_s", "body_read", "caller"),
+        *("client", "complete", "content_type", "extra_headers", "fields", "first_chunk_at_s"),
+        *("gone", "headers", "length", "origin", "route", "sender", "started_at_s", "status"),
     )
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, clock: Clock) -> None:
