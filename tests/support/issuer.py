@@ -25,6 +25,9 @@ class Reply:
     async def chunks(self) -> AsyncIterator[bytes]:
         yield self._body
 
+    def whole(self) -> bytes | None:
+        return self._body
+
     async def read(self, limit_bytes: int) -> bytes:
         if len(self._body) > limit_bytes:
             raise UpstreamFailed("The answer is too large.")

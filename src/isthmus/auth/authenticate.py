@@ -109,13 +109,18 @@ class Authenticator:
         None says nothing of the caller: `caller` judges with all care. This is the way of nearly
         every request, so it awaits nothing, and it leaves every refusal to `caller`.
         """
+        known = self.known(headers, now_s)
+        return None if known is None else known[1]
+
+    def known(self, headers: Mapping[str, str], now_s: float) -> tuple[Claims, Caller] | None:
+        """As `recall`, with the claims: as long as they are current, the same headers prove it."""
         if self._open or (self._may_open and self._opened(headers)):
             return None
         authorization = headers.get("authorization", "")
         if authorization[:7] != "Bearer " or headers.get(TYPE) != "oidc":
             return None
         known = self._callers.get(_presented(authorization[7:], headers))
-        return known[1] if known is not None and known[0].current(now_s) else None
+        return known if known is not None and known[0].current(now_s) else None
 
     async def caller(self, headers: Mapping[str, str]) -> Caller:
         """The caller; header names are in lower case.

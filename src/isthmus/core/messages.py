@@ -251,18 +251,24 @@ class RawCall(Struct, frozen=True, gc=False):
         return f"RawCall({self.path!r}, {self.model!r})"
 
 
+def _on_its_way() -> None:
+    return None
+
+
 class RawReply(Struct, frozen=True):
     """The provider's answer. `headers` are the ones that may go back to the caller.
 
     `chunks` yields the body as it arrives; it raises UpstreamFailed or UpstreamTimeout when it
     breaks. `meter` reads tokens from a chunk and returns what is known so far; pure, and told every
-    chunk in order.
+    chunk in order. `whole` gives the body when all of it is here already and none has been read;
+    at None, read the chunks.
     """
 
     status: int
     headers: tuple[tuple[str, str], ...]
     chunks: AsyncIterator[bytes]
     meter: Callable[[bytes], Usage | None]
+    whole: Callable[[], bytes | None] = _on_its_way
 
 
 class OutboundRequest(Struct, frozen=True, gc=False):

@@ -90,6 +90,10 @@ class OutboundReply(Protocol):
         """The body as it arrives, content-encoding untouched."""
         ...
 
+    def whole(self) -> bytes | None:
+        """The body when all of it has arrived and none has been read; None: read the chunks."""
+        ...
+
     @property
     def raw_headers(self) -> Sequence[tuple[bytes, bytes]]:
         """The headers as they came, for those who want few of them."""

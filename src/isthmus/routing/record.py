@@ -105,6 +105,7 @@ class Forwarding:
 
     _chunks: AsyncIterator[bytes]
     _meter: Callable[[bytes], Usage | None]
+    _whole: Callable[[], bytes | None]
 
     def __init__(self, reply: AbstractAsyncContextManager[RawReply], record: Record) -> None:
         self._reply = reply
@@ -123,7 +124,8 @@ class Forwarding:
         record.error = class_of_status(reply.status)
         self._chunks = reply.chunks
         self._meter = reply.meter
-        return RawReply(reply.status, reply.headers, self, reply.meter)
+        self._whole = reply.whole
+        return RawReply(reply.status, reply.headers, self, reply.meter, self.whole)
 
     async def __aexit__(
         self,
@@ -147,6 +149,17 @@ class Forwarding:
         except StopAsyncIteration:
             self._ended = True
             raise
+        self._count(chunk)
+        return chunk
+
+    def whole(self) -> bytes | None:
+        """See `RawReply`."""
+        body = self._whole()
+        if body is not None:
+            self._ended = True
+            self._count(body)
+        return body
+
+    def _count(self, chunk: bytes) -> None:
         with _HARMLESS:
             self._record.usage = self._meter(chunk) or self._record.usage
-        return chunk

@@ -84,6 +84,16 @@ async def test_a_plain_answer_and_a_connection_used_again(client: HttpClient) ->
         assert b"content-length" not in server.requests[1]
 
 
+async def test_a_body_is_whole_once_all_of_it_is_here(client: HttpClient) -> None:
+    async with serving(Script(OK[:-1], OK[-1:], pause_s=0.05, hold=True)) as server:
+        async with client.open(server.request(), within()) as reply:
+            assert reply.whole() is None
+            await asyncio.sleep(0.3)
+            assert reply.whole() == b"hi"
+            assert [chunk async for chunk in reply.chunks()] == []
+        assert server.connections == 1
+
+
 async def test_an_answer_that_nobody_reads_does_not_reach_the_next_call(client: HttpClient) -> None:
     other = b"HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\ntwo"
     async with serving(answering(OK, other)) as server:

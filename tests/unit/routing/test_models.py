@@ -67,6 +67,7 @@ class Provider:
         self.closed = False
         self.meter_breaks = False
         self.forwarded = RAW
+        self.body: bytes | None = None
         self.calls: list[tuple[ModelCall, Deadline]] = []
 
     async def stream(self, call: ModelCall, deadline: Deadline) -> AsyncIterator[Delta]:
@@ -102,7 +103,7 @@ class Provider:
             if isinstance(step, BaseException):
                 raise step
         try:
-            yield RawReply(self.status, (), self._chunks(), self._meter)
+            yield RawReply(self.status, (), self._chunks(), self._meter, lambda: self.body)
         finally:
             self.closed = True
 
@@ -286,6 +287,18 @@ async def test_a_meter_that_breaks_costs_nobody_an_answer() -> None:
     async with stage.models.forward("anthropic", RAW, CALLER, "up") as reply:
         assert [chunk async for chunk in reply.chunks] == [b"one", b"two"]
     assert (stage.ended().error, stage.ended().usage) == ("none", None)
+
+
+@pytest.mark.parametrize("breaks", [False, True])
+async def test_a_reply_that_is_here_as_a_whole_is_metered_and_ends_well(breaks: bool) -> None:
+    stage = Stage()
+    stage.provider.meter_breaks = breaks
+    async with stage.models.forward("anthropic", RAW, CALLER, "up") as reply:
+        assert reply.whole() is None
+        stage.provider.body = b"one"
+        assert reply.whole() == b"one"
+    ended = stage.ended()
+    assert (ended.error, ended.finish, ended.usage) == ("none", "", None if breaks else USAGE)
 
 
 async def test_forwarding_that_the_caller_leaves() -> None:

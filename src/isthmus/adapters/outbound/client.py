@@ -96,6 +96,11 @@ class Exchange:
         """Whether the end of the body has arrived."""
         return self._connection.complete
 
+    def whole(self) -> bytes | None:
+        """The rest of the body, when all of it has arrived."""
+        connection = self._connection
+        return connection.ready() if connection.complete else None
+
     def chunks(self) -> AsyncIterator[bytes]:
         """The body as it arrives."""
         return self

@@ -293,9 +293,8 @@ class _Forward:
                 headers.append((name, text))
                 if name == "content-type" and not content_type:
                     content_type = text
-        return RawReply(
-            reply.status, tuple(headers), reply.chunks(), self._spec.dialect.meter(content_type)
-        )
+        meter = self._spec.dialect.meter(content_type)
+        return RawReply(reply.status, tuple(headers), reply.chunks(), meter, reply.whole)
 
     async def __aexit__(
         self,

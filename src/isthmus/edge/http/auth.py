@@ -42,11 +42,14 @@ class Authentication:
             _introduce(exchange)
             return self._app(scope, receive, send)
         began_s = time.perf_counter()
-        caller = self._authenticator.recall(exchange.headers, exchange.arrived_at_s)
-        if caller is None:
-            return self._ask(scope, receive, send)
+        known = exchange.sender.known
+        if known is None or not known[0].current(exchange.arrived_at_s):
+            known = self._authenticator.known(exchange.headers, exchange.arrived_at_s)
+            if known is None:
+                return self._ask(scope, receive, send)
+            exchange.sender.known = known
         # A caller that is known needs no coroutine here: the next layer's is handed on.
-        _admit(exchange, caller, began_s)
+        _admit(exchange, known[1], began_s)
         return self._app(scope, receive, send)
 
     async def _ask(self, scope: Scope, receive: Receive, send: Send) -> None:

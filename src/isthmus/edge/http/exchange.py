@@ -2,11 +2,12 @@
 
 from collections.abc import Awaitable, Callable, Sequence
 from math import nan
-from typing import Protocol
+from typing import NamedTuple, Protocol, TypeAlias
 
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
+from isthmus.auth.verify import Claims
 from isthmus.core.errors import ClientGone, Failure
 from isthmus.core.identity import Caller, ClientInfo
 from isthmus.core.ports import Clock
@@ -15,6 +16,8 @@ EXCHANGE = "isthmus.exchange"
 """Where a scope keeps its Exchange; the busy ways look there without a call."""
 LINE = "isthmus.line"
 """Where a scope keeps its Line, when the server is one."""
+HEAD = "isthmus.head"
+"""Where a scope keeps its Head, when it has a Line."""
 TASK = "isthmus.task"
 """Where a scope keeps the task that runs its request, when the server tells."""
 
@@ -43,15 +46,46 @@ class _Names(dict[bytes, str]):
 _names = _Names((name.encode("ascii"), name) for name in _READ)
 
 
+Header: TypeAlias = tuple[bytes, bytes]
+
+
+class Head(NamedTuple):
+    """The headers of a request: those that only it has, and those that its sender repeats."""
+
+    passing: tuple[Header, ...]
+    lasting: tuple[Header, ...]
+
+
+class Sender:
+    """What headers say that a connection's requests repeat, for as long as they are the same.
+
+    `headers` are those that a layer reads, of repeated ones the first. The others are worked out by
+    the layers that need them: `known` is a caller that these very headers proved, with the claims
+    to be checked against the time; `bound` the fields of the log.
+    """
+
+    __slots__ = ("bound", "headers", "known", "lasting")
+
+    def __init__(self, lasting: Sequence[Header]) -> None:
+        self.lasting = lasting
+        self.headers: dict[str, str] = {}
+        self.known: tuple[Claims, Caller] | None = None
+        self.bound: tuple[tuple[str, str], ...] | None = None
+        _take(self.headers, lasting)
+
+
 class Line(Protocol):
     """A server's connection that takes a short way where ASGI's messages are not needed."""
+
+    sender: Sender | None
+    """Of the request before."""
 
     def whole_body(self, scope: Scope) -> bytes | None:
         """The body of this request, when all of it is here and none has been read; once."""
         ...
 
     def whole_answer(
-        self, scope: Scope, status: int, headers: Sequence[tuple[bytes, bytes]], body: bytes
+        self, scope: Scope, status: int, headers: Sequence[Header], body: bytes
     ) -> bool:
         """Send an answer, its length among the headers. False: nothing was sent, so use `send`."""
         ...
@@ -70,26 +104,9 @@ class Exchange:
     """
 
     __slots__ = (
-        "_now_s",
-        "_receive",
-        "_send",
-        "arrived_at_s",
-        "began_s",
-        "body_read",
-        "caller",
-        "client",
-        "complete",
-        "content_type",
-        "extra_headers",
-        "fields",
-        "first_chunk_at_s",
-        "gone",
-        "headers",
-        "length",
-        "origin",
-        "refuse",
-        "route",
-        "started_at_s",
+        *("_now_s", "_receive", "_send", "arrived_at_s", "began_s", "body_read", "caller"),
+        *("client", "complete", "content_type", "extra_headers", "fields", "first_chunk_at_s"),
+        *("gone", "headers", "length", "origin", "refuse", "route", "sender", "started_at_s"),
         "status",
     )
 
@@ -111,19 +128,26 @@ class Exchange:
         self.caller: Caller | None = None
         self.client: ClientInfo | None = None
         self.fields: list[tuple[str, object]] = []
-        self.extra_headers: tuple[tuple[bytes, bytes], ...] = ()
+        self.extra_headers: tuple[Header, ...] = ()
         self.origin = False
         self.length: str | None = None
-        self.headers: dict[str, str] = {}
         self._read(scope)
 
     def _read(self, scope: Scope) -> None:
-        """The one pass over the request's headers."""
-        headers, names = self.headers, _names
-        for name, value in scope["headers"]:
-            text = names[name]
-            if text and text not in headers:
-                headers[text] = value.decode("latin-1")
+        """The headers; those that the connection's last request had as well are not read again."""
+        line: Line | None = scope.get(LINE)
+        if line is None:
+            self.sender = Sender(scope["headers"])
+            self.headers = headers = self.sender.headers.copy()
+        else:
+            passing, lasting = scope[HEAD]
+            sender = line.sender
+            # Whole headers are compared, the token among them: nobody is taken for another one.
+            if sender is None or sender.lasting != lasting:
+                sender = line.sender = Sender(lasting)
+            self.sender = sender
+            self.headers = headers = sender.headers.copy()
+            _take(headers, passing)
         if "origin" in headers:
             self.origin = True
             del headers["origin"]
@@ -159,9 +183,7 @@ class Exchange:
         self.body_read = body is not None
         return body
 
-    def answer(
-        self, scope: Scope, status: int, headers: Sequence[tuple[bytes, bytes]], body: bytes
-    ) -> bool:
+    def answer(self, scope: Scope, status: int, headers: Sequence[Header], body: bytes) -> bool:
         """Send a whole answer at once. False: nothing was sent, so use `send`."""
         line: Line | None = scope.get(LINE)
         if line is None or self.status:
@@ -192,9 +214,7 @@ class Exchange:
         self.started_at_s = self._now_s()
         message["headers"] = self._all(message.get("headers", ()), self.started_at_s)
 
-    def _all(
-        self, headers: Sequence[tuple[bytes, bytes]], now_s: float
-    ) -> list[tuple[bytes, bytes]]:
+    def _all(self, headers: Sequence[Header], now_s: float) -> list[Header]:
         """The headers of an answer that begins now, with those that every answer has."""
         for name, value in headers:
             if name == b"content-type":
@@ -202,6 +222,15 @@ class Exchange:
                 break
         elapsed = b"%.6f" % (now_s - self.began_s)
         return [*headers, *self.extra_headers, (b"x-process-time", elapsed)]
+
+
+def _take(headers: dict[str, str], raw: Sequence[Header]) -> None:
+    """Add those headers that a layer or ClientInfo reads."""
+    names = _names
+    for name, value in raw:
+        text = names[name]
+        if text and text not in headers:
+            headers[text] = value.decode("latin-1")
 
 
 def exchange_of(scope: Scope) -> Exchange:

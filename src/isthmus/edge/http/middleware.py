@@ -12,7 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from isthmus.core.errors import Rejected, TooLarge
 from isthmus.core.events import REQUEST_ID, HttpServed
 from isthmus.core.ports import Clock, Telemetry
-from isthmus.edge.http.exchange import EXCHANGE, Exchange
+from isthmus.edge.http.exchange import EXCHANGE, Exchange, Sender
 
 BOUND: dict[str, str] = {
     "x-gitlab-language-server-version": "gitlab_language_server_version",
@@ -113,18 +113,26 @@ class Access:
             cpu_s=time.thread_time() - cpu_s,
             content_type=exchange.content_type,
             aborted=exchange.gone or not exchange.complete,
-            bound=tuple(
-                [
-                    (BOUND[name], value[:VALUE_LIMIT])
-                    for name, value in headers.items()
-                    if name in BOUND
-                ]
-            ),
+            bound=_bound(exchange.sender),
             fields=(
                 *exchange.fields,
                 ("duration_request", _duration_request(headers, exchange.arrived_at_s)),
             ),
         )
+
+
+def _bound(sender: Sender) -> tuple[tuple[str, str], ...]:
+    """The fields of the log that come from headers; they are the same with every request."""
+    bound = sender.bound
+    if bound is None:
+        bound = sender.bound = tuple(
+            [
+                (BOUND[name], value[:VALUE_LIMIT])
+                for name, value in sender.headers.items()
+                if name in BOUND
+            ]
+        )
+    return bound
 
 
 def _duration_request(headers: dict[str, str], arrived_at_s: float) -> float:

@@ -20,7 +20,15 @@ from uvicorn.protocols.http.httptools_impl import (
 )
 
 from isthmus.edge.http.cork import JOIN_LIMIT_BYTES, Cork
-from isthmus.edge.http.exchange import LINE, TASK
+from isthmus.edge.http.exchange import HEAD, LINE, TASK, Head, Sender
+
+PASSING = frozenset(
+    {
+        *(b"content-length", b"expect", b"traceparent", b"tracestate", b"x-request-id"),
+        b"x-gitlab-rails-send-start",
+    }
+)
+"""Headers of which no two requests say the same."""
 
 
 class CorkedProtocol(HttpToolsProtocol):
@@ -28,6 +36,8 @@ class CorkedProtocol(HttpToolsProtocol):
 
     _cork: Cork
     _idle_s = math.inf
+    _lasting: list[tuple[bytes, bytes]]
+    sender: Sender | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # pyright: ignore[reportIncompatibleMethodOverride] - uvicorn takes what TCP gives
         """A client has connected."""
@@ -44,7 +54,23 @@ class CorkedProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """A request begins."""
         super().on_message_begin()
-        self.scope[LINE] = self  # pyright: ignore[reportGeneralTypeIssues] - a key of our own
+        self._lasting = []
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Keep the headers that are new with every request apart from those that stay the same."""
+        name = name.lower()
+        if name in PASSING:
+            super().on_header(name, value)
+        else:
+            self._lasting.append((name, value))
+
+    def on_headers_complete(self) -> None:
+        """The head of a request is here."""
+        scope: Scope = self.scope  # pyright: ignore[reportAssignmentType] - uvicorn's is narrower
+        scope[LINE] = self
+        scope[HEAD] = head = Head(tuple(self.headers), tuple(self._lasting))
+        self.headers += head.lasting
+        super().on_headers_complete()
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
         # uvicorn's own way, but the task is noted: `asyncio.current_task` costs a system call.

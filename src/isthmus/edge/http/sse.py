@@ -101,22 +101,25 @@ async def byte_stream(opened: AbstractAsyncContextManager[RawReply]) -> Response
     its end first, when it is short: its length is then known, and so is whether it is whole.
     """
     reply = await opened.__aenter__()
-    # Most replies come in one piece, which is not copied; only the rest is gathered.
+    # Most replies are here with their head, or come in one piece, which is not copied.
     head, rest = b"", bytearray()
     try:
         headers, streamed = _encoded(reply.headers)
-        async for chunk in reply.chunks:
-            if head:
-                rest += chunk
-            else:
-                head = chunk
-            if (streamed and head) or len(head) + len(rest) > PLAIN_LIMIT_BYTES:
-                return ByteStream(opened, reply, headers, head + rest)
+        whole = None if streamed else reply.whole()
+        if whole is None:
+            async for chunk in reply.chunks:
+                if head:
+                    rest += chunk
+                else:
+                    head = chunk
+                if (streamed and head) or len(head) + len(rest) > PLAIN_LIMIT_BYTES:
+                    return ByteStream(opened, reply, headers, head + rest)
+            whole = head + rest if rest else head
     except BaseException:
         await opened.__aexit__(*sys.exc_info())
         raise
     await opened.__aexit__(None, None, None)
-    return Reply(head + rest if rest else head, headers, reply.status)
+    return Reply(whole, headers, reply.status)
 
 
 class _Names(dict[str, bytes]):

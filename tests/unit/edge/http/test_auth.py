@@ -8,7 +8,7 @@ from isthmus.auth.authenticate import Authenticator, AuthPolicy
 from isthmus.core.errors import Unauthenticated
 from isthmus.core.identity import Caller, ClientInfo
 from isthmus.edge.http.auth import PUBLIC, Authentication, caller_of, client_of
-from isthmus.edge.http.exchange import EXCHANGE, Exchange, exchange_of
+from isthmus.edge.http.exchange import EXCHANGE, Exchange, Sender, exchange_of
 from tests.support.clock import HandClock
 from tests.support.sink import MemorySink
 from tests.support.tokens import (
@@ -75,6 +75,34 @@ async def test_a_request_gets_its_caller_and_client() -> None:
     assert seen["user-agent"] == "agent"
     assert seen["x-gitlab-realm"] == "self-managed"
     assert not {"authorization", "cookie", "x-forwarded-for"} & set(seen)
+
+
+async def test_a_sender_that_proved_itself_is_asked_again_once_its_token_has_ended() -> None:
+    inside, clock = Inside(), HandClock()
+    keys = FixedKeys(public_of(private_key()))
+    layer = Authentication(inside, Authenticator(keys, AuthPolicy(SERVICE), MemorySink(), clock))
+    named = headers_for(signed(payload()))
+    raw = [(name.encode(), value.encode("latin-1")) for name, value in named.items()]
+    sender = Sender(raw)
+
+    async def ask(at_s: float) -> None:
+        scope: Scope = {"type": "http", "method": "GET", "path": "/x", "headers": raw}
+        exchange = scope[EXCHANGE] = Exchange(scope, _receive, _nowhere, clock)
+        exchange.sender, exchange.arrived_at_s = sender, at_s
+        await layer(scope, _receive, _nowhere)
+
+    now_s = clock.utc().timestamp()
+    await ask(now_s)
+    assert sender.known is None
+    await ask(now_s)
+    assert sender.known is not None
+    known = sender.known
+    await ask(now_s)
+    assert sender.known is known
+    assert len(inside.scopes) == 3
+    clock.advance(known[0].expires_s - now_s)
+    with pytest.raises(Unauthenticated):
+        await ask(known[0].expires_s)
 
 
 async def test_the_access_record_learns_the_issuer_and_no_token() -> None:
