@@ -52,6 +52,10 @@ fmt: $(VENV)/.dev
 proto: $(VENV)/.dev  ## regenerate src/isthmus/contract
 	$(BIN)/python -m grpc_tools.protoc -Iisthmus/contract=proto --python_out=src --pyi_out=src --grpc_python_out=src isthmus/contract/contract.proto
 
+docs: $(VENV)/.dev  ## write the reference pages again
+	$(BIN)/isthmus config docs > docs/reference/settings.md
+	$(BIN)/python -m tests.support.reference
+
 lock: $(VENV)/.dev  ## resolve again: hashes, no addresses
 	$(BIN)/uv pip compile -q pyproject.toml --all-extras --group build --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -o requirements.lock
 	$(BIN)/uv pip compile -q pyproject.toml --all-extras --group build --group dev --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -o requirements-dev.lock

@@ -1,17 +1,13 @@
 """The reference page and the route table say the same."""
 
-from pathlib import Path
-
 from isthmus.edge.http.app import endpoints_of
 from isthmus.edge.http.auth import PUBLIC
-from isthmus.edge.http.reference import page
 from tests.support.http_app import Stand
-
-PAGE = Path(__file__).resolve().parents[3] / "docs" / "reference" / "http.md"
+from tests.support.reference import PAGE, written
 
 
 def test_the_page_is_the_one_that_make_docs_writes() -> None:
-    assert PAGE.read_text(encoding="utf-8") == page(endpoints_of(Stand().services()))
+    assert PAGE.read_text(encoding="utf-8") == written()
 
 
 def test_every_closed_route_says_who_may_call_it() -> None:
