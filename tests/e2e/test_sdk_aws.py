@@ -62,7 +62,11 @@ def streamed(sdk: Client) -> list[Told]:
         inferenceConfig={"maxTokens": 64},
         additionalModelRequestFields={"top_k": 5},
     )
-    return list(answer["stream"])
+    stream = answer["stream"]
+    try:
+        return list(stream)
+    finally:
+        stream.close()
 
 
 async def test_converse() -> None:
