@@ -114,6 +114,7 @@ class CorkedProtocol(HttpToolsProtocol):
             return False  # uvicorn refuses them: in its own words.
         head = b"\r\n".join([b"%b: %b" % header for header in headers])
         cycle.response_started = cycle.response_complete = True
+        cycle.waiting_for_100_continue = False
         if len(body) <= JOIN_LIMIT_BYTES:
             self._cork.send(b"%b%b\r\n\r\n%b" % (STATUS_LINE[status], head, body))
         else:
