@@ -5,7 +5,7 @@ BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip --quiet --disable-pip-version-check
 SOURCES = src tests bench
 
-.PHONY: install run test pytest check fmt types contract e2e proto lock bench docs clean
+.PHONY: install run test pytest check fmt types contract e2e fuzz proto lock bench docs clean
 
 $(VENV)/.runtime: requirements.lock pyproject.toml
 	@echo "Installing into $(VENV); this takes a minute or two."
@@ -34,6 +34,9 @@ contract: $(VENV)/.dev
 
 e2e: $(VENV)/.dev
 	$(BIN)/python -m pytest tests/e2e $(ARGS)
+
+fuzz: $(VENV)/.dev  ## three minutes of requests that our OpenAPI document allows, or does not
+	FUZZ_SECONDS=$${FUZZ_SECONDS:-180} $(BIN)/python -m pytest tests/e2e/test_any_request.py $(ARGS)
 
 check: $(VENV)/.dev  ## format, lint, types, layers, the session contract
 	$(BIN)/ruff format --check $(SOURCES)

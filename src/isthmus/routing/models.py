@@ -7,7 +7,7 @@ from contextlib import AbstractAsyncContextManager
 from msgspec import Struct, structs
 
 from isthmus.core.deadline import Deadline
-from isthmus.core.errors import MisconfiguredProvider, NotFound, Rejected, Unavailable
+from isthmus.core.errors import MisconfiguredProvider, NotFound, Rejected
 from isthmus.core.identity import Caller
 from isthmus.core.messages import (
     PLAIN,
@@ -119,7 +119,7 @@ class Models:
             own = brought(wanted, self._catalogue, kind)
             if own is not None:
                 if needs_target(own, self._configured):
-                    raise Unavailable(f"Nothing says where `{own.id}` is served.")
+                    raise Rejected(f"Nothing says where `{own.id}` is served: name an endpoint.")
                 return own
         if point is not None and point.model_id:
             return self.choose(feature, point.model_id)

@@ -96,6 +96,8 @@ def brought(metadata: ModelMetadata, catalogue: Catalogue, kind: Kind) -> ModelC
 
 def needs_target(choice: ModelChoice, configured: Collection[str]) -> bool:
     """Whether nothing says where this choice is to be called."""
+    if choice.provider == "custom":
+        return choice.target is None or not choice.target.base_url
     return choice.target is None and choice.provider not in configured
 
 

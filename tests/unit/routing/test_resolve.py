@@ -130,8 +130,9 @@ def test_an_identifier_says_whom_to_call(
     assert choice.target == (None if url is None else Target(url, key or ""))
 
 
-def test_a_family_without_a_server_cannot_be_called() -> None:
-    with pytest.raises(Unavailable, match="`mistral`"):
+@pytest.mark.parametrize("identifier", ["azure/x", "", "x", "openai/x"])
+def test_a_family_without_a_server_cannot_be_called(identifier: str) -> None:
+    with pytest.raises(Rejected, match="`mistral`"):
         models("anthropic", custom=OPEN).resolve(
             ModelMetadata("openai", "mistral", "azure/x"), CHAT
         )

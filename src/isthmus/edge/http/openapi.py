@@ -65,7 +65,7 @@ def document(endpoints: Sequence[Endpoint]) -> Json:
     shown, components = msgspec.json.schema_components(
         unique, schema_hook=_opaque, ref_template=_REFERENCE
     )
-    schemas = dict(zip(unique, shown, strict=True))
+    schemas = dict(zip(unique, map(_undiscriminated, shown), strict=True))
     paths: dict[str, Json] = {}
     for endpoint in sorted(endpoints, key=lambda each: (each.path, each.method)):
         path = _PARAMETER.sub(r"{\1}", endpoint.path)
@@ -87,6 +87,11 @@ def _opaque(kind: type) -> Json:
     if kind is object:
         return {"description": "Any JSON value."}
     raise NotImplementedError
+
+
+def _undiscriminated(schema: Json) -> Json:
+    """Without its `discriminator`: ours are numbers, and OpenAPI knows texts alone."""
+    return {name: value for name, value in schema.items() if name != "discriminator"}
 
 
 def _operation(endpoint: Endpoint, schemas: dict[type, Json]) -> Json:
@@ -150,6 +155,8 @@ def _statuses(endpoint: Endpoint, *, public: bool) -> set[int]:
         found |= {400, 413, 429, 503}
     if endpoint.body is not None:
         found.add(422)
+    if _PARAMETER.search(endpoint.path):
+        found.add(404)
     return found
 
 
