@@ -134,7 +134,7 @@ def test_an_identifier_says_whom_to_call(
 def test_a_family_without_a_server_cannot_be_called(identifier: str) -> None:
     with pytest.raises(Rejected, match="`mistral`"):
         models("anthropic", custom=OPEN).resolve(
-            ModelMetadata("openai", "mistral", "azure/x"), CHAT
+            ModelMetadata("openai", "mistral", identifier), CHAT
         )
 
 
