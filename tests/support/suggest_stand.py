@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
 from importlib.resources import files
+from typing import Any
 
 import httpx
 from starlette.types import ASGIApp
@@ -16,6 +17,7 @@ from isthmus.core.messages import (
     Delta,
     EmbedCall,
     Embeddings,
+    Finish,
     Gathering,
     Infill,
     ModelCall,
@@ -25,11 +27,11 @@ from isthmus.core.messages import (
     Usage,
     gather,
 )
-from isthmus.core.ports import ModelProvider
+from isthmus.core.ports import ModelProvider, Quota
 from isthmus.edge.http.app import create
 from isthmus.gateway.language import load_languages
 from isthmus.gateway.payloads import PayloadPolicy
-from isthmus.gateway.suggest import Suggest
+from isthmus.gateway.suggest import Library, Rules, Suggest
 from isthmus.prompts.registry import Registry
 from isthmus.routing.catalogue import Catalogue, parse_catalogue
 from isthmus.routing.models import Models
@@ -55,6 +57,8 @@ class Scripted:
         self.chunks = chunks
         self.calls: list[ModelCall] = []
         self.closed = 0
+        self.finish: Finish = "stop"
+        self.score: float | None = None
 
     async def stream(self, call: ModelCall, deadline: Deadline) -> AsyncIterator[Delta]:
         del deadline
@@ -64,7 +68,7 @@ class Scripted:
                 if isinstance(chunk, Exception):
                     raise chunk
                 yield Delta(text=chunk)
-            yield Delta(finish="stop", usage=Usage(21, 6))
+            yield Delta(finish=self.finish, usage=Usage(21, 6), score=self.score)
         finally:
             self.closed += 1
 
@@ -105,11 +109,16 @@ def suggest_of(
     *providers: ModelProvider,
     gateway: GatewaySettings | None = None,
     catalogue: Catalogue = CATALOGUE,
+    quota: Quota | None = None,
 ) -> Suggest:
     by_name: dict[str, ModelProvider] = {provider.name: provider for provider in providers}
     models = Models(by_name, catalogue, OutboundSettings(), stand.sink, stand.clock)
     return Suggest(
-        models, PROMPTS, LANGUAGES, stand.sink, stand.clock, gateway or GatewaySettings()
+        models,
+        Library(PROMPTS, LANGUAGES),
+        stand.sink,
+        stand.clock,
+        Rules(gateway or GatewaySettings(), quota, stand.payloads),
     )
 
 
@@ -123,19 +132,30 @@ class Editor:
     gateway: GatewaySettings = field(default_factory=GatewaySettings)
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
     verbose: bool = False
+    catalogue: Catalogue = CATALOGUE
+    quota: Quota | None = None
+    stand: Stand = field(default_factory=Stand)
 
     def app(self) -> ASGIApp:
-        stand = Stand(
-            policy=AuthPolicy(SERVICE, bypass=self.scopes is None),
-            payloads=PayloadPolicy(always=self.verbose),
+        stand = self.stand
+        stand.policy = AuthPolicy(SERVICE, bypass=self.scopes is None)
+        stand.payloads = PayloadPolicy(always=self.verbose)
+        suggest = suggest_of(
+            stand,
+            *self.providers,
+            gateway=self.gateway,
+            catalogue=self.catalogue,
+            quota=self.quota,
         )
-        suggest = suggest_of(stand, *self.providers, gateway=self.gateway)
         return create(replace(stand.services(), suggest=suggest))
 
     async def post(self, path: str, body: object) -> httpx.Response:
+        return await self.ask("POST", path, json=body)
+
+    async def ask(self, method: str, path: str, **content: Any) -> httpx.Response:
         headers = dict(self.headers)
         if self.scopes is not None:
             headers |= bearer({"iss": self.issuer, "scopes": list(self.scopes)})
         transport = httpx.ASGITransport(self.app())
         async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as client:
-            return await client.post(path, json=body, headers=headers)
+            return await client.request(method, path, headers=headers, **content)

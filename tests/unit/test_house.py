@@ -52,7 +52,7 @@ def test_no_lock_file_names_a_registry() -> None:
 
 def test_the_house_stays_within_its_budget() -> None:
     lines = sum(len(path.read_text(encoding="utf-8").splitlines()) for path in FILES)
-    assert lines < 32_000
+    assert lines < 32_500
 
 
 def _docstring_lines(node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:

@@ -20,7 +20,7 @@ from isthmus.gateway.invoke import Invoke
 from isthmus.gateway.language import load_languages
 from isthmus.gateway.payloads import PayloadPolicy
 from isthmus.gateway.search import SearchDocs
-from isthmus.gateway.suggest import Suggest
+from isthmus.gateway.suggest import Library, Rules, Suggest
 from isthmus.settings import Settings, SettingsError
 
 
@@ -44,7 +44,7 @@ async def open_gateway(foundation: Foundation) -> AsyncIterator[Services]:
         yield Services(
             authenticator=Authenticator(keys, policy, foundation.telemetry, foundation.clock),
             grant=foundation.grant,
-            suggest=_suggest(foundation),
+            suggest=_suggest(foundation, payloads),
             forward=Forward(
                 foundation.models, settings.gateway, foundation.telemetry, foundation.quota
             ),
@@ -73,15 +73,13 @@ def _payloads(settings: Settings) -> PayloadPolicy:
     )
 
 
-def _suggest(foundation: Foundation) -> Suggest:
-    return Suggest(
-        foundation.models,
-        foundation.prompts,
-        load_languages(LIBRARY / "languages.yml"),
-        foundation.telemetry,
-        foundation.clock,
-        foundation.settings.gateway,
-    )
+def _suggest(foundation: Foundation, payloads: PayloadPolicy) -> Suggest:
+    library = Library(foundation.prompts, load_languages(LIBRARY / "languages.yml"))
+    rules = Rules(foundation.settings.gateway, foundation.quota, payloads)
+    try:
+        return Suggest(foundation.models, library, foundation.telemetry, foundation.clock, rules)
+    except ValueError as error:
+        raise SettingsError(f"gateway.skipped_post_processing: {error}") from error
 
 
 def _invoke(foundation: Foundation, payloads: PayloadPolicy) -> Invoke:

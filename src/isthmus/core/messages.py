@@ -143,7 +143,8 @@ class Delta(Struct, frozen=True, gc=False):
     """One step of a model's answer.
 
     Text comes as it is produced; a tool use comes once, whole. The last delta of a stream that
-    ended well carries `finish` and, when the provider tells, `usage`. A stream that breaks raises.
+    ended well carries `finish` and, when the provider tells, `usage` and `score`, its confidence.
+    A stream that breaks raises.
     """
 
     text: str = ""
@@ -151,6 +152,7 @@ class Delta(Struct, frozen=True, gc=False):
     finish: Finish | None = None
     usage: Usage | None = None
     message_id: str = ""
+    score: float | None = None
 
 
 class Answer(Struct, frozen=True, gc=False):
@@ -161,6 +163,7 @@ class Answer(Struct, frozen=True, gc=False):
     finish: Finish
     usage: Usage | None
     message_id: str = ""
+    score: float | None = None
 
 
 class Gathering:
@@ -174,6 +177,7 @@ class Gathering:
         self.empty = True
         self.finish: Finish | None = None
         self.usage: Usage | None = None
+        self._score: float | None = None
 
     def add(self, deltas: Iterable[Delta]) -> None:
         """Take the next deltas, in order."""
@@ -186,7 +190,8 @@ class Gathering:
                 self._texts.append(delta.text)
             if delta.tool_use is not None:
                 self._tools.append(delta.tool_use)
-            self.finish = delta.finish or self.finish
+            if delta.finish is not None:
+                self.finish, self._score = delta.finish, delta.score
             self.usage = delta.usage or self.usage
             self._message_id = delta.message_id or self._message_id
 
@@ -198,6 +203,7 @@ class Gathering:
             self.finish or "stop",
             self.usage,
             self._message_id,
+            self._score,
         )
 
 

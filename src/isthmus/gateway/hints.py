@@ -4,10 +4,12 @@ Source: HTTP gateway contract, sections 4.2.1, 4.3, 4.4 and 4.8.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 from typing import Literal, TypeAlias
 
+from msgspec import Struct
+
 from isthmus.core.errors import FieldError, Invalid
+from isthmus.core.messages import ModelMetadata
 
 Kind: TypeAlias = Literal["completion", "generation"]
 
@@ -72,39 +74,55 @@ _IDS: Mapping[tuple[str, str], str] = {
 }
 """Names of the wire -> identifiers of the catalogue; any other name is one itself."""
 
-_NAMED_FOR_GENERATION = frozenset({"anthropic", "litellm", "gitlab"})
-_CUSTOM = frozenset({"litellm", "codestral"})
+_FIREWORKS_DEFAULT = "codestral_2501_fireworks"
+_BY_PROVIDER: Mapping[tuple[Kind, str], str] = {
+    ("completion", "anthropic"): _SONNET,
+    ("completion", "vertex-ai"): "codestral_2508_vertex",
+    ("generation", "anthropic"): _SONNET,
+    ("generation", "vertex-ai"): f"{_SONNET}_vertex",
+}
+"""The model of a component that names a provider alone."""
+_SELF_HOSTING: Mapping[Kind, frozenset[str]] = {
+    "completion": frozenset({"litellm", "codestral"}),
+    "generation": frozenset({"litellm"}),
+}
 _DEFAULTED = frozenset({"", "vertex-ai"})
 """Providers that the contract puts in one row with no hint at all: the default may serve."""
+_MADE_FOR_ANTHROPIC = frozenset({"^1.0.0", "1.0.0", "1.1.0-dev", "3.0.2-dev"})
 
 
-@dataclass(frozen=True, slots=True)
-class ModelHint:
-    """What a caller says of the model it wants. Empty fields were not given.
-
-    With `yielding`, the feature's default serves when the model named here cannot.
-    """
+class ModelHint(Struct, frozen=True):
+    """What a request of the second version says of the model. Empty fields were not given."""
 
     provider: str = ""
     name: str = ""
     endpoint: str = ""
-    api_key: str = field(default="", repr=False)
+    api_key: str = ""
     identifier: str = ""
-    yielding: bool = False
+
+    def __repr__(self) -> str:
+        return f"ModelHint({self.provider!r}, {self.name!r})"
+
+    def metadata(self, provider: str) -> ModelMetadata:
+        """The same as model metadata that names this provider."""
+        url = self.endpoint.rstrip("/")
+        return ModelMetadata(provider, self.name, self.identifier, url, self.api_key)
 
 
-NO_HINT = ModelHint()
+class Wish(Struct, frozen=True):
+    """Which model a caller wants: the catalogue's `model_id`, or what `metadata` means.
 
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """A model to ask the catalogue for ("" is the default); whether the default may stand in."""
+    Neither is the feature's default. With `or_default`, that one serves when the other cannot.
+    """
 
     model_id: str = ""
+    metadata: ModelMetadata | None = None
     or_default: bool = True
+    amazon_q: bool = False
 
 
-_ANY = Wanted()
+ANY = Wish()
+_QUICK_ACTIONS = Wish(amazon_q=True)
 
 
 def check_name(kind: Kind, provider: str, name: str | None) -> None:
@@ -115,32 +133,55 @@ def check_name(kind: Kind, provider: str, name: str | None) -> None:
         raise Invalid("Validation error", (FieldError("model_name", reason),))
 
 
-def wanted(kind: Kind, hint: ModelHint) -> Wanted:
-    """The model that the hints mean."""
-    if kind == "generation" and hint.provider not in _NAMED_FOR_GENERATION:
-        return _ANY
-    if not hint.provider and not hint.name:
-        return _ANY
+def wished(kind: Kind, hint: ModelHint) -> Wish:
+    """The model that the hints of the second version mean."""
+    if hint.provider == AMAZON_Q:
+        return _QUICK_ACTIONS
+    if hint.provider in _SELF_HOSTING[kind]:
+        return Wish(metadata=hint.metadata(hint.provider), or_default=False)
+    if kind == "generation" and hint.provider != "anthropic":
+        return ANY
     model_id = _IDS.get((hint.provider, hint.name), hint.name)
-    or_default = hint.yielding or hint.provider in _DEFAULTED or not model_id
-    return Wanted(model_id, or_default)
+    if hint.provider == "fireworks_ai" and (hint.provider, hint.name) not in _IDS:
+        model_id = _FIREWORKS_DEFAULT
+    return Wish(model_id, or_default=hint.provider in _DEFAULTED or not model_id)
 
 
-def custom(hint: ModelHint) -> bool:
-    """Whether the caller names a server of its own, to be called with its own key."""
-    return hint.provider in _CUSTOM and bool(hint.endpoint or hint.api_key)
+def wished_for_prompt(hint: ModelHint, metadata: ModelMetadata | None) -> Wish:
+    """The model for a registered prompt: on a server that the hints name, else by metadata."""
+    if hint.provider == AMAZON_Q:
+        return _QUICK_ACTIONS
+    if hint.provider and hint.name:
+        return Wish(metadata=hint.metadata("custom_openai"))
+    return Wish(metadata=metadata) if metadata is not None else ANY
 
 
-def component_hint(kind: Kind, provider: str, metadata: ModelHint | None) -> ModelHint:
-    """The hint of a request made of components: its provider, and the body's model metadata.
+def wished_by_component(
+    kind: Kind, provider: str, metadata: ModelMetadata | None, *, registered: bool
+) -> Wish:
+    """The model that one component asks for. Without metadata, its provider counts for generations.
 
-    Metadata that names another provider than ours stands for a self-hosted model. The provider
-    alone counts for Amazon Q, and for generations without metadata.
+    `registered` tells that it names a prompt, whose feature then says which model serves.
     """
     if AMAZON_Q in (provider, metadata.provider if metadata else ""):
-        return ModelHint(provider=AMAZON_Q)
-    if metadata is None:
-        return ModelHint(provider=provider) if kind == "generation" else NO_HINT
-    if metadata.provider == "gitlab":
-        return ModelHint("gitlab", metadata.name or metadata.identifier, yielding=True)
-    return replace(metadata, provider="litellm", yielding=True)
+        return _QUICK_ACTIONS
+    if metadata is not None:
+        return Wish(metadata=metadata)
+    if kind == "completion" or registered:
+        return ANY
+    return Wish(_BY_PROVIDER.get((kind, provider), ""))
+
+
+def wished_by_variant(kind: Kind, provider: str, name: str) -> Wish:
+    """The model that one of several components asks for, and no other."""
+    if provider == AMAZON_Q:
+        return _QUICK_ACTIONS
+    model_id = _IDS.get((provider, name), name) or _BY_PROVIDER.get((kind, provider), "")
+    return Wish(model_id, or_default=not model_id)
+
+
+def made_for(provider: str, prompt_id: str, version: str) -> str:
+    """The provider that a component's prompt was made for; "" where it makes no difference."""
+    if prompt_id:
+        return "anthropic" if version in _MADE_FOR_ANTHROPIC else ""
+    return "anthropic" if provider == "anthropic" else ""

@@ -1,195 +1,240 @@
-"""Completes and generates code: permission, model, prompt cut to budget, answer trimmed to fit."""
+"""Completes and generates code: credits, permission, model, call, and an answer made to fit."""
 
 import re
-from collections.abc import AsyncGenerator, Mapping
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import aclosing, suppress
+from typing import TypeVar
 
-from msgspec import Struct, field
+from msgspec import Struct
 from msgspec.structs import replace
 
 from isthmus.auth.scopes import require
 from isthmus.core.errors import (
+    Failure,
     FieldError,
+    Forbidden,
     Invalid,
     MisconfiguredProvider,
+    NotBuilt,
     NotFound,
+    Rejected,
+    TooLarge,
     Unavailable,
+    UpstreamFailed,
+    UpstreamTimeout,
 )
-from isthmus.core.events import SuggestionAsked, SuggestionTrimmed
+from isthmus.core.events import FeatureUsed, SuggestionAsked, SuggestionTrimmed
 from isthmus.core.identity import Caller, ClientInfo
-from isthmus.core.messages import (
-    Chat,
-    ContextItem,
-    Infill,
-    Message,
-    ModelChoice,
-    Text,
-    Usage,
-)
-from isthmus.core.ports import Clock, Telemetry
-from isthmus.gateway.budget import Cut, cut, estimate
+from isthmus.core.limits import Use
+from isthmus.core.messages import Answer, ModelChoice
+from isthmus.core.ports import Clock, Quota, Telemetry
 from isthmus.gateway.fences import without_fences
 from isthmus.gateway.flags import effective
-from isthmus.gateway.hints import AMAZON_Q, NO_HINT, Kind, ModelHint, custom, wanted
-from isthmus.gateway.language import Language, Languages
-from isthmus.gateway.trim import COMPLETION, GENERATION, Surroundings, trim
+from isthmus.gateway.hints import ANY, Kind, Wish
+from isthmus.gateway.language import Languages
+from isthmus.gateway.payloads import NO_PAYLOADS, PayloadPolicy, seen
+from isthmus.gateway.polish.place import Place
+from isthmus.gateway.polish.steps import COMPLETION, Polish, trim
+from isthmus.gateway.reasoning import Reasoning
+from isthmus.gateway.suggestion import Origin, Suggestion, SuggestionStream, SuggestRequest
+from isthmus.gateway.syntax import Syntax
+from isthmus.gateway.wording import CANNOT_CHAT, FEATURE, SCOPE, Plan, planned
 from isthmus.prompts.registry import Prompt, Registry
-from isthmus.routing.catalogue import COMPATIBLE
-from isthmus.routing.models import Ask, Models
+from isthmus.routing.models import Models
 from isthmus.settings import GatewaySettings
 
-_FEATURE: Mapping[Kind, str] = {"completion": "code_completions", "generation": "code_generations"}
-_SCOPE: Mapping[Kind, str] = {"completion": "complete_code", "generation": "generate_code"}
+T = TypeVar("T")
+
+BILLED = "code_suggestions"
+"""Qualified name of the feature that costs credits."""
 _PROMPT: Mapping[Kind, str] = {
     "completion": "code_suggestions/completions",
     "generation": "code_suggestions/generations",
 }
 _AMAZON_Q_SCOPE = "amazon_q_integration"
-_CANNOT_CHAT = frozenset({"local", "scripted"})
+_NO_AMAZON_Q = "Amazon Q is not served here."
+_NOT_SERVED = "The model asked for is not served."
 _NO_MODEL = (
     "No model that can generate code is configured: set ANTHROPIC_API_KEY, OPENAI_API_KEY or "
     "ISTHMUS_PROVIDERS__OPENAI__BASE_URL."
 )
-_OWN_WORDS_TOKENS = 600
-"""What the words around the code in our own prompts may take."""
 _CONTEXT_SINCE = (7, 17, 1)
 """The first language server whose context may be used by requests that are gated on it."""
 _VERSION = re.compile(r"\s*v?(\d{1,6})\.(\d{1,6})\.(\d{1,6})(?![\d.])")
+_ANOTHER_MAY = (
+    *(Forbidden, Invalid, Rejected, TooLarge, NotBuilt, NotFound, Unavailable),
+    *(MisconfiguredProvider, UpstreamFailed, UpstreamTimeout),
+)
+"""Failures of one variant after which the next one is tried."""
+TRYING_S = 60.0
+"""No further variant is tried after this time."""
 
 
-class SuggestRequest(Struct, frozen=True, gc=False):
-    """What an editor asks for.
+class Library(Struct, frozen=True):
+    """What files say of prompts and of languages."""
 
-    `refusal` is the sentence of a 403, `self_issued` whether tokens of our own may ask. `messages`
-    replace the prompt that would be built here; `variables` are laid over its own. With
-    `context_gated`, the context counts only when the client's language server is recent enough.
-    """
-
-    kind: Kind
-    above: str
-    below: str
-    file_name: str
-    refusal: str
-    self_issued: bool = False
-    editor_language: str = ""
-    context: tuple[ContextItem, ...] = ()
-    context_gated: bool = False
-    messages: tuple[Message, ...] = ()
-    hint: ModelHint = NO_HINT
-    prompt_id: str = ""
-    prompt_version: str = "^1.0.0"
-    by_prompt_name: bool = False
-    """Whether a generation is reported under its prompt's name instead of its model's."""
-    variables: Mapping[str, object] = field(default_factory=dict[str, object])
-    streaming: bool = False
+    prompts: Registry
+    languages: Languages
 
 
-class Origin(Struct, frozen=True, gc=False):
-    """What replies say of where a suggestion comes from."""
+class Rules(Struct, frozen=True):
+    """What this server allows, and whom it asks for credits."""
 
-    engine: str
-    name: str
-    language: str
-    region: str
-    flags: tuple[str, ...]
-    choice: ModelChoice
-
-
-class Suggestion(Struct, frozen=True, gc=False):
-    """A whole suggestion; empty text is an answer."""
-
-    text: str
-    origin: Origin
-    usage: Usage | None = None
-    max_output_tokens_used: bool = False
-    context_tokens_sent: int = 0
-    context_tokens_used: int = 0
-
-
-class SuggestionStream(Struct, frozen=True):
-    """A suggestion as it is produced. Close `text` to stop the model."""
-
-    text: AsyncGenerator[str, None]
-    origin: Origin
-
-
-class _Plan(Struct, frozen=True, gc=False):
-    """A call ready to be made."""
-
-    ask: Ask
-    choice: ModelChoice
-    cut: Cut
+    settings: GatewaySettings
+    quota: Quota | None = None
+    payloads: PayloadPolicy = NO_PAYLOADS
 
 
 class Suggest:
-    """Code suggestions for every version of the API."""
+    """Code suggestions for every version of the API. Raises ValueError for unknown step names."""
 
     def __init__(
         self,
         models: Models,
-        prompts: Registry,
-        languages: Languages,
+        library: Library,
         telemetry: Telemetry,
         clock: Clock,
-        settings: GatewaySettings,
+        rules: Rules,
     ) -> None:
         self._models = models
-        self._prompts = prompts
-        self._languages = languages
+        self._prompts = library.prompts
+        self._languages = library.languages
         self._telemetry = telemetry
         self._clock = clock
+        settings, self._quota, self._payloads = rules.settings, rules.quota, rules.payloads
+        self._logs = self._payloads.always or self._payloads.custom_models
         self._region = settings.region
+        self._least_scores = settings.score_thresholds
+        self._polish = Polish(settings.skipped_post_processing)
+        self._syntax = Syntax()
         self._disallowed = {
             realm: frozenset(flags) for realm, flags in settings.disallowed_flags.items()
         }
 
-    async def whole(
+    def whole(
         self, request: SuggestRequest, caller: Caller, client: ClientInfo
-    ) -> Suggestion:
-        """The suggestion in one piece, trimmed to fit its place.
+    ) -> Awaitable[Suggestion]:
+        """The suggestion in one piece, made to fit its place.
 
-        Raises Forbidden, Invalid, Unavailable, MisconfiguredProvider, or what the model raises.
+        Raises what Quota raises, Forbidden, Invalid, Rejected, Unavailable, NotBuilt for Amazon Q,
+        or what the model raises; of several variants, what the first one raised.
         """
-        plan, origin = self._prepare(request, caller, client)
+        if self._quota is None and not request.variants:
+            return self._whole(request, self._allow(request, caller, client), caller, client)
+
+        def serve(one: SuggestRequest, prompt: Prompt) -> Awaitable[Suggestion]:
+            return self._whole(one, prompt, caller, client)
+
+        return self._first(request, caller, client, serve)
+
+    def stream(
+        self, request: SuggestRequest, caller: Caller, client: ClientInfo
+    ) -> Awaitable[SuggestionStream]:
+        """The suggestion as the model writes it, untrimmed but for the fences of a generation.
+
+        Waits for the first text; raises what `whole` raises until then, and later with the text.
+        """
+
+        def serve(one: SuggestRequest, prompt: Prompt) -> Awaitable[SuggestionStream]:
+            return self._begun(one, prompt, caller, client)
+
+        return self._first(request, caller, client, serve)
+
+    async def _first(
+        self,
+        request: SuggestRequest,
+        caller: Caller,
+        client: ClientInfo,
+        serve: Callable[[SuggestRequest, Prompt], Awaitable[T]],
+    ) -> T:
+        """What the first variant answers that can be served. Credits are asked for once."""
+        if self._quota is not None:
+            wish, event = request.wish, FEATURE[request.kind]
+            name = wish.model_id or (wish.metadata.name if wish.metadata else "")
+            await self._quota.check(Use(event, BILLED, name), caller, client)
+        until_s = self._clock.now_s() + TRYING_S
+        failure: Failure | None = None
+        for one in (request, *request.variants):
+            if failure is not None and self._clock.now_s() > until_s:
+                break
+            try:
+                prompt = self._allow(one, caller, client, tell=failure is None)
+                return await serve(one, prompt)
+            except _ANOTHER_MAY as error:
+                failure = failure or error
+        raise failure or Unavailable(_NOT_SERVED)
+
+    def _allow(
+        self, request: SuggestRequest, caller: Caller, client: ClientInfo, *, tell: bool = True
+    ) -> Prompt:
+        """The prompt, if the caller may use it. Raises Forbidden, Invalid."""
+        scope = _AMAZON_Q_SCOPE if request.wish.amazon_q else SCOPE[request.kind]
+        require(caller, (scope,), request.refusal, self_issued=request.self_issued)
+        if request.prompt_id:
+            prompt = self._registered(request)
+            scopes = (prompt.unit_primitive,)
+            require(caller, scopes, request.refusal, self_issued=request.self_issued)
+        else:
+            prompt = self._prompts.get(_PROMPT[request.kind])
+        if tell:
+            self._telemetry.emit(FeatureUsed(scope, caller, client, FEATURE[request.kind], BILLED))
+        return prompt
+
+    def _registered(self, request: SuggestRequest) -> Prompt:
+        try:
+            return self._prompts.get(request.prompt_id, request.prompt_version)
+        except NotFound as error:
+            fault = FieldError("prompt_id", "no such prompt or version")
+            raise Invalid("Validation error", (fault,)) from error
+
+    async def _whole(
+        self, request: SuggestRequest, prompt: Prompt, caller: Caller, client: ClientInfo
+    ) -> Suggestion:
+        plan, origin = self._prepare(request, prompt, client)
         if plan is None:
             return Suggestion("", origin)
         answer = await self._models.whole(plan.ask, plan.choice, caller)
-        usage = answer.usage
-        limit = plan.ask.max_tokens or plan.choice.max_output_tokens
+        usage, limit = answer.usage, plan.ask.max_tokens or plan.choice.max_output_tokens
+        capped = answer.finish == "length" or (usage is not None and usage.output_tokens >= limit)
+        if plan.choice.provider in COMPLETION and not self._syntax.ready(plan.language.grammar):
+            await self._syntax.prepare(plan.language.grammar)
+        text = self._trimmed(answer, request, plan, truncated=capped)
+        if (self._logs or origin.flags) and self._payloads.allows(client):
+            self._telemetry.emit(seen("Code is suggested.", text=text))
         return Suggestion(
-            text=self._trimmed(answer.text, request),
+            text=text,
             origin=origin,
             usage=usage,
-            max_output_tokens_used=answer.finish == "length"
-            or (usage is not None and usage.output_tokens >= limit),
+            max_output_tokens_used=capped,
             context_tokens_sent=plan.cut.context_tokens_sent,
             context_tokens_used=plan.cut.context_tokens_used,
         )
 
-    def stream(
-        self, request: SuggestRequest, caller: Caller, client: ClientInfo
+    async def _begun(
+        self, request: SuggestRequest, prompt: Prompt, caller: Caller, client: ClientInfo
     ) -> SuggestionStream:
-        """The suggestion as the model writes it, untrimmed but for the fences of a generation.
-
-        Raises what `whole` raises before a model is called; its failures come with the text.
-        """
         if not request.streaming:
             request = replace(request, streaming=True)
-        plan, origin = self._prepare(request, caller, client)
-        text = _nothing() if plan is None else self._texts(plan, caller)
+        plan, origin = self._prepare(request, prompt, client)
+        texts = _nothing() if plan is None else self._texts(plan, caller)
         if request.kind == "generation":
-            text = without_fences(text)
-        return SuggestionStream(text, origin)
+            texts = without_fences(texts)
+        first = ""
+        async for text in texts:
+            if text:
+                first = text
+                break
+        return SuggestionStream(_resumed(first, texts), origin)
 
     def _prepare(
-        self, request: SuggestRequest, caller: Caller, client: ClientInfo
-    ) -> tuple[_Plan | None, Origin]:
-        scope = _AMAZON_Q_SCOPE if request.hint.provider == AMAZON_Q else _SCOPE[request.kind]
-        require(caller, (scope,), request.refusal, self_issued=request.self_issued)
+        self, request: SuggestRequest, prompt: Prompt, client: ClientInfo
+    ) -> tuple[Plan | None, Origin]:
         language = self._languages.of(request.file_name, request.editor_language)
+        if not language.id:
+            language = self._languages.by_content(language, request.above)
         self._telemetry.emit(SuggestionAsked(language.id, language.extension, language.editor))
-        choice = self._choose(request)
-        prompt = self._prompt(request, caller)
+        flags = effective(client, self._disallowed)
+        choice = self._choose(request, prompt, flags)
         reported = request.by_prompt_name or bool(request.prompt_id)
         by_prompt = request.kind == "generation" and reported
         origin = Origin(
@@ -197,131 +242,109 @@ class Suggest:
             name=prompt.name if by_prompt else choice.id,
             language=language.id,
             region=self._region,
-            flags=effective(client, self._disallowed),
+            flags=flags,
             choice=choice,
+            prompt_name=prompt.name,
         )
+        if (self._logs or flags) and self._payloads.allows(client):
+            asked = {"prefix": request.above, "suffix": request.below}
+            self._telemetry.emit(seen("Code is asked for.", file=request.file_name, **asked))
         if not language.name:
             return None, origin
-        return self._plan(request, client, choice, prompt, language), origin
-
-    def _choose(self, request: SuggestRequest) -> ModelChoice:
-        if request.hint.provider == AMAZON_Q:
-            raise MisconfiguredProvider("Amazon Q is not configured on this server.")
-        if custom(request.hint):
-            raise MisconfiguredProvider("Custom model endpoints are not allowed on this server.")
-        feature = _FEATURE[request.kind]
-        model = wanted(request.kind, request.hint)
-        if model.model_id:
-            try:
-                return self._usable(self._models.choose(feature, model.model_id), request.kind)
-            except (NotFound, Unavailable) as error:
-                if not model.or_default:
-                    raise MisconfiguredProvider("The model asked for is not served.") from error
-        try:
-            return self._usable(self._models.choose(feature), request.kind)
-        except Unavailable as error:
-            raise Unavailable(
-                _NO_MODEL if request.kind == "generation" else error.detail
-            ) from error
-
-    def _usable(self, choice: ModelChoice, kind: Kind) -> ModelChoice:
-        if kind == "generation" and choice.provider in _CANNOT_CHAT:
-            raise Unavailable(_NO_MODEL)
-        return choice
-
-    def _prompt(self, request: SuggestRequest, caller: Caller) -> Prompt:
-        if not request.prompt_id:
-            return self._prompts.get(_PROMPT[request.kind])
-        try:
-            prompt = self._prompts.get(request.prompt_id, request.prompt_version)
-        except NotFound as error:
-            fault = FieldError("prompt_id", "no such prompt or version")
-            raise Invalid("Validation error", (fault,)) from error
-        require(caller, (prompt.unit_primitive,), request.refusal, self_issued=request.self_issued)
-        return prompt
-
-    def _plan(
-        self,
-        request: SuggestRequest,
-        client: ClientInfo,
-        choice: ModelChoice,
-        prompt: Prompt,
-        language: Language,
-    ) -> _Plan:
         allowed = not request.context_gated or _recent(client)
-        limit = prompt.params.max_tokens or choice.max_output_tokens
-        limit = min(limit, choice.max_output_tokens)
-        budget = choice.max_context_tokens - limit
         context = request.context if allowed else ()
-        pieces = cut(request.above, request.below, context, budget - _OWN_WORDS_TOKENS)
-        ask = Ask(
-            feature=_FEATURE[request.kind],
-            unit_primitive=_SCOPE[request.kind],
-            prompt=_worded(request, choice, prompt, language, pieces),
-            max_tokens=limit,
-            temperature=prompt.params.temperature,
-            stop=prompt.stop,
-            streaming=request.streaming,
-        )
-        if isinstance(ask.prompt, Chat) and _size(ask.prompt) > budget:
-            fault = FieldError("prompt", "longer than the model can take")
-            raise Invalid("Validation error", (fault,))
-        return _Plan(ask, choice, pieces)
+        return planned(request, context, choice, prompt, language), origin
 
-    async def _texts(self, plan: _Plan, caller: Caller) -> AsyncGenerator[str, None]:
+    def _choose(
+        self, request: SuggestRequest, prompt: Prompt, flags: tuple[str, ...]
+    ) -> ModelChoice:
+        kind, feature = request.kind, FEATURE[request.kind]
+        if request.wish is not ANY:
+            choice = self._wished(feature, request.wish, flags)
+            if choice is not None:
+                return _usable(choice, kind)
+        elif prompt.pinned_model:
+            # A pin may be older than this server's list of models, or than its keys.
+            with suppress(NotFound, Unavailable):
+                return self._models.choose(feature, prompt.pinned_model)
+        try:
+            found = self._models.resolve(None, feature, flags) if flags else None
+            return _usable(found or self._models.choose(feature), kind)
+        except Unavailable as error:
+            raise Unavailable(_NO_MODEL if kind == "generation" else error.detail) from error
+
+    def _wished(self, feature: str, wish: Wish, flags: tuple[str, ...]) -> ModelChoice | None:
+        """The model that is asked for; None when the default serves instead."""
+        if wish.amazon_q:
+            raise NotBuilt(_NO_AMAZON_Q)
+        try:
+            if wish.metadata is not None:
+                choice = self._models.resolve(wish.metadata, feature, flags)
+                target = choice.target
+                nowhere = choice.provider == "custom" and not (target and target.base_url)
+                if nowhere or (not wish.or_default and choice.id != wish.metadata.name):
+                    raise Rejected(_NOT_SERVED)
+                return choice
+            return self._models.choose(feature, wish.model_id) if wish.model_id else None
+        except (NotFound, Unavailable) as error:
+            if not wish.or_default:
+                raise Rejected(_NOT_SERVED) from error
+            return None
+
+    async def _texts(self, plan: Plan, caller: Caller) -> AsyncGenerator[str, None]:
+        reasoning = Reasoning() if plan.choice.reasoning_hidden else None
         async with aclosing(self._models.stream(plan.ask, plan.choice, caller)) as deltas:
             async for delta in deltas:
-                if delta.text:
-                    yield delta.text
+                text = delta.text if reasoning is None else reasoning.feed(delta.text)
+                if text:
+                    yield text
+        if reasoning is not None and (rest := reasoning.finish()):
+            yield rest
 
-    def _trimmed(self, text: str, request: SuggestRequest) -> str:
+    def _trimmed(
+        self, answer: Answer, request: SuggestRequest, plan: Plan, *, truncated: bool
+    ) -> str:
         began_s = self._clock.now_s()
-        steps = COMPLETION if request.kind == "completion" else GENERATION
-        trimmed = trim(text, Surroundings(request.above, request.below), steps)
+        choice, language, text = plan.choice, plan.language, answer.text
+        if choice.reasoning_hidden:
+            reasoning = Reasoning()
+            text = reasoning.feed(text) + reasoning.finish()
+        if request.kind == "completion":
+            steps = self._polish.completion(choice.provider, fills=choice.fills)
+        else:
+            steps = self._polish.generation(request.made_for)
+        place = Place(
+            request.above,
+            request.below,
+            language.id,
+            language.comments,
+            self._syntax.parser(language.grammar),
+            truncated,
+            answer.score,
+            self._least_scores.get(choice.upstream) if self._least_scores else None,
+        )
+        trimmed = trim(text, place, steps)
         self._telemetry.emit(SuggestionTrimmed(self._clock.now_s() - began_s))
         return trimmed
 
 
-def _worded(
-    request: SuggestRequest,
-    choice: ModelChoice,
-    prompt: Prompt,
-    language: Language,
-    pieces: Cut,
-) -> Chat | Infill:
-    """Text around a cursor for models that fill in, a conversation for those that talk."""
-    if request.messages and choice.provider not in _CANNOT_CHAT:
-        return Chat(_systems_first(request.messages))
-    fills = choice.provider == "local" or choice.id == COMPATIBLE
-    if request.kind == "completion" and fills:
-        return Infill(
-            pieces.prefix, pieces.suffix, request.file_name, language.name, pieces.context
-        )
-    variables: dict[str, object] = {
-        "prefix": pieces.prefix,
-        "suffix": pieces.suffix,
-        "file_name": request.file_name,
-        "language": language.name,
-        "context": pieces.context,
-        "instruction": "",
-        "user_instruction": "",
-    }
-    messages = prompt.messages(variables | dict(request.variables))
-    return Chat(_systems_first(messages))
-
-
-def _systems_first(messages: tuple[Message, ...]) -> tuple[Message, ...]:
-    return tuple(sorted(messages, key=lambda message: message.role != "system"))
-
-
-def _size(chat: Chat) -> int:
-    parts = (part for message in chat.messages for part in message.parts)
-    return estimate(sum(len(part.text) for part in parts if isinstance(part, Text)))
+def _usable(choice: ModelChoice, kind: Kind) -> ModelChoice:
+    if kind == "generation" and choice.provider in CANNOT_CHAT:
+        raise Unavailable(_NO_MODEL)
+    return choice
 
 
 def _recent(client: ClientInfo) -> bool:
     match = _VERSION.match(client.get("x-gitlab-language-server-version"))
     return match is not None and tuple(map(int, match.groups())) >= _CONTEXT_SINCE
+
+
+async def _resumed(first: str, rest: AsyncGenerator[str, None]) -> AsyncGenerator[str, None]:
+    async with aclosing(rest):
+        if first:
+            yield first
+            async for text in rest:
+                yield text
 
 
 async def _nothing() -> AsyncGenerator[str, None]:

@@ -1,16 +1,21 @@
 """`/v2` code suggestions through the whole application, on the contract's own numbers."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from isthmus.adapters.providers.local import LocalProvider
-from isthmus.core.errors import UpstreamFailed, UpstreamLimited
-from isthmus.core.messages import Chat, Infill
+from isthmus.core.errors import Failure, InsufficientCredits, UpstreamFailed, UpstreamLimited
+from isthmus.core.events import FeatureUsed
+from isthmus.core.identity import Caller, ClientInfo
+from isthmus.core.limits import Use
+from isthmus.core.messages import Chat, Infill, Target
+from isthmus.routing.catalogue import CustomModels
 from isthmus.settings import GatewaySettings
 from tests.support.http_app import SERVICE
-from tests.support.suggest_stand import Editor, Scripted
+from tests.support.suggest_stand import CATALOGUE, Editor, Scripted
 
 COMPLETIONS = "/v2/code/completions"
 GENERATIONS = "/v2/code/generations"
@@ -321,10 +326,11 @@ async def test_an_unknown_language_is_an_empty_answer_without_a_model_call() -> 
         ({"model_provider": "vertex-ai", "model_name": "codestral-2501"}, 200),
         ({"model_provider": "gitlab", "model_name": ""}, 200),
         ({"model_provider": "gitlab"}, 200),
-        ({"model_provider": "anthropic", "model_name": "claude-sonnet-4-5@20250929"}, 500),
-        ({"model_provider": "fireworks_ai", "model_name": "codestral-2508"}, 500),
-        ({"model_provider": "litellm", "model_name": "gpt", "model_endpoint": "http://x"}, 500),
-        ({"model_provider": "amazon_q"}, 500),
+        ({"model_provider": "anthropic", "model_name": "claude-sonnet-4-5@20250929"}, 400),
+        ({"model_provider": "fireworks_ai", "model_name": "codestral-2508"}, 400),
+        ({"model_provider": "litellm", "model_name": "gpt", "model_endpoint": "http://x"}, 400),
+        ({"model_provider": "litellm", "model_name": "gpt"}, 400),
+        ({"model_provider": "amazon_q"}, 501),
     ],
 )
 async def test_a_hint_that_cannot_be_served_is_an_error_or_the_default(
@@ -361,3 +367,138 @@ async def test_h11_72_flags_are_listed_unless_barred_for_the_realm(path: str) ->
     }
     reply = await editor.post(path, asked)
     assert sorted(reply.json()["metadata"]["enabled_feature_flags"]) == ["a", "b"]
+
+
+MODELS_ON = replace(CATALOGUE, custom=CustomModels(enabled=True))
+OWN = {
+    "model_provider": "litellm",
+    "model_name": "codestral",
+    "model_endpoint": "http://vllm.test:8000/v1/",
+    "model_api_key": "hush",
+    "model_identifier": "custom_openai/Codestral-22B",
+}
+
+
+@pytest.mark.parametrize("path", [COMPLETIONS, GENERATIONS])
+async def test_a_server_of_the_caller_s_own_is_called_where_that_is_allowed(path: str) -> None:
+    provider = Scripted("custom", "a + b")
+    editor = Editor((provider,), catalogue=MODELS_ON)
+    reply = await editor.post(path, body(**OWN))
+    assert reply.json()["choices"][0]["text"] == "a + b"
+    assert reply.json()["model"]["engine"] == "litellm"
+    (call,) = provider.calls
+    assert call.model == "Codestral-22B"
+    assert call.target == Target("http://vllm.test:8000/v1", "hush")
+    assert isinstance(call.prompt, Infill) is (path == COMPLETIONS)
+
+
+async def test_a_server_without_a_key_gets_a_placeholder() -> None:
+    provider = Scripted("custom", "a + b")
+    asked = body(**OWN) | {"model_api_key": None, "model_identifier": "Codestral-22B"}
+    await Editor((provider,), catalogue=MODELS_ON).post(COMPLETIONS, asked)
+    assert provider.calls[0].target == Target("http://vllm.test:8000/v1", "dummy_key")
+
+
+async def test_a_server_of_the_caller_s_own_is_refused_where_it_is_not_allowed() -> None:
+    provider = Scripted("custom", "a + b")
+    reply = await Editor((provider, claude())).post(COMPLETIONS, body(**OWN))
+    assert reply.status_code == 400
+    assert reply.json() == {
+        "detail": "specifying custom models endpoint is disabled: api_base is not allowed"
+    }
+    assert not provider.calls
+
+
+async def test_a_family_that_there_is_not_is_refused() -> None:
+    asked = body(**OWN | {"model_name": "qwen2p5-coder-7b"})
+    reply = await Editor((Scripted("custom"),), catalogue=MODELS_ON).post(COMPLETIONS, asked)
+    assert (reply.status_code, reply.json()) == (
+        *(400, {"detail": "The model asked for is not served."}),
+    )
+
+
+async def test_a_registered_prompt_runs_on_the_model_of_hints_or_metadata() -> None:
+    own, ours = Scripted("custom", "x = 1"), claude("x = 1")
+    editor = Editor((own, ours), catalogue=MODELS_ON)
+    named = {"prompt_id": "code_suggestions/generations"}
+    await editor.post(GENERATIONS, body(**named | OWN))
+    assert own.calls[0].target == Target("http://vllm.test:8000/v1", "hush")
+    metadata = {"provider": "gitlab", "name": "claude_opus_4_7"}
+    await editor.post(GENERATIONS, body(**named, model_metadata=metadata))
+    await editor.post(GENERATIONS, body(**named, model_metadata={"provider": 5}))
+    assert [call.model for call in ours.calls] == ["claude-opus-4-7", "claude-sonnet-4-6"]
+
+
+@pytest.mark.parametrize(
+    ("provider", "cap"), [("fireworks", 48), ("vertex", 64), ("anthropic", 256)]
+)
+async def test_what_fills_in_is_capped_and_ends_with_its_piece_of_code(
+    provider: str, cap: int
+) -> None:
+    model = Scripted(provider, "return a + b\n\n\ndef sub(a, b):\n    pass\n")
+    reply = await Editor((model,)).post(
+        COMPLETIONS, with_file(content_above_cursor="def add(a, b):\n    ")
+    )
+    whole = provider == "anthropic"
+    text = reply.json()["choices"][0]["text"]
+    assert text == ("".join(map(str, model.chunks)) if whole else "return a + b")
+    assert model.calls[0].max_tokens == cap
+
+
+async def test_settings_drop_steps_and_doubtful_answers() -> None:
+    unsure = Scripted("fireworks", "# a comment")
+    unsure.score = -2.0
+    kept = GatewaySettings(skipped_post_processing=("remove_comment_only_completion",))
+    dropped = kept.model_copy(update={"score_thresholds": {"codestral-2508": -1.0}})
+    found: list[int] = []
+    for gateway in (GatewaySettings(), kept, dropped):
+        reply = await Editor((unsure,), gateway=gateway).post(COMPLETIONS, body())
+        found.append(len(reply.json()["choices"]))
+    assert found == [0, 1, 0]
+
+
+async def test_the_first_line_tells_the_language_of_a_file_without_a_suffix() -> None:
+    asked = with_file(file_name="run", content_above_cursor="#!/usr/bin/env python3\nx = ")
+    reply = await Editor((claude("1"),)).post(COMPLETIONS, asked)
+    assert reply.json()["model"]["lang"] == "python"
+    assert reply.json()["choices"][0]["text"] == "1"
+
+
+class Portal:
+    """Counts what it is asked for, and refuses when told to."""
+
+    def __init__(self, refusal: Failure | None = None) -> None:
+        self.refusal = refusal
+        self.uses: list[Use] = []
+
+    async def check(self, use: Use, caller: Caller, client: ClientInfo) -> None:
+        del caller, client
+        self.uses.append(use)
+        if self.refusal is not None:
+            raise self.refusal
+
+
+async def test_credits_are_asked_for_before_permission_and_after_the_schema() -> None:
+    portal = Portal()
+    editor = Editor((claude(),), quota=portal, scopes=())
+    assert (await editor.post(COMPLETIONS, {})).status_code == 422
+    assert not portal.uses
+    for path, event in ((COMPLETIONS, "code_completions"), (GENERATIONS, "code_generations")):
+        for asked in (body(), body(stream=True)):
+            portal.uses.clear()
+            assert (await editor.post(path, asked)).status_code == 403
+            assert portal.uses == [Use(event, "code_suggestions")]
+    portal.refusal = InsufficientCredits("No credits.")
+    reply = await editor.post(COMPLETIONS, body())
+    assert (reply.status_code, reply.json()["error_code"]) == (402, "USAGE_QUOTA_EXCEEDED")
+
+
+async def test_a_use_is_told_once_with_what_it_is_billed_as() -> None:
+    editor = Editor((claude(),))
+    await editor.post(COMPLETIONS, body())
+    await editor.post(GENERATIONS, body(stream=True))
+    told = editor.stand.sink.of(FeatureUsed)
+    assert [(fact.unit_primitive, fact.billed, fact.feature) for fact in told] == [
+        ("complete_code", "code_completions", "code_suggestions"),
+        ("generate_code", "code_generations", "code_suggestions"),
+    ]

@@ -1,13 +1,16 @@
 """`/v3` code suggestions through the whole application, on the contract's own numbers."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from isthmus.adapters.providers.local import LocalProvider
+from isthmus.core.messages import Target
+from isthmus.routing.catalogue import CustomModels
 from tests.support.http_app import SERVICE
-from tests.support.suggest_stand import Editor, Scripted
+from tests.support.suggest_stand import CATALOGUE, Editor, Scripted
 
 PATH = "/v3/code/completions"
 
@@ -60,9 +63,18 @@ async def test_a_generation_needs_its_scope() -> None:
         (body({"type": "code_editor_poem", "payload": {}}), 422),
         (body({"type": "code_editor_completion"}), 422),
         (body(CONTEXT), 422),
-        (body(component(), {"type": "code_context", "payload": {"type": "f", "name": "n"}}), 422),
+        (body(component(), {"type": "code_context", "payload": {"type": "f", "name": "n"}}), 200),
+        (body({"type": "code_editor_poem", "payload": {}}, CONTEXT), 422),
+        (body({"type": "code_editor_poem", "payload": {}}, component()), 200),
+        (body(CONTEXT, component()), 200),
+        (body(5, None, [], {"type": ["x"]}, {"type": "prompt", "payload": 7}), 422),
+        (body(5, None, [], {"type": ["x"]}, component()), 200),
+        (body(component(), *[{"type": "x"}] * 99), 200),
+        (body(component(), *[{"type": "x"}] * 100), 422),
         (body(component() | {"metadata": {"source": "vscode", "version": "1"}}), 200),
-        (body(component() | {"metadata": {"source": "vscode"}}), 422),
+        (body(component() | {"metadata": {"source": "vscode"}}), 200),
+        (body(component() | {"metadata": "vscode"}), 200),
+        (body({"type": "code_editor_completion", "payload": {}}), 422),
         (body(component() | {"metadata": None}), 200),
         (body(component(file_name="n" * 256)), 422),
         (body(component(content_above_cursor="x" * 100_001)), 422),
@@ -158,8 +170,61 @@ async def test_a_server_of_the_caller_s_own_is_never_called() -> None:
     provider = claude()
     metadata = {"provider": "openai", "name": "gpt", "endpoint": "http://10.0.0.1", "api_key": "k"}
     reply = await Editor((provider,)).post(PATH, body(model_metadata=metadata))
-    assert reply.status_code == 500
+    assert reply.status_code == 400
+    assert reply.json() == {
+        "detail": "specifying custom models endpoint is disabled: api_base is not allowed"
+    }
     assert not provider.calls
+
+
+async def test_a_server_of_the_caller_s_own_is_called_where_that_is_allowed() -> None:
+    provider = Scripted("custom", "return b")
+    metadata = {
+        "provider": "openai",
+        "name": "mistral",
+        "identifier": "custom_openai/Mistral-Small",
+        "endpoint": "http://vllm.test:8000/v1",
+    }
+    on = replace(CATALOGUE, custom=CustomModels(enabled=True))
+    editor = Editor((provider,), catalogue=on)
+    reply = await editor.post(PATH, body(model_metadata=metadata))
+    assert reply.json()["model"] == {"engine": "openai", "name": "mistral", "lang": "go"}
+    assert provider.calls[0].target == Target("http://vllm.test:8000/v1", "dummy_key")
+
+
+@pytest.mark.parametrize("version", ["^1.0.0", "1.2.0-dev", "2.0.2", "3.0.2-dev", "9.9.9", "x"])
+async def test_every_version_of_a_prompt_that_exists_can_be_named(version: str) -> None:
+    asked = component(
+        "generation", prompt_id="code_suggestions/generations", prompt_version=version
+    )
+    reply = await Editor((claude(),)).post(PATH, body(asked))
+    assert reply.status_code == (422 if version in {"9.9.9", "x"} else 200)
+
+
+async def test_an_exact_version_runs_on_the_model_it_was_made_for() -> None:
+    provider = claude()
+    asked = component(
+        "generation", prompt_id="code_suggestions/generations", prompt_version="1.0.0"
+    )
+    await Editor((provider,)).post(PATH, body(asked))
+    assert provider.calls[0].model == "claude-sonnet-4-5-20250929"
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({}, "\n\treturn b"),
+        ({"model_provider": "anthropic"}, "\treturn b"),
+        ({"prompt_id": "code_suggestions/generations"}, "\treturn b"),
+        ({"prompt_id": "code_suggestions/generations", "prompt_version": "2.0.0"}, "\n\treturn b"),
+    ],
+)
+async def test_a_generation_opens_a_line_unless_its_prompt_was_made_for_anthropic(
+    changes: Mapping[str, object], text: str
+) -> None:
+    asked = component("generation", content_above_cursor="func Max(a, b int) int {", **changes)
+    reply = await Editor((claude("```go\n\treturn b\n```"),)).post(PATH, body(asked))
+    assert reply.json()["choices"][0]["text"] == text
 
 
 @pytest.mark.parametrize(

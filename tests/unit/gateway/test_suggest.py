@@ -1,6 +1,7 @@
 """Code suggestions as a use case: permission, model, prompt, facts; no wire."""
 
 import dataclasses
+from collections.abc import AsyncIterator
 from contextlib import aclosing
 
 import msgspec
@@ -8,11 +9,15 @@ import pytest
 from msgspec.structs import replace
 
 from isthmus.adapters.providers.local import LocalProvider
+from isthmus.core.deadline import Deadline
 from isthmus.core.errors import Forbidden, Unavailable, UpstreamFailed
-from isthmus.core.events import ModelCalled, SuggestionAsked, SuggestionTrimmed
+from isthmus.core.events import ModelCalled, PayloadSeen, SuggestionAsked, SuggestionTrimmed
 from isthmus.core.identity import Caller, ClientInfo
-from isthmus.core.messages import ContextItem, Infill
-from isthmus.gateway.suggest import SuggestRequest
+from isthmus.core.messages import ContextItem, Delta, Infill, ModelCall
+from isthmus.gateway.payloads import PayloadPolicy
+from isthmus.gateway.suggest import TRYING_S
+from isthmus.gateway.suggestion import SuggestRequest
+from isthmus.settings import GatewaySettings
 from tests.support.http_app import Stand
 from tests.support.suggest_stand import CATALOGUE, Scripted, suggest_of
 
@@ -44,7 +49,7 @@ async def test_a_token_of_our_own_is_refused_where_told() -> None:
     with pytest.raises(Forbidden):
         await suggest.whole(replace(ASKED, self_issued=False), own, CLIENT)
     with pytest.raises(Forbidden):
-        suggest.stream(replace(ASKED, self_issued=False), own, CLIENT)
+        await suggest.stream(replace(ASKED, self_issued=False), own, CLIENT)
 
 
 async def test_what_happened_is_told_without_the_code() -> None:
@@ -63,7 +68,7 @@ async def test_the_answer_is_trimmed_whole_and_raw_in_a_stream() -> None:
     stand = Stand()
     suggest = suggest_of(stand, Scripted("anthropic", "return ", "a + b<cursor/>"))
     assert (await suggest.whole(ASKED, CALLER, CLIENT)).text == "a + b"
-    stream = suggest.stream(ASKED, CALLER, CLIENT)
+    stream = await suggest.stream(ASKED, CALLER, CLIENT)
     assert [text async for text in stream.text] == ["return ", "a + b<cursor/>"]
     assert stream.origin.language == "python"
     assert stand.sink.of(ModelCalled)[-1].streaming
@@ -73,9 +78,8 @@ async def test_leaving_a_stream_closes_the_model_s() -> None:
     for kind, chunk in (("completion", "a"), ("generation", "a\n")):
         provider = Scripted("anthropic", chunk, "b\n", "c\n")
         asked = replace(ASKED, kind=kind)
-        async with aclosing(
-            suggest_of(Stand(), provider).stream(asked, CALLER, CLIENT).text
-        ) as text:
+        stream = await suggest_of(Stand(), provider).stream(asked, CALLER, CLIENT)
+        async with aclosing(stream.text) as text:
             assert await anext(text) == chunk
         assert provider.closed == 1
 
@@ -84,7 +88,7 @@ async def test_a_failing_model_fails_the_suggestion() -> None:
     suggest = suggest_of(Stand(), Scripted("anthropic", "a", UpstreamFailed("broke", status=500)))
     with pytest.raises(UpstreamFailed):
         await suggest.whole(ASKED, CALLER, CLIENT)
-    stream = suggest.stream(ASKED, CALLER, CLIENT)
+    stream = await suggest.stream(ASKED, CALLER, CLIENT)
     assert await anext(stream.text) == "a"
     with pytest.raises(UpstreamFailed):
         await anext(stream.text)
@@ -149,3 +153,50 @@ async def test_a_long_file_is_cut_to_a_small_model_and_still_served() -> None:
         await suggest_of(Stand(), provider, catalogue=small).whole(asked, CALLER, CLIENT)
         assert "NEAR = <cursor/>bbb" in provider.sent()
         assert len(provider.sent()) < 12_000
+
+
+async def test_words_are_logged_only_where_that_is_allowed() -> None:
+    flagged = ClientInfo({"x-gitlab-enabled-feature-flags": "expanded_ai_logging"})
+    for payloads, client, told in (
+        (PayloadPolicy(), CLIENT, 0),
+        (PayloadPolicy(), flagged, 2),
+        (PayloadPolicy(always=True), CLIENT, 2),
+    ):
+        stand = Stand(payloads=payloads)
+        await suggest_of(stand, Scripted("anthropic", "a + b")).whole(ASKED, CALLER, client)
+        assert len(stand.sink.of(PayloadSeen)) == told
+
+
+async def test_no_variant_is_tried_after_a_minute() -> None:
+    stand = Stand()
+
+    class Slow(Scripted):
+        async def stream(self, call: ModelCall, deadline: Deadline) -> AsyncIterator[Delta]:
+            stand.clock.advance(TRYING_S + 1)
+            async for delta in super().stream(call, deadline):
+                yield delta
+
+    slow = Slow("anthropic", UpstreamFailed("no", status=500))
+    asked = replace(ASKED, variants=(ASKED, ASKED))
+    with pytest.raises(UpstreamFailed):
+        await suggest_of(stand, slow).whole(asked, CALLER, CLIENT)
+    assert len(slow.calls) == 1
+
+
+async def test_what_a_model_says_to_itself_is_not_inserted() -> None:
+    thinking = dataclasses.replace(
+        CATALOGUE,
+        models={
+            name: replace(model, strip_reasoning=True) for name, model in CATALOGUE.models.items()
+        },
+    )
+    provider = Scripted("anthropic", "<thi", "nk>hm</think>a", " + b")
+    suggest = suggest_of(Stand(), provider, catalogue=thinking)
+    assert (await suggest.whole(ASKED, CALLER, CLIENT)).text == "a + b"
+    stream = await suggest.stream(ASKED, CALLER, CLIENT)
+    assert "".join([text async for text in stream.text]) == "a + b"
+
+
+def test_unknown_steps_are_refused_at_start() -> None:
+    with pytest.raises(ValueError, match="no step `trim_all`"):
+        suggest_of(Stand(), gateway=GatewaySettings(skipped_post_processing=("trim_all",)))

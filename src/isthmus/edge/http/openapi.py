@@ -63,7 +63,7 @@ def document(endpoints: Sequence[Endpoint]) -> Json:
     named += [kind for each in endpoints for kind in (each.body, each.reply) if kind is not None]
     unique = list(dict.fromkeys(named))
     shown, components = msgspec.json.schema_components(
-        unique, schema_hook=_opaque, ref_template=_REFERENCE
+        unique, schema_hook=any_json, ref_template=_REFERENCE
     )
     schemas = dict(zip(unique, map(_undiscriminated, shown), strict=True))
     paths: dict[str, Json] = {}
@@ -83,7 +83,8 @@ def document(endpoints: Sequence[Endpoint]) -> Json:
     }
 
 
-def _opaque(kind: type) -> Json:
+def any_json(kind: type) -> Json:
+    """The schema of values that nobody here looks into: a hook for msgspec."""
     if kind is object:
         return {"description": "Any JSON value."}
     raise NotImplementedError

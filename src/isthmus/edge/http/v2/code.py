@@ -16,11 +16,12 @@ from isthmus.edge.http.auth import caller_of, client_of
 from isthmus.edge.http.body import decoder, read
 from isthmus.edge.http.endpoint import Endpoint
 from isthmus.edge.http.exchange import EXCHANGE, Exchange
+from isthmus.edge.http.metadata import ABSENT, lenient
 from isthmus.edge.http.reply import JSON, Reply
 from isthmus.edge.http.sse import raw_text_stream
 from isthmus.edge.services import Services
-from isthmus.gateway.hints import NO_HINT, ModelHint, check_name
-from isthmus.gateway.suggest import Suggestion, SuggestRequest
+from isthmus.gateway.hints import ANY, Kind, ModelHint, Wish, check_name, wished, wished_for_prompt
+from isthmus.gateway.suggestion import Suggestion, SuggestionStream, SuggestRequest
 
 Upto255: TypeAlias = Annotated[str, Meta(max_length=255)]
 Upto50: TypeAlias = Annotated[str, Meta(max_length=50)]
@@ -96,6 +97,7 @@ class CodeBody(Struct, tag_field="prompt_version"):
     context: Annotated[list[ContextPart], Meta(max_length=100)] | None = None
     prompt_id: str | None = None
     role_arn: str | None = None
+    model_metadata: msgspec.Raw = msgspec.field(default_factory=lambda: ABSENT)
 
     def __post_init__(self) -> None:
         if self.project_path is not None:
@@ -188,7 +190,9 @@ class CodeReply(Struct, frozen=True):
     metadata: Metadata
 
 
+REFUSALS = (402, 500, 501)
 Encode: TypeAlias = Callable[[Suggestion, int], bytes]
+Streamed: TypeAlias = Callable[[SuggestionStream, int], Response]
 _encoder = msgspec.json.Encoder()
 
 
@@ -207,7 +211,7 @@ def completion_request(body: Completion) -> SuggestRequest:
         editor_language=body.current_file.language_identifier or "",
         context=() if anthropic else _context(body),
         messages=_messages(prompt) if anthropic else (),
-        hint=_hint(body),
+        wish=_wish("completion", body),
         streaming=bool(body.stream),
     )
 
@@ -224,7 +228,7 @@ def generation_request(body: Generation) -> SuggestRequest:
         editor_language=body.current_file.language_identifier or "",
         context=_context(body),
         messages=_messages(body.prompt) if isinstance(body, GenerationV3) else (),
-        hint=_hint(body),
+        wish=_wish("generation", body),
         prompt_id=body.prompt_id or "",
         streaming=bool(body.stream),
     )
@@ -248,12 +252,21 @@ def generation_reply(suggestion: Suggestion, now_s: int) -> bytes:
     return _reply(suggestion, None, now_s)
 
 
-async def answer(
-    request: Request, services: Services, shape: Callable[[bytes], SuggestRequest], encode: Encode
-) -> Response:
-    """The answer to a request of any version: raw text as it comes, or one body.
+def raw_text(stream: SuggestionStream, now_s: int) -> Response:  # noqa: ARG001 - as `Streamed`
+    """The stream as text and nothing else."""
+    return raw_text_stream(stream.text)
 
-    `shape` reads the body, `encode` writes the plain answer from the suggestion and the time.
+
+async def answer(
+    request: Request,
+    services: Services,
+    shape: Callable[[bytes], SuggestRequest],
+    encode: Encode,
+    streamed: Streamed = raw_text,
+) -> Response:
+    """The answer to a request of any version: as it comes, or one body.
+
+    `shape` reads the body; `encode` and `streamed` write the answer, given the time.
     """
     asked = shape(await read(request))
     exchange: Exchange = request.scope[EXCHANGE]
@@ -262,9 +275,9 @@ async def answer(
         ("meta.feature_category", "code_suggestions"),
     )
     if asked.streaming:
-        stream = services.suggest.stream(asked, caller_of(request), client_of(request))
+        stream = await services.suggest.stream(asked, caller_of(request), client_of(request))
         exchange.fields.append(("enabled_feature_flags", stream.origin.flags))
-        return raw_text_stream(stream.text)
+        return streamed(stream, int(exchange.wall_s()))
     suggestion = await services.suggest.whole(asked, caller_of(request), client_of(request))
     exchange.fields.append(("enabled_feature_flags", suggestion.origin.flags))
     return Reply(encode(suggestion, int(exchange.wall_s())), [JSON])
@@ -286,23 +299,25 @@ def routes(services: Services) -> list[Endpoint]:
     def generations(request: Request) -> Awaitable[Response]:
         return answer(request, services, generation, generation_reply)
 
-    stream_type = "text/event-stream"
+    told = (
+        ("/v2/code/completions", "Complete code at the cursor", completions),
+        ("/v2/completions", "Complete code at the cursor (alias)", completions),
+        ("/v2/code/generations", "Generate code at the cursor", generations),
+    )
     return [
-        Endpoint("POST", path, completions, summary, COMPLETION, CodeReply, stream_type)
-        for path, summary in (
-            ("/v2/code/completions", "Complete code at the cursor"),
-            ("/v2/completions", "Complete code at the cursor (alias)"),
-        )
-    ] + [
         Endpoint(
-            "POST",
-            "/v2/code/generations",
-            generations,
-            "Generate code at the cursor",
-            GENERATION,
-            CodeReply,
-            stream_type,
+            method="POST",
+            path=path,
+            handle=handle,
+            summary=summary,
+            body=COMPLETION if handle is completions else GENERATION,
+            reply=CodeReply,
+            stream_type="text/event-stream",
+            scopes="`complete_code`" if handle is completions else "`generate_code`",
+            models="`code_completions`" if handle is completions else "`code_generations`",
+            refusals=REFUSALS,
         )
+        for path, summary, handle in told
     ]
 
 
@@ -326,15 +341,20 @@ def _check_model(kind: Literal["completion", "generation"], body: CodeBody) -> N
         check_name(kind, body.model_provider, body.model_name)
 
 
-def _hint(body: CodeBody) -> ModelHint:
-    told = (
-        body.model_provider or "",
-        body.model_name or "",
-        body.model_endpoint or "",
-        body.model_api_key or "",
-        body.model_identifier or "",
+def _wish(kind: Kind, body: CodeBody) -> Wish:
+    registered = kind == "generation" and body.prompt_id
+    if not body.model_provider and not body.model_name and not registered:
+        return ANY
+    hint = ModelHint(
+        provider=body.model_provider or "",
+        name=body.model_name or "",
+        endpoint=body.model_endpoint or "",
+        api_key=body.model_api_key or "",
+        identifier=body.model_identifier or "",
     )
-    return ModelHint(*told) if any(told) else NO_HINT
+    if registered:
+        return wished_for_prompt(hint, lenient(body.model_metadata))
+    return wished(kind, hint)
 
 
 def _context(body: CodeBody) -> tuple[ContextItem, ...]:

@@ -1,124 +1,42 @@
-"""`/v3` code suggestions: the wire of requests made of components.
+"""`/v3` code suggestions: requests made of components, and the schemas of their payloads.
 
 Source: HTTP gateway contract, sections 4.7 and 4.8.
 """
 
 from collections.abc import Awaitable
-from typing import Annotated, Literal, TypeAlias
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import Struct
+from msgspec.structs import replace
 from starlette.requests import Request
 from starlette.responses import Response
 
-from isthmus.core.errors import FieldError, Invalid
-from isthmus.core.messages import ContextItem
-from isthmus.edge.http.body import decoder
+from isthmus.core.errors import NotFound
+from isthmus.core.messages import ContextItem, Message, ModelMetadata, Text
 from isthmus.edge.http.endpoint import Endpoint
-from isthmus.edge.http.v2.code import (
-    Choice,
-    Code,
-    PromptMessage,
-    Stripped255,
-    Upto255,
-    Upto1024,
-    answer,
-    stripped,
+from isthmus.edge.http.envelope import (
+    PAYLOADS,
+    CompletionPayload,
+    ContextComponent,
+    EditorPayload,
+    GenerationPayload,
+    PromptPayload,
+    SuggestionBody,
+    read_body,
 )
+from isthmus.edge.http.metadata import lenient
+from isthmus.edge.http.openapi import any_json
+from isthmus.edge.http.reply import JSON, Reply
+from isthmus.edge.http.v2.code import REFUSALS, Choice, answer
 from isthmus.edge.services import Services
-from isthmus.gateway.hints import ModelHint, component_hint
-from isthmus.gateway.suggest import Suggestion, SuggestRequest
+from isthmus.gateway.hints import Wish, made_for, wished_by_component, wished_by_variant
+from isthmus.gateway.suggestion import Suggestion, SuggestRequest
 
 REFUSAL = "Unauthorized to access code suggestions"
-Provider: TypeAlias = Literal["vertex-ai", "anthropic", "amazon_q"]
-
-
-class ComponentMetadata(Struct, frozen=True):
-    """Who made a component."""
-
-    source: Upto255
-    version: Upto255
-
-
-class EditorPayload(Struct):
-    """The file with the cursor."""
-
-    file_name: Stripped255
-    content_above_cursor: Code
-    content_below_cursor: Code
-    language_identifier: Upto255 | None = None
-    model_provider: Provider | None = None
-    model_name: str | None = None
-    stream: bool | None = None
-    role_arn: str | None = None
-
-    def __post_init__(self) -> None:
-        self.file_name = stripped("file_name", self.file_name, 255)
-
-
-class CompletionPayload(EditorPayload):
-    """What a completion adds; all of it is ignored."""
-
-    choices_count: int | None = None
-    prompt: str | list[PromptMessage] | None = None
-
-
-class GenerationPayload(EditorPayload):
-    """What a generation adds. `prompt` is ignored; `prompt_enhancer` holds template variables."""
-
-    prompt: Annotated[str, Meta(max_length=400_000)] | None = None
-    prompt_id: str | None = None
-    prompt_version: str | None = None
-    prompt_enhancer: dict[str, object] | None = None
-
-
-class ContextPayload(Struct, frozen=True):
-    """A piece of another file."""
-
-    type: Upto1024
-    name: Upto1024
-    content: Code
-
-
-class CompletionComponent(Struct, frozen=True, tag_field="type", tag="code_editor_completion"):
-    """A completion is asked for."""
-
-    payload: CompletionPayload
-    metadata: ComponentMetadata | None = None
-
-
-class GenerationComponent(Struct, frozen=True, tag_field="type", tag="code_editor_generation"):
-    """A generation is asked for."""
-
-    payload: GenerationPayload
-    metadata: ComponentMetadata | None = None
-
-
-class ContextComponent(Struct, frozen=True, tag_field="type", tag="code_context"):
-    """Context for a completion."""
-
-    payload: ContextPayload
-    metadata: ComponentMetadata | None = None
-
-
-Component: TypeAlias = CompletionComponent | GenerationComponent | ContextComponent
-
-
-class ModelMetadata(Struct, frozen=True):
-    """The model that an instance wants for this request."""
-
-    provider: Upto255
-    name: Upto255 | None = None
-    identifier: Annotated[str, Meta(max_length=1000)] | None = None
-    endpoint: Upto255 | None = None
-    api_key: Annotated[str, Meta(max_length=2000)] | None = None
-
-
-class SuggestionBody(Struct, frozen=True):
-    """The first component says what is asked; `code_context` components may follow it."""
-
-    prompt_components: Annotated[list[Component], Meta(min_length=1, max_length=100)]
-    model_metadata: object = None
+VARIANTS = 8
+"""So many prompts of one request are tried at most."""
+PLAIN_TEXT = "plaintext"
+Prompting = CompletionPayload | GenerationPayload | PromptPayload
 
 
 class ModelReply(Struct, frozen=True):
@@ -150,41 +68,29 @@ _encoder = msgspec.json.Encoder()
 
 
 def suggest_request(body: SuggestionBody) -> SuggestRequest:
-    """The body as a request. Raises Invalid when its first component asks for nothing."""
-    first = body.prompt_components[0]
-    metadata = _metadata(body.model_metadata)
-    match first:
-        case CompletionComponent(payload=payload):
-            return SuggestRequest(
-                kind="completion",
-                above=payload.content_above_cursor,
-                below=payload.content_below_cursor,
-                file_name=payload.file_name,
-                refusal=REFUSAL,
-                editor_language=payload.language_identifier or "",
-                context=_context(body),
-                context_gated=True,
-                hint=component_hint("completion", payload.model_provider or "", metadata),
-                streaming=bool(payload.stream),
-            )
-        case GenerationComponent(payload=payload):
-            return SuggestRequest(
-                kind="generation",
-                above=payload.content_above_cursor,
-                below=payload.content_below_cursor,
-                file_name=payload.file_name,
-                refusal=REFUSAL,
-                editor_language=payload.language_identifier or "",
-                hint=component_hint("generation", payload.model_provider or "", metadata),
-                prompt_id=payload.prompt_id or "",
-                prompt_version=payload.prompt_version or "^1.0.0",
-                by_prompt_name=True,
-                variables=payload.prompt_enhancer or {},
-                streaming=bool(payload.stream),
-            )
-        case ContextComponent():
-            fault = FieldError("prompt_components[0].type", "context cannot come first")
-            raise Invalid("Validation error", (fault,))
+    """The body as a request; its further prompts are variants, each for the model it names.
+
+    In the end the first one is tried as if it stood alone, where its provider is no more than a
+    hint.
+    """
+    metadata = lenient(body.model_metadata)
+    prompts = [
+        part.payload for part in body.prompt_components if not isinstance(part, ContextComponent)
+    ][:VARIANTS]
+    context = tuple(
+        ContextItem(part.payload.type, part.payload.name, part.payload.content)
+        for part in body.prompt_components
+        if isinstance(part, ContextComponent)
+    )
+    alone = _request(prompts[0], metadata, context)
+    if len(prompts) == 1:
+        return alone
+    several = [_request(payload, metadata, context) for payload in prompts]
+    if metadata is None:
+        wishes = [_variant(payload) for payload in prompts]
+        several = [replace(one, wish=wish) for one, wish in zip(several, wishes, strict=True)]
+    several = [replace(one, streaming=alone.streaming) for one in several]
+    return replace(several[0], variants=(*several[1:], alone))
 
 
 def reply(suggestion: Suggestion, now_s: int) -> bytes:
@@ -200,16 +106,26 @@ def reply(suggestion: Suggestion, now_s: int) -> bytes:
     )
 
 
+def shape(raw: bytes) -> SuggestRequest:
+    """The bytes of a body as a request. Raises Invalid."""
+    return suggest_request(read_body(raw))
+
+
 def routes(services: Services) -> list[Endpoint]:
-    """Completions and generations, by the first component."""
-
-    read_body = decoder(SuggestionBody)
-
-    def shape(raw: bytes) -> SuggestRequest:
-        return suggest_request(read_body(raw))
+    """Completions and generations, by component, and the schema of each component's payload."""
+    schemas = {
+        name: _encoder.encode(msgspec.json.schema(kind, schema_hook=any_json))
+        for name, kind in PAYLOADS.items()
+    }
 
     def suggestions(request: Request) -> Awaitable[Response]:
         return answer(request, services, shape, reply)
+
+    async def schema(request: Request) -> Response:
+        found = schemas.get(request.path_params["type"])
+        if found is None:
+            raise NotFound("Not Found")
+        return Reply(found, [JSON])
 
     return [
         Endpoint(
@@ -220,28 +136,72 @@ def routes(services: Services) -> list[Endpoint]:
             body=SuggestionBody,
             reply=SuggestionReply,
             stream_type="text/event-stream",
-        )
+            scopes="`complete_code` or `generate_code`",
+            models="`code_completions`, `code_generations`",
+            refusals=REFUSALS,
+        ),
+        Endpoint(
+            method="GET",
+            path="/v3/code/schema/{type}",
+            handle=schema,
+            summary="The JSON Schema of a component's payload",
+            reply=dict[str, object],
+            scopes="any",
+            stability="ours",
+            refusals=(404,),
+            choices={"type": tuple(PAYLOADS)},
+        ),
     ]
 
 
-def _context(body: SuggestionBody) -> tuple[ContextItem, ...]:
-    return tuple(
-        ContextItem(part.payload.type, part.payload.name, part.payload.content)
-        for part in body.prompt_components[1:]
-        if isinstance(part, ContextComponent)
+def _request(
+    payload: Prompting, metadata: ModelMetadata | None, context: tuple[ContextItem, ...]
+) -> SuggestRequest:
+    prompt_id = version = ""
+    if isinstance(payload, GenerationPayload):
+        prompt_id, version = payload.prompt_id or "", payload.prompt_version or "^1.0.0"
+    provider = _named(payload)[0]
+    kind = "completion" if isinstance(payload, CompletionPayload) else "generation"
+    editor_language = payload.language_identifier or ""
+    if isinstance(payload, PromptPayload) and not payload.file_name:
+        editor_language = editor_language or PLAIN_TEXT
+    return SuggestRequest(
+        kind=kind,
+        above=payload.content_above_cursor,
+        below=payload.content_below_cursor,
+        file_name=payload.file_name,
+        refusal=REFUSAL,
+        editor_language=editor_language,
+        context=context if kind == "completion" else (),
+        context_gated=True,
+        messages=_messages(payload),
+        wish=wished_by_component(kind, provider, metadata, registered=bool(prompt_id)),
+        prompt_id=prompt_id,
+        prompt_version=version or "^1.0.0",
+        by_prompt_name=True,
+        variables=getattr(payload, "prompt_enhancer", None) or {},
+        streaming=bool(payload.stream),
+        made_for=made_for(provider, prompt_id, version),
     )
 
 
-def _metadata(raw: object) -> ModelHint | None:
-    """The metadata as a hint; one that cannot be read counts as none, as the contract has it."""
-    try:
-        told = msgspec.convert(raw, ModelMetadata)
-    except msgspec.ValidationError:
-        return None
-    return ModelHint(
-        provider=told.provider,
-        name=told.name or "",
-        endpoint=told.endpoint or "",
-        api_key=told.api_key or "",
-        identifier=told.identifier or "",
-    )
+def _variant(payload: Prompting) -> Wish:
+    kind = "completion" if isinstance(payload, CompletionPayload) else "generation"
+    return wished_by_variant(kind, *_named(payload))
+
+
+def _named(payload: Prompting) -> tuple[str, str]:
+    """The provider and the model that a prompt names."""
+    if isinstance(payload, EditorPayload):
+        return payload.model_provider or "", payload.model_name or ""
+    return payload.provider or "", payload.model or ""
+
+
+def _messages(payload: Prompting) -> tuple[Message, ...]:
+    match payload:
+        case PromptPayload(content=str(text)):
+            return (Message("user", (Text(text),)),)
+        case PromptPayload(content=list(messages)):
+            return tuple(Message(one.role, (Text(one.content),)) for one in messages)
+        case _:
+            return ()
