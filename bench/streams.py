@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import uvloop
 
@@ -129,7 +130,8 @@ class _Paced(asyncio.Protocol):
     """Answers every request with tokens, one at a time."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = transport
+        # uvloop's transports are asyncio's by what they do, not by descent.
+        self._transport = cast("asyncio.WriteTransport", transport)
         self._seen = b""
 
     def data_received(self, data: bytes) -> None:
@@ -154,7 +156,7 @@ class _Paced(asyncio.Protocol):
             self._write(_framed(_LAST) + b"0\r\n\r\n")
 
     def _write(self, data: bytes) -> None:
-        if isinstance(self._transport, asyncio.WriteTransport):
+        if not self._transport.is_closing():
             self._transport.write(data)
 
 

@@ -20,6 +20,8 @@ from isthmus.redaction.rules import ID, redact, suspicious
 
 QUEUE_LIMIT = 50_000
 BATCH = 16
+LONG = 128
+SHARE = 8
 PAUSE_S = 0.1
 TEXT_LIMIT_CHARS = 65_536
 KNOWN_LIMIT = 4_096
@@ -81,8 +83,8 @@ class Pipeline:
         queue = self._queue
         batch: list[Told] = []
         waiting = len(queue)
-        # Little at a time, so that no request waits for it; half of what piles up under load.
-        for _ in range(min(waiting, max(BATCH, waiting // 2))):
+        # Half of what waits, but no more than a request can wait for; more of it under load.
+        for _ in range(min(waiting, max(BATCH, min(waiting // 2, LONG), waiting // SHARE))):
             try:
                 batch.append(clean(queue.popleft()))
             except Exception:  # noqa: BLE001 - a fact that is not what its type says is lost alone
