@@ -42,7 +42,9 @@ async def server(tmp_path: Path) -> AsyncIterator[RunningServer]:
 
 
 async def test_any_request_gets_a_documented_answer(server: RunningServer, tmp_path: Path) -> None:
-    token = await asyncio.to_thread(server.token, *sorted(UNIT_PRIMITIVES))
+    # Amazon Q answers 501 by design, which a check takes for a fault: here it is not allowed.
+    scopes = sorted(UNIT_PRIMITIVES - {"amazon_q_integration"})
+    token = await asyncio.to_thread(server.token, *scopes)
     known = {"authorization": f"Bearer {token}", "x-gitlab-authentication-type": "oidc"}
     async with httpx.AsyncClient(base_url=server.url, headers=known, trust_env=False) as client:
         shown = await client.get("/openapi.json", headers={"x-gitlab-instance-id": "dev"})
@@ -50,8 +52,6 @@ async def test_any_request_gets_a_documented_answer(server: RunningServer, tmp_p
     document.write_bytes(shown.raise_for_status().content)
     command = [PROGRAM, "--config-file", str(CONFIG), "run", str(document), "--url", server.url]
     command += ["--checks", "all", "--max-time", SECONDS, "--warnings", "off", "--no-color"]
-    # They answer 501 by design, which a check takes for a fault.
-    command += ["--exclude-path-regex", "^/v1/amazon_q/"]
     done = await asyncio.to_thread(
         subprocess.run,
         command,

@@ -126,7 +126,7 @@ def _operation_id(endpoint: Endpoint) -> str:
 def _responses(endpoint: Endpoint, schemas: dict[type, Json], *, public: bool) -> Json:
     content: Json = {} if endpoint.reply is None else _json(schemas[endpoint.reply])
     if endpoint.stream_type:
-        content[endpoint.stream_type] = {"schema": {"type": "string"}}
+        content[endpoint.stream_type] = {}
     answered: Json = {"description": "The answer."}
     if endpoint.relays:
         content["application/json"] = {}
