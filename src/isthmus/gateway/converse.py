@@ -14,6 +14,7 @@ from isthmus.core.events import FeatureUsed
 from isthmus.core.identity import Caller, ClientInfo
 from isthmus.core.messages import Chat, Message, ModelChoice, ModelMetadata, Text
 from isthmus.core.ports import Telemetry
+from isthmus.gateway.flags import effective
 from isthmus.gateway.invoke import Prepared
 from isthmus.prompts.shape import shaped
 from isthmus.routing.models import Ask, Models
@@ -62,6 +63,7 @@ class Converse:
         self._models = models
         self._telemetry = telemetry
         self._cutoff = settings.duo_core_cutoff
+        self._barred = settings.disallowed_flags
 
     def prepare(self, request: ConverseRequest, caller: Caller, client: ClientInfo) -> Prepared:
         """Raises NotFound, Forbidden, Rejected for a server that may not be named, Unavailable."""
@@ -92,11 +94,12 @@ class Converse:
         return Prepared(ask, choice)
 
     def _choice(self, request: ConverseRequest, client: ClientInfo) -> ModelChoice:
+        flags = effective(client, self._barred)
         if request.own_server is not None:
-            return self._models.resolve(request.own_server, _FEATURE, client.feature_flags)
+            return self._models.resolve(request.own_server, _FEATURE, flags)
         named = _CLAUDE.get(request.model)
         if named is not None:
             return self._models.choose(_FEATURE, named)
         with suppress(NotFound, Unavailable):
             return self._models.choose(_FEATURE, _DEFAULT_MODEL)
-        return self._models.resolve(None, _FEATURE, client.feature_flags)
+        return self._models.resolve(None, _FEATURE, flags)

@@ -16,6 +16,7 @@ from isthmus.core.events import FeatureUsed
 from isthmus.core.identity import Caller, ClientInfo
 from isthmus.core.messages import Chat, Delta, Infill, ModelChoice, ModelMetadata, Usage
 from isthmus.core.ports import Clock, Telemetry
+from isthmus.gateway.flags import effective
 from isthmus.gateway.payloads import NO_PAYLOADS, PayloadPolicy, seen
 from isthmus.gateway.reasoning import Reasoning
 from isthmus.prompts.feature import feature_of
@@ -112,7 +113,7 @@ class Invoke:
             # A pin may be older than this server's list of models, or than its keys.
             with suppress(NotFound, Unavailable):
                 return self._models.choose(feature, prompt.pinned_model)
-        return self._models.resolve(wanted, feature, client.feature_flags)
+        return self._models.resolve(wanted, feature, effective(client, self._payloads.barred))
 
     def rendered(
         self, prompt: Prompt, choice: ModelChoice, inputs: Mapping[str, object], *, streaming: bool

@@ -13,6 +13,7 @@ from isthmus.settings import ModelsSettings
 from tests.support.chat_stand import Instance, behind_sockets, claude
 from tests.support.http_app import SERVICE
 from tests.support.replay import Replay, replaying
+from tests.support.suggest_stand import Scripted
 
 COMMIT = "generate_commit_message"
 V1, V2 = f"/v1/prompts/{COMMIT}", f"/v2/prompts/{COMMIT}"
@@ -251,3 +252,15 @@ async def test_inputs_are_told_only_where_payloads_may_be_logged() -> None:
     assert quiet.stand.sink.of(PayloadSeen) == []
     (fact,) = open_.stand.sink.of(PayloadSeen)
     assert dict(fact.payload) == {"prompt": COMMIT, "inputs": {"diff": "+ a", "api_key": MASK}}
+
+
+async def test_a_flag_that_is_barred_draws_no_model() -> None:
+    flag = {"x-gitlab-enabled-feature-flags": "ai_gateway_multi_default_models"}
+    metadata = {"provider": "gitlab", "feature_setting": "duo_agent_platform_agentic_chat"}
+    first, second = Scripted("vertex", "a"), claude("b")
+    instance = Instance((first, second), headers=flag | {"x-gitlab-realm": "saas"})
+    instance.stand.payloads = PayloadPolicy(barred={"saas": ("ai_gateway_multi_default_models",)})
+    for _ in range(12):
+        reply = await instance.post(V2, body(model_metadata=metadata))
+        assert reply.json()["content"] == "a"
+    assert second.calls == []
