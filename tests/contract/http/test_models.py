@@ -1,13 +1,15 @@
 """`GET /v1/models/definitions`: open to everybody, in the contract's shape."""
 
-from starlette.testclient import TestClient
+import httpx
 
 from isthmus.edge.http.app import create
 from tests.support.http_app import Stand
 
 
-def test_h11_02_definitions_are_open_and_tell_models_and_features() -> None:
-    reply = TestClient(create(Stand().services())).get("/v1/models/definitions")
+async def test_h11_02_definitions_are_open_and_tell_models_and_features() -> None:
+    transport = httpx.ASGITransport(create(Stand().services()))
+    async with httpx.AsyncClient(transport=transport, base_url="http://gateway.test") as http:
+        reply = await http.get("/v1/models/definitions")
     assert reply.status_code == 200
     assert reply.headers["content-type"] == "application/json"
     body = reply.json()
