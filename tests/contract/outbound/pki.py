@@ -11,6 +11,18 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+_SIGNS = x509.KeyUsage(
+    digital_signature=True,
+    content_commitment=False,
+    key_encipherment=False,
+    data_encipherment=False,
+    key_agreement=False,
+    key_cert_sign=True,
+    crl_sign=True,
+    encipher_only=False,
+    decipher_only=False,
+)
+
 
 @dataclass(frozen=True)
 class Authority:
@@ -37,9 +49,12 @@ class Authority:
     def issue(self, name: str, password: str = "") -> Path:
         """A certificate for a host or a client."""
         key = ec.generate_private_key(ec.SECP256R1())
-        built = _builder(_named(name), self.name, key)
-        alternative = x509.SubjectAlternativeName([x509.DNSName(name)])
-        signed = built.add_extension(alternative, critical=False).sign(self.key, hashes.SHA256())
+        signed = (
+            _builder(_named(name), self.name, key)
+            .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
+            .add_extension(_issuer(self.key), critical=False)
+            .sign(self.key, hashes.SHA256())
+        )
         path = self.folder / f"{name}.pem"
         secret = (
             serialization.BestAvailableEncryption(password.encode())
@@ -69,11 +84,18 @@ def authority(folder: Path, name: str = "a test's authority") -> Authority:
     signed = (
         _builder(subject, subject, key)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(_SIGNS, critical=True)
+        .add_extension(_issuer(key), critical=False)
         .sign(key, hashes.SHA256())
     )
     made = Authority(folder, subject, key)
     made.file.write_bytes(signed.public_bytes(serialization.Encoding.PEM))
     return made
+
+
+def _issuer(key: ec.EllipticCurvePrivateKey) -> x509.AuthorityKeyIdentifier:
+    # Newer Pythons check a chain strictly, and so want to be told by which key.
+    return x509.AuthorityKeyIdentifier.from_issuer_public_key(key.public_key())
 
 
 def _named(name: str) -> x509.Name:
@@ -92,4 +114,5 @@ def _builder(
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - timedelta(hours=1))
         .not_valid_after(now + timedelta(hours=1))
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
     )
