@@ -167,3 +167,41 @@ async def test_openai_streams_a_tool_call(server: RunningServer) -> None:
     assert any(call.function and call.function.name for call in calls)
     reasons = [choice.finish_reason for chunk in chunks for choice in chunk.choices]
     assert "tool_calls" in reasons
+
+
+async def test_anthropic_streams_its_thinking(server: RunningServer, anthropic_api: Replay) -> None:
+    anthropic_api.play("thinking")
+    async with (
+        await anthropic(server) as client,
+        client.messages.stream(
+            model="claude-sonnet-4-6",
+            max_tokens=2048,
+            thinking={"type": "enabled", "budget_tokens": 1024},
+            messages=[{"role": "user", "content": "Hi"}],
+        ) as stream,
+    ):
+        deltas = [event.delta.type async for event in stream if event.type == "content_block_delta"]
+        final = await stream.get_final_message()
+    assert {"thinking_delta", "text_delta"} <= set(deltas)
+    assert {"thinking", "text"} <= {block.type for block in final.content}
+    assert final.usage.cache_read_input_tokens == 2000
+
+
+async def test_openai_streams_a_response_and_its_tools(
+    server: RunningServer, openai_api: Replay
+) -> None:
+    openai_api.play("responses_text", "responses_tools")
+    async with await openai(server) as client:
+        async with client.responses.stream(model="gpt-5", input="Hi") as stream:
+            texts: list[str] = []
+            async for event in stream:
+                if event.type == "response.output_text.delta":
+                    texts.append(event.delta)
+            final = await stream.get_final_response()
+        assert "".join(texts)
+        assert final.status == "completed"
+        assert final.usage is not None
+        events = await client.responses.create(model="gpt-5", input="Hi", stream=True)
+        items = [event.item async for event in events if event.type == "response.output_item.done"]
+    assert [item.name for item in items if item.type == "function_call"]
+    assert openai_api.requests[-1].path == "/v1/responses"
