@@ -9,4 +9,4 @@ NONE = SecretStr("")
 class Group(BaseModel):
     """One branch of the settings tree."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)

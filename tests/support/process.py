@@ -11,7 +11,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,9 +25,16 @@ UNTRUSTING.verify_mode = ssl.CERT_NONE
 
 def free_port() -> int:
     """A port that nothing listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    return free_ports(1)[0]
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports that nothing listens on; none twice, because all are held until the last is found."""
+    with ExitStack() as stack:
+        probes = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for probe in probes:
+            probe.bind(("127.0.0.1", 0))
+        return [int(probe.getsockname()[1]) for probe in probes]
 
 
 @dataclass(slots=True)
@@ -113,7 +120,7 @@ def running_server(
 
 def prepare(folder: Path, settings: Mapping[str, str] | None = None) -> RunningServer:
     """Ports and environment for a server that is not started yet."""
-    ports = [free_port() for _ in range(4)]
+    ports = free_ports(4)
     environment = {name: os.environ[name] for name in KEPT if name in os.environ}
     environment |= {
         "ISTHMUS_DATA_DIR": str(folder / "var"),

@@ -275,14 +275,15 @@ def _decode(data: bytes) -> _File:
     if not isinstance(raw, dict):
         raise CatalogueError("models.yml must be a mapping with `models` and `features`")
     tree = cast("dict[str, object]", raw)
-    for key, name, kind in (("models", "id", Model), ("features", "feature", Feature)):
-        entries = tree.get(key)
-        if isinstance(entries, list):
-            for index, entry in enumerate(cast("list[object]", entries)):
-                _entry(entry, f"{key}[{index}]", name, kind)
     try:
         return msgspec.convert(tree, _File)
     except msgspec.ValidationError as error:
+        # Only now is it worth the time to find out which entry is wrong.
+        for key, name, kind in (("models", "id", Model), ("features", "feature", Feature)):
+            entries = tree.get(key)
+            if isinstance(entries, list):
+                for index, entry in enumerate(cast("list[object]", entries)):
+                    _entry(entry, f"{key}[{index}]", name, kind)
         raise CatalogueError(f"models.yml: {error}") from error
 
 
