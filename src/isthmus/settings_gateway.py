@@ -24,7 +24,8 @@ class GatewaySettings(Group):
         default=(), description="Names of steps that completions are not put through."
     )
     score_thresholds: dict[str, float] = Field(
-        default={}, description="Model -> score below which its completions are dropped."
+        default={},
+        description="Model -> least score of a completion; no provider tells scores yet.",
     )
     duo_core_cutoff: bool = Field(
         default=False, description="Refuse v1 chat to callers whose enablement type is `duo_core`."
