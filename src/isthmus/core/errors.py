@@ -6,7 +6,8 @@ Failure
  ├─ TooLarge            over a size limit
  ├─ Unauthenticated     who calls is not known
  ├─ Forbidden           who calls may not do this
- │   └─ NotEntitled         a portal that counts credits does not know or admit them
+ │   ├─ NotEntitled         a portal that counts credits does not know or admit them
+ │   └─ InsufficientScope   the token does not hold what the route asks for
  ├─ NotEnabled          allowed in principle, not switched on or not paid for
  │   └─ InsufficientCredits a portal that counts credits says that they are used up
  ├─ NotBuilt            a part of the contract that this server does not have
@@ -74,6 +75,14 @@ class Forbidden(Failure):
 
 class NotEntitled(Forbidden):
     """The portal that counts credits does not admit the caller, or did not answer."""
+
+
+class InsufficientScope(Forbidden):
+    """The token does not hold any of `scopes`."""
+
+    def __init__(self, detail: str, scopes: tuple[str, ...]) -> None:
+        super().__init__(detail)
+        self.scopes = scopes
 
 
 class NotEnabled(Failure):

@@ -4,16 +4,27 @@ Two ports speak the session contract and live beside it: `SessionHost` (`platfor
 `Client` (`platform/tool.py`).
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
+from isthmus.core.accounts import (
+    Namespace,
+    NewToken,
+    NewUser,
+    Project,
+    Token,
+    TokenKind,
+    User,
+)
 from isthmus.core.checkpoint import CheckpointQuery, PendingWrites, StoredCheckpoint, Thread
 from isthmus.core.deadline import Deadline
 from isthmus.core.events import Fact
+from isthmus.core.flags import Flag
 from isthmus.core.identity import Caller, ClientInfo
+from isthmus.core.job import RunnerJob, RunnerRef
 from isthmus.core.limits import LimitKey, Use
 from isthmus.core.messages import (
     Delta,
@@ -26,6 +37,16 @@ from isthmus.core.messages import (
     RawReply,
 )
 from isthmus.core.page import Page, Passage
+from isthmus.core.records import (
+    EventPage,
+    FlowEvent,
+    Keep,
+    NewRecord,
+    Record,
+    RecordPage,
+    RecordQuery,
+    RecordWrite,
+)
 from isthmus.core.workflow import NewWorkflow, StatusEvent, Workflow, WorkflowQuery
 
 
@@ -146,6 +167,22 @@ class WorkflowStore(Protocol):
         """Remember the model of a session (JSON text); a blank never clears it. Raises NotFound."""
         ...
 
+    async def change(self, workflow_id: str, apply: Callable[[Workflow], Workflow]) -> Workflow:
+        """Store `apply` of the record, in one transaction; it may run twice. Raises NotFound.
+
+        Title, summary, flow, job, terms and approvals may change; the rest stays as it is. What
+        `apply` raises is raised, and nothing is changed.
+        """
+        ...
+
+    async def delete(self, workflow_id: str) -> None:
+        """The record and all that hangs on it: checkpoints, records, events. Raises NotFound."""
+        ...
+
+    async def stuck(self, before: datetime, limit: int = 100) -> Sequence[str]:
+        """Ids of records in created or running that nothing has touched since `before`."""
+        ...
+
 
 class CheckpointStore(Protocol):
     """Checkpoints and pending writes: the same stores."""
@@ -168,6 +205,158 @@ class CheckpointStore(Protocol):
 
     async def delete(self, thread_id: str) -> None:
         """Everything of a thread, in every namespace."""
+        ...
+
+
+class RecordStore(Protocol):
+    """Checkpoints that flow services store by the contract: the same databases."""
+
+    async def append(self, new: NewRecord, keep: Keep) -> Record:
+        """Store it, and touch its workflow; doing it twice changes nothing.
+
+        One transaction: header, blobs, the workflow's `updated_at`, and, where they are not blank,
+        its model (by `keep`), its flow, and its goal if that is blank. Raises NotFound.
+        """
+        ...
+
+    async def page(self, query: RecordQuery) -> RecordPage:
+        """Checkpoints with their pending writes."""
+        ...
+
+    async def get(self, workflow_id: str, record_id: int) -> Record:
+        """One checkpoint. Raises NotFound."""
+        ...
+
+    async def put_writes(
+        self, workflow_id: str, thread_ts: str, writes: Sequence[RecordWrite]
+    ) -> None:
+        """Pending writes; one with the same task and index is replaced. Raises NotFound."""
+        ...
+
+
+class EventQueue(Protocol):
+    """Messages between users and running flows."""
+
+    async def add(self, event: FlowEvent) -> FlowEvent:
+        """Queue it. Raises NotFound, or Conflict: this correlation id was used before."""
+        ...
+
+    async def page(self, workflow_id: str, page: int, per_page: int) -> EventPage:
+        """What is still queued."""
+        ...
+
+    async def mark(self, workflow_id: str, event_id: int, status: str) -> FlowEvent:
+        """Set its status. Raises NotFound."""
+        ...
+
+
+class UserStore(Protocol):
+    """Accounts."""
+
+    async def create(self, new: NewUser) -> User:
+        """An account and its own namespace. Raises Conflict when the name or subject is taken."""
+        ...
+
+    async def get(self, user_id: int) -> User:
+        """Raises NotFound."""
+        ...
+
+    async def find(self, *, username: str = "", subject: str = "", global_id: str = "") -> User:
+        """The account with what is given. Raises NotFound."""
+        ...
+
+    async def change(self, user_id: int, apply: Callable[[User], User]) -> User:
+        """Store `apply` of the account (name, email, admin, active, subject, password)."""
+        ...
+
+    async def all(self) -> Sequence[User]:
+        """Every account, by id; at most 10,000."""
+        ...
+
+
+class PlaceStore(Protocol):
+    """Namespaces and projects, and who belongs to them."""
+
+    async def namespace(self, key: int | str) -> Namespace:
+        """By id or full path, in any case of letters. Raises NotFound."""
+        ...
+
+    async def project(self, key: int | str) -> Project:
+        """By id or full path, in any case of letters. Raises NotFound."""
+        ...
+
+    async def add_group(self, full_path: str, name: str = "") -> Namespace:
+        """A group and its missing ancestors; one that is there is returned. Raises Conflict."""
+        ...
+
+    async def add_project(self, full_path: str, description: str = "") -> Project:
+        """A project below a namespace that exists. Raises NotFound, or Conflict."""
+        ...
+
+    async def join(self, user_id: int, namespace_id: int, *, member: bool = True) -> None:
+        """Make the user a member of the namespace and all below it, or no more one."""
+        ...
+
+    async def reaches(self, user_id: int, namespace_id: int) -> bool:
+        """Whether it is the user's own, or the user is a member of it or of an ancestor."""
+        ...
+
+    async def projects(self, user_id: int | None = None) -> Sequence[Project]:
+        """Every project, or those that the user reaches; by id, at most 10,000."""
+        ...
+
+
+class TokenStore(Protocol):
+    """Tokens of accounts, by digest."""
+
+    async def add(self, new: NewToken) -> Token: ...
+
+    async def find(self, digest: bytes, kinds: frozenset[TokenKind]) -> Token | None:
+        """The token of one of these kinds, revoked and expired ones included."""
+        ...
+
+    async def pending(self, user_code: str) -> Token | None:
+        """The device token for which this code was shown."""
+        ...
+
+    async def approve(self, token_id: int, user_id: int) -> None:
+        """A user stands behind a device from now on. Raises NotFound."""
+        ...
+
+    async def take(self, digest: bytes, kind: TokenKind) -> Token | None:
+        """Revoke it and return it as it was; None when it is unknown or revoked already."""
+        ...
+
+    async def revoke(self, token_id: int) -> None:
+        """From now on it lets nobody in; doing it twice changes nothing."""
+        ...
+
+    async def all(self, user_id: int, kind: TokenKind) -> Sequence[Token]:
+        """The user's tokens of a kind that are not revoked, by id."""
+        ...
+
+
+class FlagStore(Protocol):
+    """Feature flags that were set; others are as `core.flags.KNOWN` says."""
+
+    async def all(self) -> Mapping[str, Flag]:
+        """Those that were set, by name."""
+        ...
+
+    async def change(self, name: str, apply: Callable[[Flag], Flag]) -> Flag:
+        """Store `apply` of the flag, in one transaction."""
+        ...
+
+
+class Runner(Protocol):
+    """Runs the headless executor: a subprocess, a Kubernetes job, a GitLab CI pipeline, nothing."""
+
+    async def start(self, job: RunnerJob) -> RunnerRef:
+        """Start it. Raises Unavailable when it cannot be started, Rejected when it may not."""
+        ...
+
+    async def stop(self, ref: RunnerRef) -> None:
+        """Stop it; one that ended already is no error."""
         ...
 
 

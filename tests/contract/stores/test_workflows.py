@@ -107,7 +107,7 @@ async def test_an_id_that_is_no_number_is_named(store: SqlWorkflowStore) -> None
             store.get(workflow_id),
             store.move(workflow_id, StatusEvent.START),
             store.pin(workflow_id, "{}"),
-            store.page(WorkflowQuery(before_id=workflow_id)),
+            store.page(WorkflowQuery(after_id=workflow_id)),
         ):
             with pytest.raises(Invalid):
                 await call
@@ -221,13 +221,13 @@ async def test_pages_are_newest_first_by_time_then_id(
     seen: list[str] = []
     before: str | None = None
     while True:
-        page = await store.page(WorkflowQuery(before_id=before, limit=2))
+        page = await store.page(WorkflowQuery(after_id=before, limit=2))
         seen += [item.workflow_id for item in page.items]
         if not page.more:
             break
         before = seen[-1]
     assert seen == order
-    assert (await store.page(WorkflowQuery(before_id="404"))).items == ()
+    assert (await store.page(WorkflowQuery(after_id="404"))).items == ()
     with pytest.raises(Invalid):
         await store.page(WorkflowQuery(limit=0))
 
@@ -242,7 +242,7 @@ async def test_pages_show_one_owner_and_one_status(store: SqlWorkflowStore) -> N
         return [item.workflow_id for item in (await store.page(query)).items]
 
     assert await ids(WorkflowQuery(owner="a")) == ["3", "1"]
-    assert await ids(WorkflowQuery(owner="a", status=Status.RUNNING)) == ["3"]
-    assert await ids(WorkflowQuery(status=Status.CREATED)) == ["2", "1"]
+    assert await ids(WorkflowQuery(owner="a", statuses=(Status.RUNNING,))) == ["3"]
+    assert await ids(WorkflowQuery(statuses=(Status.CREATED,))) == ["2", "1"]
     assert await ids(WorkflowQuery(owner="' OR 1=1 --")) == []
-    assert await ids(WorkflowQuery(owner="a", before_id="3")) == ["1"]
+    assert await ids(WorkflowQuery(owner="a", after_id="3")) == ["1"]

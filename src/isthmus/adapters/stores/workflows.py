@@ -82,7 +82,7 @@ class SqlWorkflowStore:
         return await self._database.read(lambda connection: _find(connection, number))
 
     async def page(self, query: WorkflowQuery) -> Page[Workflow]:
-        """Records, newest first; at most 100. A `before_id` that nobody has ends the list."""
+        """Records, newest first; at most 100. An `after_id` that nobody has ends the list."""
         if query.limit < 1:
             raise invalid("limit", "must be at least 1")
         limit = min(query.limit, PAGE_LIMIT)
@@ -188,13 +188,15 @@ def _page_statement(query: WorkflowQuery) -> Select[tuple[object, ...]]:
     if query.owner is not None:
         check_key("owner", query.owner, limit_bytes=_OWNER_BYTES)
         statement = statement.where(workflows.c.owner == query.owner)
-    if query.status is not None:
-        statement = statement.where(workflows.c.status == STORED[query.status])
-    if query.before_id is not None:
+    if query.statuses:
+        statement = statement.where(
+            workflows.c.status.in_([STORED[status] for status in query.statuses])
+        )
+    if query.after_id is not None:
         mark = workflows.alias("mark")
         older = workflows.c.created_at_us < mark.c.created_at_us
         statement = statement.where(
-            mark.c.id == workflow_number(query.before_id),
+            mark.c.id == workflow_number(query.after_id),
             workflows.c.created_at_us <= mark.c.created_at_us,
             or_(older, and_(~older, workflows.c.id < mark.c.id)),
         )
