@@ -20,6 +20,7 @@ from isthmus.settings_gateway import (
     SearchSettings,
 )
 from isthmus.settings_group import NONE, Group
+from isthmus.settings_instance import InstanceSettings, OidcSettings, RelaySettings
 from isthmus.settings_sources import Reading, SettingsError
 from isthmus.settings_upstream import (
     AnthropicSettings,
@@ -51,16 +52,19 @@ __all__ = [
     "GatewaySettings",
     "GrpcSettings",
     "HttpSettings",
+    "InstanceSettings",
     "LimitsSettings",
     "LocalSettings",
     "LoggingSettings",
     "MistralSettings",
     "ModelsSettings",
+    "OidcSettings",
     "OpenAISettings",
     "OutboundSettings",
     "PlatformSettings",
     "ProvidersSettings",
     "QuotaSettings",
+    "RelaySettings",
     "ScriptedSettings",
     "SearchSettings",
     "Settings",
@@ -268,6 +272,7 @@ class Settings(Group):
     events: EventsSettings = EventsSettings()
     search: SearchSettings = SearchSettings()
     platform: PlatformSettings = PlatformSettings()
+    instance: InstanceSettings = InstanceSettings()
     limits: LimitsSettings = LimitsSettings()
     logging: LoggingSettings = LoggingSettings()
     drain: DrainSettings = DrainSettings()

@@ -11,6 +11,7 @@ from isthmus.app.foundation import LIBRARY, Foundation
 from isthmus.auth.authenticate import Authenticator, gateway_policy
 from isthmus.auth.issue import SigningKey, signing_kid
 from isthmus.core.ports import VerificationKey
+from isthmus.edge.instance import InstanceDoor
 from isthmus.edge.services import Readiness, Services
 from isthmus.gateway.chat import ReactChat
 from isthmus.gateway.converse import Converse
@@ -25,8 +26,10 @@ from isthmus.settings import Settings, SettingsError
 
 
 @asynccontextmanager
-async def open_gateway(foundation: Foundation) -> AsyncIterator[Services]:
-    """The use cases of the gateway, on top of the foundation."""
+async def open_gateway(
+    foundation: Foundation, instance: InstanceDoor | None = None
+) -> AsyncIterator[Services]:
+    """The use cases of the gateway, on top of the foundation; `instance` is handed on."""
     settings, auth = foundation.settings, foundation.settings.auth
     async with AsyncExitStack() as stack:
         own = public_keys(
@@ -60,6 +63,8 @@ async def open_gateway(foundation: Foundation) -> AsyncIterator[Services]:
             clock=foundation.clock,
             public_keys=own,
             http=settings.http,
+            instance=instance,
+            instance_settings=settings.instance,
             payloads=payloads,
             barred_flags=settings.gateway.disallowed_flags,
         )

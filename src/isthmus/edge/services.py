@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from isthmus.auth.authenticate import Authenticator
 from isthmus.core.errors import Failure
 from isthmus.core.ports import Clock, Pingable, Telemetry, VerificationKey
+from isthmus.edge.instance import InstanceDoor
 from isthmus.gateway.chat import ReactChat
 from isthmus.gateway.converse import Converse
 from isthmus.gateway.embed import Embed
@@ -17,7 +18,7 @@ from isthmus.gateway.payloads import NO_PAYLOADS, PayloadPolicy
 from isthmus.gateway.search import SearchDocs
 from isthmus.gateway.suggest import Suggest
 from isthmus.routing.define import Definitions
-from isthmus.settings import HttpSettings
+from isthmus.settings import HttpSettings, InstanceSettings
 
 PING_LIMIT_S = 2.0
 KEEP_S = 1.0
@@ -72,6 +73,7 @@ class Services:
     """Everything an edge may call.
 
     `definitions` tells which models there are, for a caller with these feature flags;
+    `instance` is None where the instance API is switched off.
     `payloads` also says whose replies may name the fields at fault; `barred_flags` are dropped, by
     realm.
     """
@@ -92,5 +94,7 @@ class Services:
     clock: Clock
     public_keys: Sequence[VerificationKey]
     http: HttpSettings
+    instance: InstanceDoor | None = None
+    instance_settings: InstanceSettings = field(default_factory=InstanceSettings)
     payloads: PayloadPolicy = NO_PAYLOADS
     barred_flags: Mapping[str, Collection[str]] = field(default_factory=dict[str, Collection[str]])

@@ -19,6 +19,7 @@ CODE: dict[type[Failure], StatusCode] = {
     errors.Unauthenticated: StatusCode.UNAUTHENTICATED,
     errors.Forbidden: StatusCode.PERMISSION_DENIED,
     errors.NotEntitled: StatusCode.PERMISSION_DENIED,
+    errors.InsufficientScope: StatusCode.PERMISSION_DENIED,
     errors.NotEnabled: StatusCode.PERMISSION_DENIED,
     errors.InsufficientCredits: StatusCode.RESOURCE_EXHAUSTED,
     errors.NotBuilt: StatusCode.UNIMPLEMENTED,

@@ -3,23 +3,26 @@
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache, partial
+from types import ModuleType
 from typing import cast
 
 from starlette.types import ASGIApp
 
 from isthmus.core.discovery import discover
-from isthmus.edge.http import health, internal, v1, v2, v3, v4, wellknown
+from isthmus.edge.http import health, instance, internal, v1, v2, v3, v4, wellknown
 from isthmus.edge.http.auth import Authentication
 from isthmus.edge.http.cors import Cors
 from isthmus.edge.http.departure import Departure
 from isthmus.edge.http.endpoint import Endpoint
 from isthmus.edge.http.errors import Errors
+from isthmus.edge.http.membership import Membership
 from isthmus.edge.http.middleware import Access, BodyLimit
 from isthmus.edge.http.openapi import documentation
 from isthmus.edge.http.table import Table
 from isthmus.edge.services import Services
 
 VERSIONS = (v1, v2, v3, v4, internal)
+INSTANCE = (instance,)
 ALIASED = "/v1/proxy/"
 ALIAS_PREFIX = "/ai"
 
@@ -45,7 +48,7 @@ def assemble(services: Services, endpoints: list[Endpoint]) -> ASGIApp:
         Cors,
         Departure,
         partial(Errors, telemetry=services.telemetry, payloads=services.payloads),
-        partial(Authentication, authenticator=services.authenticator),
+        partial(_closed, services=services),
         partial(BodyLimit, limit_bytes=services.http.body_limit_bytes),
     ]
     app: ASGIApp = table
@@ -54,19 +57,31 @@ def assemble(services: Services, endpoints: list[Endpoint]) -> ASGIApp:
     return app
 
 
+def _closed(app: ASGIApp, services: Services) -> ASGIApp:
+    """Gateway callers by their tokens; members, on the paths of the instance API, by theirs."""
+    outside = Authentication(app, services.authenticator)
+    if services.instance is None:
+        return outside
+    secret = services.instance_settings.relay_secret.get_secret_value()
+    return Membership(app, outside, services.instance, secret)
+
+
 def endpoints_of(services: Services) -> list[Endpoint]:
     """Every endpoint that a module of the API declares, in the order of paths."""
     found = [*health.routes(services), *wellknown.routes(services)]
-    for routes in _declared():
+    packages = VERSIONS if services.instance is None else VERSIONS + INSTANCE
+    for routes in _declared(packages):
         found += routes(services)
     return sorted(found, key=lambda endpoint: (endpoint.path, endpoint.method))
 
 
 @cache
-def _declared() -> tuple[Callable[[Services], list[Endpoint]], ...]:
-    """`routes` of every module in the version packages; they are scanned once in a process."""
+def _declared(
+    packages: tuple[ModuleType, ...],
+) -> tuple[Callable[[Services], list[Endpoint]], ...]:
+    """`routes` of every module in these packages; they are scanned once in a process."""
     found: list[Callable[[Services], list[Endpoint]]] = []
-    for package in VERSIONS:
+    for package in packages:
         for name, routes in discover(package, "routes").items():
             if not callable(routes):
                 raise TypeError(f"{package.__name__}.{name}.routes must be a function")

@@ -8,10 +8,19 @@ from http import HTTPStatus
 from starlette.responses import JSONResponse, Response
 
 from isthmus.core.errors import (
+    CannotSign,
+    Conflict,
     Failure,
     FieldError,
+    Forbidden,
+    InsufficientScope,
     Invalid,
+    LimitExceeded,
     NotFound,
+    Rejected,
+    TooLarge,
+    Unauthenticated,
+    Unavailable,
     UpstreamFailed,
     UpstreamLimited,
     UpstreamTimeout,
@@ -72,6 +81,48 @@ def embeddings(failure: Failure) -> Response | None:
             return _detail(status, failure.detail)
         case _:
             return None
+
+
+INSTANCE: dict[type[Failure], tuple[int, str]] = {
+    Unauthenticated: (401, "Unauthorized"),
+    Forbidden: (403, "Forbidden"),
+    Invalid: (400, "Bad request"),
+    Rejected: (400, "Bad request"),
+    Conflict: (400, "Bad request"),
+    TooLarge: (413, "Payload Too Large"),
+    Unavailable: (503, "Service Unavailable"),
+    CannotSign: (503, "Service Unavailable"),
+}
+_UNEXPLAINED = frozenset({401, 413})
+
+
+def instance(failure: Failure) -> Response | None:
+    """The instance API. Source: instance contract, section 1.0."""
+    match failure:
+        case InsufficientScope(detail=detail, scopes=scopes):
+            body = {"error": "insufficient_scope", "error_description": detail}
+            return JSONResponse(body | {"scope": " ".join(scopes)}, 403)
+        case Invalid(fields=(FieldError(field=field, reason=reason), *_)) if field:
+            return JSONResponse({"error": f"{field} {reason}"}, 400)
+        case NotFound(detail=detail):
+            text = detail if detail.startswith("404 ") else "404 Not Found"
+            return JSONResponse({"message": text}, 404)
+        case LimitExceeded():
+            text = "This endpoint has been requested too many times. Try again later."
+            return JSONResponse({"message": {"error": text}}, 429, headers=retry(failure))
+        case _:
+            return _titled(failure)
+
+
+def _titled(failure: Failure) -> Response | None:
+    """A status with its title, and the reason where one may be told."""
+    for kind in type(failure).__mro__:
+        if kind in INSTANCE:
+            status, title = INSTANCE[kind]
+            told = failure.detail and status not in _UNEXPLAINED
+            text = f"{status} {title}" + (f" - {failure.detail}" if told else "")
+            return JSONResponse({"message": text}, status, headers=retry(failure))
+    return None
 
 
 def upstream_status(failure: UpstreamFailed | UpstreamTimeout) -> int:

@@ -1,0 +1,115 @@
+"""Who calls the instance API: a member, by token; every path is closed but those of OPEN.
+
+Source: instance contract, section 1.0.
+"""
+
+import base64
+import hashlib
+import hmac
+from collections.abc import Awaitable, Mapping
+from typing import Final
+
+import msgspec
+from starlette.requests import Request
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from isthmus.core.accounts import Member
+from isthmus.core.errors import Unauthenticated
+from isthmus.core.identity import ClientInfo
+from isthmus.edge.http import refusals
+from isthmus.edge.http.exchange import EXCHANGE, Exchange
+from isthmus.edge.instance import InstanceDoor
+
+MEMBER: Final = "isthmus.member"
+INWARD: Final = "isthmus.inward"
+"""Where a scope says that the relay of this process made it; nothing on a wire can."""
+MARKER: Final = "gitlab-workhorse-api-request"
+FAMILIES: Final = ("/api/", "/oauth/")
+OPEN: Final = frozenset(
+    {
+        "/oauth/authorize",
+        "/oauth/authorize_device",
+        "/oauth/device",
+        "/oauth/oidc/callback",
+        "/oauth/token",
+    }
+)
+"""Paths where nobody has a token yet."""
+
+
+class Membership:
+    """ASGI middleware for the paths of the instance API; others go to `app` by `outside`.
+
+    Raises Unauthenticated before the route is looked for.
+    """
+
+    def __init__(self, app: ASGIApp, outside: ASGIApp, door: InstanceDoor, secret: str) -> None:
+        self._app = app
+        self._outside = outside
+        self._door = door
+        self._secret = secret.encode()
+
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        if scope["type"] != "http" or not scope["path"].startswith(FAMILIES):
+            # No coroutine of ours: the gateway's requests are many.
+            return self._outside(scope, receive, send)
+        return self._serve(scope, receive, send)
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        exchange: Exchange = scope[EXCHANGE]
+        exchange.refuse = refusals.instance
+        headers = headers_of(scope)
+        exchange.headers.pop("authorization", None)
+        exchange.client = ClientInfo(exchange.headers)
+        if scope["path"] not in OPEN:
+            instance = await self._door()
+            through_relay = scope.get(INWARD) is True or self._marked(headers.get(MARKER, ""))
+            scope[MEMBER] = await instance.accounts.member(
+                presented(headers), through_relay=through_relay
+            )
+        await self._app(scope, receive, send)
+
+    def _marked(self, token: str) -> bool:
+        """Whether a relay outside of this process, which knows our secret, made the request."""
+        head, _, signature = token.rpartition(".")
+        if not self._secret or not head.isascii() or len(token) > 4096:
+            return False
+        own = hmac.new(self._secret, head.encode(), hashlib.sha256).digest()
+        try:
+            given = base64.urlsafe_b64decode(signature + "=" * (-len(signature) % 4))
+            claims = msgspec.json.decode(_decoded(head.rpartition(".")[2]), type=_Claims)
+        except (ValueError, RecursionError, msgspec.DecodeError):
+            return False
+        return hmac.compare_digest(own, given) and claims.iss == "gitlab-workhorse"
+
+
+class _Claims(msgspec.Struct):
+    iss: str
+
+
+def member_of(request: Request) -> Member:
+    """Who calls. Raises KeyError on an open path."""
+    return request.scope[MEMBER]
+
+
+def headers_of(scope: Scope) -> dict[str, str]:
+    """The headers by lower-case name, of repeated ones the first."""
+    headers: dict[str, str] = {}
+    for name, value in scope["headers"]:
+        headers.setdefault(name.decode("latin-1").lower(), value.decode("latin-1"))
+    return headers
+
+
+def presented(headers: Mapping[str, str]) -> str:
+    """The token of a request, by `PRIVATE-TOKEN` or `Authorization`. Raises Unauthenticated."""
+    private = headers.get("private-token", "")
+    if private:
+        return private
+    kind, _, token = headers.get("authorization", "").partition(" ")
+    if kind.lower() != "bearer" or not token.strip():
+        raise Unauthenticated("401 Unauthorized")
+    return token.strip()
+
+
+def _decoded(part: str) -> bytes:
+    return base64.urlsafe_b64decode(part + "=" * (-len(part) % 4))

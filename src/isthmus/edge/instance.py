@@ -1,0 +1,43 @@
+"""The use cases of the instance API, and the door to them: they load when first asked for."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+from isthmus.core.ports import Clock, EventQueue, Limiter, Telemetry
+from isthmus.instance.accounts import Accounts
+from isthmus.instance.broker import Broker
+from isthmus.instance.checkpoints import Checkpoints
+from isthmus.instance.discovery import Discovery
+from isthmus.instance.flags import Flags
+from isthmus.instance.metadata import ModelMetadata
+from isthmus.instance.places import Places
+from isthmus.instance.workflows import Workflows
+from isthmus.settings import InstanceSettings
+
+if TYPE_CHECKING:  # what it speaks, protobuf, is not part of the base install
+    from isthmus.platform.host import SessionHost
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceServices:
+    """Everything that the instance's edge may call. `sessions` is None where none can run."""
+
+    accounts: Accounts
+    places: Places
+    workflows: Workflows
+    checkpoints: Checkpoints
+    events: EventQueue
+    flags: Flags
+    metadata: ModelMetadata
+    discovery: Discovery
+    broker: Broker
+    sessions: "SessionHost | None"
+    limiter: Limiter
+    telemetry: Telemetry
+    clock: Clock
+    settings: InstanceSettings
+
+
+InstanceDoor: TypeAlias = Callable[[], Awaitable[InstanceServices]]
+"""Opens the instance at the first call, and waits for that; raises Unavailable when it cannot."""
