@@ -1,5 +1,6 @@
 """Both stores in memory, with the rules of the real ones."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -37,6 +38,7 @@ class MemoryWorkflows:
         record = Workflow(
             workflow_id, new.definition, new.goal, new.owner, Status.CREATED, "", NOW, NOW
         )
+        record = replace(record, title=new.title, terms=new.terms)
         self.records[workflow_id] = record
         return record
 
@@ -49,7 +51,8 @@ class MemoryWorkflows:
         found = [
             record
             for record in reversed(self.records.values())
-            if query.owner in (None, record.owner) and query.status in (None, record.status)
+            if query.owner in (None, record.owner)
+            and (not query.statuses or record.status in query.statuses)
         ]
         return Page(tuple(found[: query.limit]), len(found) > query.limit)
 
@@ -65,6 +68,23 @@ class MemoryWorkflows:
         record = await self.get(workflow_id)
         self.records[workflow_id] = replace(record, model=model or record.model)
         return self.records[workflow_id]
+
+    async def change(self, workflow_id: str, apply: Callable[[Workflow], Workflow]) -> Workflow:
+        self.records[workflow_id] = apply(await self.get(workflow_id))
+        return self.records[workflow_id]
+
+    async def delete(self, workflow_id: str) -> None:
+        await self.get(workflow_id)
+        del self.records[workflow_id]
+
+    async def stuck(self, before: datetime, limit: int = 100) -> Sequence[str]:
+        open_ = (Status.CREATED, Status.RUNNING)
+        found = [
+            record.workflow_id
+            for record in self.records.values()
+            if record.status in open_ and record.updated_at < before
+        ]
+        return found[:limit]
 
 
 class MemoryCheckpoints:

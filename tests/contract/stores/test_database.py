@@ -14,11 +14,14 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, create_engine, insert, text
 from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
 
+from isthmus.adapters.stores.account_tables import users
 from isthmus.adapters.stores.checkpoints import SqlCheckpointStore
+from isthmus.adapters.stores.columns import metadata
 from isthmus.adapters.stores.database import Database, open_database, sqlite_url
 from isthmus.adapters.stores.failures import CommitUnsure
-from isthmus.adapters.stores.schema import MIGRATIONS
-from isthmus.adapters.stores.tables import REVISION, counters, metadata
+from isthmus.adapters.stores.record_tables import records
+from isthmus.adapters.stores.schema import MIGRATIONS, REVISION
+from isthmus.adapters.stores.tables import counters
 from isthmus.core.errors import Conflict, Failure, Invalid, Unavailable
 from tests.contract.stores.samples import THREAD, checkpoint, whole
 from tests.support.servers import Server, free_port
@@ -43,6 +46,9 @@ async def test_the_migrations_lead_to_the_tables(database: Database) -> None:
     def differences(connection: Connection) -> list[object]:
         return list(compare_metadata(MigrationContext.configure(connection), metadata))
 
+    # Importing a table adds it to the metadata.
+    assert {"users", "records", "workflows"} <= metadata.tables.keys()
+    assert users.metadata is records.metadata is counters.metadata is metadata
     assert await database.write(differences) == []
 
 

@@ -7,9 +7,18 @@ from itertools import product
 import pytest
 
 from isthmus.adapters.stores.database import Database
-from isthmus.adapters.stores.workflows import GOAL_LIMIT, SqlWorkflowStore
+from isthmus.adapters.stores.workflow_rows import GOAL_LIMIT
+from isthmus.adapters.stores.workflows import SqlWorkflowStore
 from isthmus.core.errors import Conflict, Invalid, NotFound
-from isthmus.core.workflow import MOVES, NewWorkflow, Status, StatusEvent, Workflow, WorkflowQuery
+from isthmus.core.workflow import (
+    MOVES,
+    NewWorkflow,
+    Status,
+    StatusEvent,
+    Terms,
+    Workflow,
+    WorkflowQuery,
+)
 from tests.support.clock import HandClock
 
 # One event that leads from `created` to each status, or two.
@@ -122,7 +131,14 @@ UNFIT = (
     (NewWorkflow("chat", "x" * (GOAL_LIMIT + 1)), "goal"),
     (NewWorkflow("chat", "a\0b"), "goal"),
     (NewWorkflow("chat", "\udfff"), "goal"),
-    (NewWorkflow("d" * 10_000, "goal"), "workflowDefinition"),
+    (NewWorkflow("d" * 256, "goal"), "workflowDefinition"),
+    (NewWorkflow("chat", "goal", title="t" * 41), "title"),
+    (NewWorkflow("chat", "goal", project_id=1, namespace_id=1), "namespace_id"),
+    (NewWorkflow("chat", "goal", project_id=2**63), "project_id"),
+    (NewWorkflow("chat", "goal", namespace_id=0), "namespace_id"),
+    (NewWorkflow("chat", "goal", terms=Terms(image="i" * 2_049)), "image"),
+    (NewWorkflow("chat", "goal", terms=Terms(environment="a\0b")), "environment"),
+    (NewWorkflow("chat", "goal", terms=Terms(privileges=(1,) * 20_000)), "terms"),
     (NewWorkflow("chat", "goal", owner="o" * 10_000), "owner"),
 )
 
@@ -205,8 +221,10 @@ async def test_a_model_is_pinned_and_a_blank_never_clears_it(store: SqlWorkflowS
     for blank in ("", "  "):
         assert (await store.pin(workflow_id, blank)).model == '{"id":"m"}'
     assert (await store.pin(workflow_id, '{"id":"n"}')).model == '{"id":"n"}'
-    with pytest.raises(Invalid):
-        await store.pin(workflow_id, "x" * 10_000)
+    with pytest.raises(Invalid) as caught:
+        await store.pin(workflow_id, "x" * 1_025)
+    assert caught.value.fields[0].field == "model_metadata_json"
+    assert (await store.get(workflow_id)).model == '{"id":"n"}'
 
 
 async def test_pages_are_newest_first_by_time_then_id(

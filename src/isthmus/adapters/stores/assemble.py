@@ -11,13 +11,8 @@ from typing import Any, Final, TypeVar
 
 from sqlalchemy import Connection, Row, Select, and_, column, select, values
 
-from isthmus.adapters.stores.tables import (
-    KEY,
-    NUMBER,
-    checkpoint_blobs,
-    checkpoint_writes,
-    checkpoints,
-)
+from isthmus.adapters.stores.columns import KEY, NUMBER
+from isthmus.adapters.stores.tables import checkpoint_blobs, checkpoint_writes, checkpoints
 from isthmus.core.checkpoint import Blob, BlobRef, StoredCheckpoint, Thread, Write
 
 Key = TypeVar("Key")

@@ -8,7 +8,12 @@ from sqlalchemy import Connection, delete
 from isthmus.adapters.stores.assemble import assemble, encode_refs, headers
 from isthmus.adapters.stores.database import Database
 from isthmus.adapters.stores.statements import insert_new, insert_or_replace
-from isthmus.adapters.stores.tables import checkpoint_blobs, checkpoint_writes, checkpoints
+from isthmus.adapters.stores.tables import (
+    OF_THREAD,
+    checkpoint_blobs,
+    checkpoint_writes,
+    checkpoints,
+)
 from isthmus.adapters.stores.text import (
     CHANNEL_BYTES,
     CHECKPOINT_BYTES,
@@ -115,7 +120,7 @@ class SqlCheckpointStore:
         check_key("thread_id", thread_id, limit_bytes=THREAD_BYTES)
 
         def work(connection: Connection) -> None:
-            for table in (checkpoint_writes, checkpoints, checkpoint_blobs):
+            for table in OF_THREAD:
                 connection.execute(delete(table).where(table.c.thread_id == thread_id))
 
         await self._database.write(work)

@@ -10,8 +10,8 @@ from typing import Final
 
 from sqlalchemy import Connection, inspect, text
 
-from isthmus.adapters.stores.tables import REVISION
-
+REVISION: Final = "0002"
+"""The newest revision: the one that the tables describe."""
 MIGRATIONS: Final = Path(__file__).with_name("migrations")
 _LOCK: Final = 0x697374686D7573
 """Of PostgreSQL's advisory locks, the one that migrations take."""

@@ -2,20 +2,9 @@
 
 from typing import Final
 
-from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, MetaData, Table, Text
-from sqlalchemy.dialects.postgresql import TEXT as PG_TEXT
+from sqlalchemy import Column, Index, Integer, LargeBinary, Table, Text
 
-REVISION: Final = "0001"
-"""The newest revision in `migrations/versions`: the one that these tables describe."""
-
-metadata: Final = MetaData(
-    naming_convention={"pk": "%(table_name)s_pkey", "ix": "%(table_name)s_%(column_0_N_name)s_idx"}
-)
-
-# Byte order on both: ids sort by time as bytes, whatever the locale of the database.
-KEY: Final = Text().with_variant(PG_TEXT(collation="C"), "postgresql")
-NUMBER: Final = BigInteger().with_variant(Integer(), "sqlite")
-
+from isthmus.adapters.stores.columns import KEY, NUMBER, metadata
 
 workflows: Final = Table(
     "workflows",
@@ -28,8 +17,20 @@ workflows: Final = Table(
     Column("model", Text, nullable=False),
     Column("created_at_us", NUMBER, nullable=False),
     Column("updated_at_us", NUMBER, nullable=False),
+    # Defaults: a release that does not know these columns writes the table during a deployment.
+    Column("project_id", NUMBER, nullable=True),
+    Column("namespace_id", NUMBER, nullable=True),
+    Column("title", Text, nullable=False, server_default=""),
+    Column("summary", Text, nullable=False, server_default=""),
+    Column("flow", Text, nullable=False, server_default=""),
+    Column("job", Text, nullable=False, server_default=""),
+    Column("environment", KEY, nullable=False, server_default=""),
+    Column("terms", Text, nullable=False, server_default="{}"),
+    Column("approvals", Text, nullable=False, server_default="{}"),
     Index(None, "owner", "created_at_us", "id"),
     Index(None, "created_at_us", "id"),
+    Index(None, "project_id", "created_at_us", "id"),
+    Index(None, "status", "updated_at_us"),
 )
 
 counters: Final = Table(
@@ -74,3 +75,6 @@ checkpoint_writes: Final = Table(
     Column("task_path", KEY, nullable=False),
     Column("data", LargeBinary, nullable=False),
 )
+
+OF_THREAD: Final = (checkpoint_writes, checkpoints, checkpoint_blobs)
+"""What hangs on a thread, by `thread_id`."""

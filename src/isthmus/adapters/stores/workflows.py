@@ -1,16 +1,26 @@
 """Workflow records in the database."""
 
-from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from typing import Final
 
-from sqlalchemy import Connection, Row, Select, and_, literal, or_, select, update
+from sqlalchemy import Connection, delete, literal, select, update
 from sqlalchemy import exists as sql_exists
 
 from isthmus.adapters.stores.database import Database
+from isthmus.adapters.stores.instants import micros, utc
+from isthmus.adapters.stores.record_tables import OF_WORKFLOW
 from isthmus.adapters.stores.statements import insert_new
-from isthmus.adapters.stores.tables import counters, workflows
-from isthmus.adapters.stores.text import MAX_ID, check_key, check_text, invalid, workflow_number
+from isthmus.adapters.stores.tables import OF_THREAD, counters, workflows
+from isthmus.adapters.stores.text import MAX_ID, check_text, workflow_number
+from isthmus.adapters.stores.workflow_list import page_statement, stuck_statement
+from isthmus.adapters.stores.workflow_rows import (
+    METADATA_LIMIT,
+    MODEL_FIELD,
+    changed_values,
+    new_values,
+    workflow,
+)
 from isthmus.core.errors import Conflict, NotFound, Unavailable
 from isthmus.core.page import Page
 from isthmus.core.ports import Clock
@@ -25,16 +35,9 @@ from isthmus.core.workflow import (
     after,
 )
 
-GOAL_LIMIT: Final = 16_384
 PAGE_LIMIT: Final = 100
-_DEFINITION_LIMIT: Final = 1_024
-_OWNER_BYTES: Final = 1_024
-_MODEL_LIMIT: Final = 4_096
+_STUCK_LIMIT: Final = 1_000
 _ID_TRIES: Final = 5
-
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND: Final = timedelta(microseconds=1)
-_STATUS: Final = {number: status for status, number in STORED.items()}
 _COLUMNS: Final = tuple(workflows.columns)
 
 
@@ -48,20 +51,9 @@ class SqlWorkflowStore:
 
     async def create(self, new: NewWorkflow) -> Workflow:
         """A new record in status created. Raises Invalid, or Conflict when its id is taken."""
-        check_text("goal", new.goal, limit=GOAL_LIMIT)
-        check_text("workflowDefinition", new.definition, limit=_DEFINITION_LIMIT)
-        check_key("owner", new.owner, limit_bytes=_OWNER_BYTES)
         number = workflow_number(new.workflow_id) if new.workflow_id else None
-        now_us = self._now_us()
-        values: dict[str, object] = {
-            "definition": new.definition,
-            "goal": new.goal,
-            "owner": new.owner,
-            "status": STORED[Status.CREATED],
-            "model": "",
-            "created_at_us": now_us,
-            "updated_at_us": now_us,
-        }
+        now_us = micros(self._clock.utc())
+        values = new_values(new, now_us)
 
         def work(connection: Connection) -> int:
             if number is None:
@@ -71,9 +63,20 @@ class SqlWorkflowStore:
             return number
 
         workflow_id = str(await self._database.write(work))
-        at = _utc(now_us)
+        at = utc(now_us)
         return Workflow(
-            workflow_id, new.definition, new.goal, new.owner, Status.CREATED, "", at, at
+            workflow_id=workflow_id,
+            definition=new.definition,
+            goal=new.goal,
+            owner=new.owner,
+            status=Status.CREATED,
+            model="",
+            created_at=at,
+            updated_at=at,
+            project_id=new.project_id,
+            namespace_id=new.namespace_id,
+            title=new.title,
+            terms=new.terms,
         )
 
     async def get(self, workflow_id: str) -> Workflow:
@@ -82,15 +85,13 @@ class SqlWorkflowStore:
         return await self._database.read(lambda connection: _find(connection, number))
 
     async def page(self, query: WorkflowQuery) -> Page[Workflow]:
-        """Records, newest first; at most 100. An `after_id` that nobody has ends the list."""
-        if query.limit < 1:
-            raise invalid("limit", "must be at least 1")
+        """Records in the order asked for; at most 100. An `after_id` of nobody ends the list."""
         limit = min(query.limit, PAGE_LIMIT)
-        statement = _page_statement(query).limit(limit + 1)
+        statement = page_statement(query).limit(limit + 1)
 
         def work(connection: Connection) -> Page[Workflow]:
             rows = connection.execute(statement).all()
-            return Page(tuple(_workflow(row) for row in rows[:limit]), len(rows) > limit)
+            return Page(tuple(workflow(row) for row in rows[:limit]), len(rows) > limit)
 
         return await self._database.read(work)
 
@@ -104,14 +105,14 @@ class SqlWorkflowStore:
                 workflows.c.id == number,
                 workflows.c.status.in_([STORED[status] for status in sources]),
             )
-            .values(status=STORED[target], updated_at_us=self._now_us())
+            .values(status=STORED[target], updated_at_us=micros(self._clock.utc()))
             .returning(*_COLUMNS)
         )
 
         def work(connection: Connection) -> Workflow:
             row = connection.execute(statement).one_or_none()
             if row is not None:
-                return _workflow(row)
+                return workflow(row)
             after(_find(connection, number).status, event)
             raise Conflict(f"Workflow {number} changed while it was asked to {event}.")
 
@@ -120,13 +121,13 @@ class SqlWorkflowStore:
     async def pin(self, workflow_id: str, model: str) -> Workflow:
         """Remember the model of a session (JSON text); a blank never clears it. Raises NotFound."""
         number = workflow_number(workflow_id)
-        check_text("model", model, limit=_MODEL_LIMIT)
+        check_text(MODEL_FIELD, model, limit=METADATA_LIMIT)
         if not model.strip():
             return await self.get(workflow_id)
         statement = (
             update(workflows)
             .where(workflows.c.id == number)
-            .values(model=model, updated_at_us=self._now_us())
+            .values(model=model, updated_at_us=micros(self._clock.utc()))
             .returning(*_COLUMNS)
         )
 
@@ -134,9 +135,55 @@ class SqlWorkflowStore:
             row = connection.execute(statement).one_or_none()
             if row is None:
                 raise _missing(number)
-            return _workflow(row)
+            return workflow(row)
 
         return await self._database.write(work)
+
+    async def change(self, workflow_id: str, apply: Callable[[Workflow], Workflow]) -> Workflow:
+        """Store `apply` of the record, in one transaction; it may run twice. Raises NotFound.
+
+        Title, summary, flow, job, terms and approvals may change; the rest stays as it is. Raises
+        Invalid for what does not fit. `apply` may run on another thread.
+        """
+        number = workflow_number(workflow_id)
+        now_us = micros(self._clock.utc())
+
+        def work(connection: Connection) -> Workflow:
+            values = changed_values(apply(_find(connection, number, locked=True)))
+            row = connection.execute(
+                update(workflows)
+                .where(workflows.c.id == number)
+                .values(**values, updated_at_us=now_us)
+                .returning(*_COLUMNS)
+            ).one()
+            return workflow(row)
+
+        return await self._database.write(work)
+
+    async def delete(self, workflow_id: str) -> None:
+        """The record and all that hangs on it: checkpoints, records, events. Raises NotFound."""
+        number = workflow_number(workflow_id)
+
+        def work(connection: Connection) -> None:
+            # The record first: whoever adds to it locks its row, so nothing comes in behind us.
+            gone = delete(workflows).where(workflows.c.id == number).returning(workflows.c.id)
+            if connection.execute(gone).one_or_none() is None:
+                raise _missing(number)
+            for table in OF_WORKFLOW:
+                connection.execute(delete(table).where(table.c.workflow_id == number))
+            for table in OF_THREAD:
+                connection.execute(delete(table).where(table.c.thread_id == str(number)))
+
+        await self._database.write(work)
+
+    async def stuck(self, before: datetime, limit: int = 100) -> Sequence[str]:
+        """Ids of records in created or running that nothing has touched since `before`."""
+        statement = stuck_statement(before).limit(min(limit, _STUCK_LIMIT))
+
+        def work(connection: Connection) -> Sequence[str]:
+            return [str(number) for number in connection.execute(statement).scalars()]
+
+        return await self._database.read(work)
 
     def _insert_as(self, connection: Connection, number: int, values: Mapping[str, object]) -> bool:
         row = {"id": number, **values}
@@ -149,9 +196,6 @@ class SqlWorkflowStore:
                 return number
             number = _first_gap(connection, number)
         raise Unavailable("No free workflow id was found.")
-
-    def _now_us(self) -> int:
-        return (self._clock.utc() - _EPOCH) // _MICROSECOND
 
 
 def _count_up(connection: Connection) -> int:
@@ -183,49 +227,13 @@ def _first_gap(connection: Connection, taken: int) -> int:
     return gap
 
 
-def _page_statement(query: WorkflowQuery) -> Select[tuple[object, ...]]:
-    statement = select(*_COLUMNS)
-    if query.owner is not None:
-        check_key("owner", query.owner, limit_bytes=_OWNER_BYTES)
-        statement = statement.where(workflows.c.owner == query.owner)
-    if query.statuses:
-        statement = statement.where(
-            workflows.c.status.in_([STORED[status] for status in query.statuses])
-        )
-    if query.after_id is not None:
-        mark = workflows.alias("mark")
-        older = workflows.c.created_at_us < mark.c.created_at_us
-        statement = statement.where(
-            mark.c.id == workflow_number(query.after_id),
-            workflows.c.created_at_us <= mark.c.created_at_us,
-            or_(older, and_(~older, workflows.c.id < mark.c.id)),
-        )
-    return statement.order_by(workflows.c.created_at_us.desc(), workflows.c.id.desc())
-
-
-def _find(connection: Connection, number: int) -> Workflow:
-    row = connection.execute(select(*_COLUMNS).where(workflows.c.id == number)).one_or_none()
+def _find(connection: Connection, number: int, *, locked: bool = False) -> Workflow:
+    statement = select(*_COLUMNS).where(workflows.c.id == number)
+    row = connection.execute(statement.with_for_update() if locked else statement).one_or_none()
     if row is None:
         raise _missing(number)
-    return _workflow(row)
+    return workflow(row)
 
 
 def _missing(number: int) -> NotFound:
     return NotFound(f"There is no workflow {number}.")
-
-
-def _workflow(row: Row[tuple[object, ...]]) -> Workflow:
-    return Workflow(
-        workflow_id=str(row.id),
-        definition=row.definition,
-        goal=row.goal,
-        owner=row.owner,
-        status=_STATUS[row.status],
-        model=row.model,
-        created_at=_utc(row.created_at_us),
-        updated_at=_utc(row.updated_at_us),
-    )
-
-
-def _utc(at_us: int) -> datetime:
-    return _EPOCH + timedelta(microseconds=at_us)
