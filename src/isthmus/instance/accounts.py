@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Final
 
 from isthmus.core.accounts import Member, NewToken, Token, TokenKind, User
-from isthmus.core.errors import InsufficientScope, NotFound, Unauthenticated
+from isthmus.core.errors import Forbidden, InsufficientScope, NotFound, Unauthenticated
 from isthmus.core.ports import Clock, TokenStore, UserStore
 
 LETTING_IN: Final = frozenset({TokenKind.PERSONAL, TokenKind.OAUTH, TokenKind.FLOW})
@@ -62,6 +62,20 @@ class Accounts:
         """Whether the token is neither revoked nor expired."""
         expires = token.expires_at
         return token.revoked_at is None and (expires is None or expires > self._clock.utc())
+
+    async def revoke_flow(self, member: Member, text: str) -> None:
+        """Throw away a session's token; one that nobody knows is no error.
+
+        Raises Forbidden when it is another user's, or no session's.
+        """
+        token = None
+        if len(text) <= TOKEN_LIMIT_CHARS:
+            token = await self._tokens.find(digest(text), LETTING_IN)
+        if token is None:
+            return
+        if token.user_id != member.user.id or token.kind is not TokenKind.FLOW:
+            raise Forbidden("")
+        await self._tokens.revoke(token.id)
 
     async def mint(self, user: User, wish: Wish) -> Minted:
         """A new token of the user's."""

@@ -18,9 +18,10 @@ from isthmus.core.errors import Unauthenticated
 from isthmus.core.identity import ClientInfo
 from isthmus.edge.http import refusals
 from isthmus.edge.http.exchange import EXCHANGE, Exchange
-from isthmus.edge.instance import InstanceDoor
+from isthmus.edge.instance import InstanceDoor, InstanceServices
 
 MEMBER: Final = "isthmus.member"
+INSTANCE: Final = "isthmus.instance"
 INWARD: Final = "isthmus.inward"
 """Where a scope says that the relay of this process made it; nothing on a wire can."""
 MARKER: Final = "gitlab-workhorse-api-request"
@@ -61,8 +62,8 @@ class Membership:
         headers = headers_of(scope)
         exchange.headers.pop("authorization", None)
         exchange.client = ClientInfo(exchange.headers)
+        scope[INSTANCE] = instance = await self._door()
         if scope["path"] not in OPEN:
-            instance = await self._door()
             through_relay = scope.get(INWARD) is True or self._marked(headers.get(MARKER, ""))
             scope[MEMBER] = await instance.accounts.member(
                 presented(headers), through_relay=through_relay
@@ -90,6 +91,11 @@ class _Claims(msgspec.Struct):
 def member_of(request: Request) -> Member:
     """Who calls. Raises KeyError on an open path."""
     return request.scope[MEMBER]
+
+
+def instance_of(request: Request) -> InstanceServices:
+    """The use cases behind the door that the request came through."""
+    return request.scope[INSTANCE]
 
 
 def headers_of(scope: Scope) -> dict[str, str]:
