@@ -20,7 +20,7 @@ BUDGET = {
     "instance": 2_000,
     "edge": 6_000,
     "adapters": 11_500,
-    "executor": 2_000,
+    "executor": 3_600,
     "app": 600,
     "cli": 950,
     "settings": 1_450,

@@ -50,14 +50,27 @@ class Answerer:
         try:
             reply = await kind.run(getattr(action, kind.field), self._machine)
         except ToolRefused as refused:
-            return refusal(action, refused.detail)
+            return refusal(action, self._machine.mask.plain(refused.detail))
         except Exception as bug:  # noqa: BLE001 - an edge: a bug in one action, told to both sides
             self._report(kind.field, bug)
             return refusal(action, f"The executor failed: {type(bug).__name__}")
-        answer = _worded(action.requestID, reply)
+        answer = _worded(action.requestID, reply if kind.masks else self._masked(reply))
         if answer.ByteSize() > ANSWER_LIMIT_BYTES:
             return refusal(action, "The answer exceeds the message size limit; ask for less.")
         return answer
+
+    def _masked(self, reply: Reply) -> Reply:
+        """Text without secrets. What an instance answers goes to the server as it came."""
+        mask = self._machine.mask
+        match reply:
+            case str():
+                return mask(reply)
+            case PlainTextResponse():
+                return PlainTextResponse(
+                    response=mask(reply.response), error=mask.plain(reply.error)
+                )
+            case _:
+                return reply
 
 
 def refusal(action: Action, error: str) -> ActionResponse:

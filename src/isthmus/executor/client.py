@@ -17,7 +17,7 @@ from isthmus.executor.turn import Hands, Stream, StreamEnd
 
 Result = TypeVar("Result")
 
-CAPABILITIES = ("incremental_streaming", "read_file_chunked", "command_timeout")
+CAPABILITIES = ("shell_command", "read_file_chunked", "command_timeout", "incremental_streaming")
 APPROVAL_ROUNDS = 500
 
 _AWAY = frozenset({StatusCode.UNAVAILABLE, StatusCode.CANCELLED})

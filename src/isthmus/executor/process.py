@@ -21,6 +21,9 @@ _SECRET = re.compile(
     r"TOKEN|SECRET|PASS(WORD|WD|PHRASE)|CREDENTIAL|(^|_)KEYS?($|_)|APIKEY|(^|_)AUTH($|_)|COOKIE"
     r"|(^|_)DSN$|SESSION_?ID|PRIVATE|NETRC"
 )
+_GIT_PAIR = re.compile(r"GIT_CONFIG_(COUNT|KEY_\d+|VALUE_\d+)$")
+_GIT_LOGIN = re.compile(r"extraheader|credential|askpass|cookie|pass")
+_PAIRS = 100
 _LOGIN_IN_URL = re.compile(r"://[^/\s@]*:[^/\s@]*@")
 
 
@@ -48,9 +51,38 @@ def scrubbed(environment: Mapping[str, str]) -> dict[str, str]:
         for name, value in environment.items()
         if not _OURS.match(name.upper())
         and not _SECRET.search(name.upper())
+        and not _GIT_PAIR.match(name)
         and not _LOGIN_IN_URL.search(value)
     }
-    return kept | {"AI_AGENT": "isthmus", "GIT_TERMINAL_PROMPT": "0", "PAGER": "cat"}
+    ours = {"AI_AGENT": "isthmus", "GIT_TERMINAL_PROMPT": "0", "PAGER": "cat"}
+    return kept | git_settings(_harmless_pairs(environment)) | ours
+
+
+def git_settings(pairs: Sequence[tuple[str, str]]) -> dict[str, str]:
+    """Variables that give git these settings; none for none."""
+    if not pairs:
+        return {}
+    named = {"GIT_CONFIG_COUNT": str(len(pairs))}
+    for number, (key, value) in enumerate(pairs):
+        named[f"GIT_CONFIG_KEY_{number}"], named[f"GIT_CONFIG_VALUE_{number}"] = key, value
+    return named
+
+
+def _harmless_pairs(environment: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Git's settings in the environment, in order, without those that hold a login."""
+    count = environment.get("GIT_CONFIG_COUNT", "")
+    pairs = [
+        (environment.get(f"GIT_CONFIG_KEY_{n}", ""), environment.get(f"GIT_CONFIG_VALUE_{n}", ""))
+        for n in range(min(int(count), _PAIRS) if count.isdecimal() else 0)
+    ]
+    return [
+        (key, value)
+        for key, value in pairs
+        if key
+        and not _GIT_LOGIN.search(key.lower())
+        and not _LOGIN_IN_URL.search(key)
+        and not _LOGIN_IN_URL.search(value)
+    ]
 
 
 async def run(

@@ -24,7 +24,6 @@ _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 _SAYS = {
-    errno.ENOENT: "no such file or directory",
     errno.EACCES: "permission denied",
     errno.EPERM: "not permitted",
     errno.ENOTDIR: "a part of it is not a directory, or is a symbolic link",
@@ -65,15 +64,17 @@ class Workspace:
             raise ToolRefused(f"{path}: larger than {limit_bytes} bytes")
         return data
 
-    def write(self, path: str, data: bytes) -> None:
+    def write(self, path: str, data: bytes, *, new: bool = False) -> None:
         """Put a file in place, whole or not at all; missing directories are made, a mode is kept.
 
-        Raises ToolRefused.
+        Raises ToolRefused; with `new`, also when there is such a file.
         """
         if len(data) > FILE_LIMIT_BYTES:
             raise ToolRefused(f"{path}: larger than {FILE_LIMIT_BYTES} bytes")
         with self._parent(path, create=True) as (parent, name), _said(path):
             mode = _mode_of(name, parent, path)
+            if new and mode is not None:
+                raise ToolRefused(f'File exists already: "{path}". Use the edit tool to change it.')
             aside = f".isthmus-{secrets.token_hex(8)}.tmp"
             file = open(os.open(aside, _NEW, 0o666, dir_fd=parent), "wb")  # noqa: SIM115
             try:
@@ -193,6 +194,8 @@ def _said(path: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        if error.errno == errno.ENOENT:
+            raise ToolRefused(f'File not found: "{path}"') from error
         says = _SAYS.get(error.errno or 0, "could not be used")
         raise ToolRefused(f"{path}: {says}") from error
 

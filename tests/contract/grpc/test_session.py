@@ -143,7 +143,7 @@ async def test_a_session_reads_writes_and_shows_the_conversation(tmp_path: Path)
     start, wrote, *read = host.opened[0].seen
     assert (start.startRequest.workflowID, start.startRequest.goal) == ("42", "write")
     assert start.startRequest.workflowDefinition == "chat"
-    assert "shell_command" not in start.startRequest.clientCapabilities
+    assert "shell_command" in start.startRequest.clientCapabilities
     assert wrote.actionResponse.requestID == "w-1"
     answers = {event.actionResponse.requestID: event.actionResponse for event in read}
     assert answers["r-1"].plainTextResponse.response == "hello"

@@ -11,7 +11,11 @@ from isthmus.executor.actions.read_file import window
 from isthmus.executor.approve import Approver, Mode, decision
 from isthmus.executor.channel import Access, BadAddress, address_of
 from isthmus.executor.client import Patience, Task
-from isthmus.executor.process import scrubbed
+from isthmus.executor.git_arguments import git_words
+from isthmus.executor.mask import NOTE, Mask
+from isthmus.executor.policy import Policy
+from isthmus.executor.process import git_settings, scrubbed
+from isthmus.executor.snippets import shown
 from isthmus.executor.transcript import ToolInfo
 
 
@@ -145,7 +149,8 @@ def test_a_resumed_session_sends_no_goal() -> None:
     assert task.start(approval=YES).approval == YES
 
 
-TEXT = "a\nb\nc\nd\n"
+TEXT = "a\nb\nc\nd"
+MORE = "Use offset=2 to continue reading."
 
 
 @pytest.mark.parametrize(
@@ -153,13 +158,21 @@ TEXT = "a\nb\nc\nd\n"
     [
         (0, 2000, TEXT),
         (0, 4, TEXT),
-        (0, 2, "a\nb\n\n(Showing lines 1-2 of 4 total. Use offset=2 to continue reading.)"),
+        (0, 2, f"a\nb\n\n(Showing lines 1-2 of 4 total. {MORE})"),
         (2, 2, "c\nd\n\n(Showing lines 3-4 of 4 total.)"),
         (3, 9**18, "d\n\n(Showing lines 4-4 of 4 total.)"),
     ],
 )
 def test_a_window_of_lines_says_where_to_go_on(offset: int, limit: int, wanted: str) -> None:
     assert window(TEXT, offset, limit) == wanted
+
+
+def test_a_window_ends_where_its_bytes_end() -> None:
+    many = window("\n".join(["é" * 500] * 100), 0, 2000)
+    assert many.endswith("(Showing lines 1-51 of 100 total. Use offset=51 to continue reading.)")
+    long = window("é" * 40_000 + "\nend", 0, 2000)
+    assert long.count("é") == 25 * 1024
+    assert "(Showing lines 1-1 of 2 total. Use offset=1 to continue reading.)" in long
 
 
 @pytest.mark.parametrize(("offset", "limit"), [(-1, 1), (0, 0), (0, -5), (4, 1)])
@@ -170,16 +183,19 @@ def test_a_window_outside_the_file_is_refused(offset: int, limit: int) -> None:
 
 def test_an_edit_needs_exactly_one_place() -> None:
     assert replaced("abc", "b", "X", "f") == "aXc"
-    for text, old, count in (("abc", "z", 0), ("abab", "ab", 2), ("aaa", "aa", 2)):
-        with pytest.raises(ToolRefused, match=f"occurs {count} times"):
+    assert replaced("abc", "z", "X", "f") is None
+    for text, old, count in (("abab", "ab", 2), ("aaa", "aa", 2)):
+        with pytest.raises(ToolRefused, match=f"ambiguous match, .* occurs {count} times"):
             replaced(text, old, "x", "f")
     with pytest.raises(ToolRefused, match="empty"):
         replaced("abc", "", "x", "f")
+    assert replaced("", "", "x", "f") == "x"
 
 
 def test_an_edit_follows_the_files_line_ends() -> None:
     assert replaced("a\r\nb\r\nc", "a\nb", "x\ny", "f") == "x\r\ny\r\nc"
     assert replaced("a\r\nb", "a\r\nb", "x\r\ny", "f") == "x\r\ny"
+    assert replaced("a\nb", "a\r\nb", "x\r\ny", "f") == "x\ny"
 
 
 def test_counting_stops() -> None:
@@ -213,3 +229,116 @@ def test_programs_see_no_secrets_and_no_settings_of_ours() -> None:
     assert set(kept) == {
         "PATH", "HOME", "LANG", "KEYBOARD", "MONKEY", "AI_AGENT", "GIT_TERMINAL_PROMPT", "PAGER"
     }  # fmt: skip
+
+
+def test_gits_settings_in_the_environment_stay_but_for_logins() -> None:
+    pairs = (
+        ("safe.directory", "*"),
+        ("http.https://git.example.test/.extraheader", "Authorization: Basic x"),
+        ("core.hooksPath", "/dev/null"),
+        ("url.https://me:pw@git.example.test/.insteadOf", "https://git.example.test/"),
+    )
+    kept = scrubbed(git_settings(pairs) | {"GIT_PASSWORD": "x"})
+    assert {name: value for name, value in kept.items() if name.startswith("GIT_CONFIG")} == {
+        "GIT_CONFIG_COUNT": "2",
+        "GIT_CONFIG_KEY_0": "safe.directory",
+        "GIT_CONFIG_VALUE_0": "*",
+        "GIT_CONFIG_KEY_1": "core.hooksPath",
+        "GIT_CONFIG_VALUE_1": "/dev/null",
+    }
+    assert "GIT_PASSWORD" not in kept
+
+
+@pytest.mark.parametrize(
+    ("command", "arguments", "words"),
+    [
+        ("status", "", ["status"]),
+        ("commit", "-m 'two words' --amend", ["commit", "-m", "two words", "--amend"]),
+        ("log", "--oneline -n 3 -- -C", ["log", "--oneline", "-n", "3", "--", "-C"]),
+        ("push", "-u origin HEAD", ["push", "-u", "origin", "HEAD"]),
+        ("switch", "-c topic", ["switch", "-c", "topic"]),
+    ],
+)
+def test_git_arguments_are_words(command: str, arguments: str, words: list[str]) -> None:
+    assert git_words(command, arguments) == words
+
+
+@pytest.mark.parametrize(
+    ("command", "arguments"),
+    [
+        ("config", "alias.x '!id'"),
+        ("-c", "core.pager=id status"),
+        ("submodule", "foreach id"),
+        ("fetch", "--upload-pack=id origin"),
+        ("fetch", "--upload-pa=id origin"),
+        ("ls-remote", "-u id ."),
+        ("grep", "-Oid x"),
+        ("rebase", "-x id HEAD~1"),
+        ("rebase", "--exec id HEAD~1"),
+        ("diff", "--output=/tmp/x"),
+        ("diff", "--ext-diff"),
+        ("diff", "--no-index /etc/passwd x"),
+        ("clone", "ext::sh%20-c%20id x"),
+        ("fetch", "-c x"),
+        ("log", "'unbalanced"),
+        ("log", "a\0b"),
+    ],
+)
+def test_unsafe_git_arguments_are_refused(command: str, arguments: str) -> None:
+    with pytest.raises(ToolRefused):
+        git_words(command, arguments)
+
+
+@pytest.mark.parametrize(
+    ("line", "fits"),
+    [
+        ("ls -l; echo a > b", True),
+        ("sudo rm x", False),
+        ("make && /usr/bin/sudo rm x", False),
+        ("A=1 sudo", False),
+        ("echo sudo", True),
+        ("echo 'a", False),
+        ("  ", False),
+    ],
+)
+def test_a_line_of_shell_is_held_to_the_policy(line: str, fits: bool) -> None:
+    if fits:
+        Policy().check_line(line)
+    else:
+        with pytest.raises(ToolRefused):
+            Policy().check_line(line)
+
+
+def test_an_allow_list_admits_nothing_else() -> None:
+    policy = Policy(allowed=("git status *", "make *"))
+    policy.check(("git", "status"))
+    policy.check_line("/usr/bin/make test")
+    for line in ("git push", "make; id", "make $(id)", "makeup"):
+        with pytest.raises(ToolRefused):
+            policy.check_line(line)
+
+
+def test_secrets_are_masked_with_a_note() -> None:
+    mask = Mask(("run-token-1", "short"))
+    assert mask("nothing here, short") == "nothing here, short"
+    assert mask("x run-token-1 y") == f"x [MASKED] y{NOTE}"
+    key = "AKIA" + "Z" * 16
+    assert key not in mask(f"aws_access_key_id = {key}")
+
+
+def test_places_are_ranked_joined_and_cut() -> None:
+    lines = [f"line {number}" for number in range(1, 31)]
+    answer = shown(
+        {"b.py": [1, 2, 20], "a.py": [9], "c.py": list(range(1, 30, 4))}, lambda _: lines
+    )
+    head, *blocks = answer.split("\n\n")
+    assert head == "Found 9 match(es) across 3 file(s)"
+    assert blocks[0] == "b.py:1_3\nline 1\nline 2\nline 3"
+    assert blocks[1] == "a.py:8_10\nline 8\nline 9\nline 10"
+    assert [block.split("\n")[0] for block in blocks].count("c.py:1_2") == 1
+    many = shown({f"{n:03}.py": [1] for n in range(150)}, lambda _: ["x" * 9000])
+    assert many.startswith(
+        "Found 150 match(es) across 150 file(s) (showing first 100)\n\n000.py:1_1"
+    )
+    assert max(map(len, many.split("\n"))) == 5000
+    assert shown({}, lambda _: []) == "No matches found."

@@ -266,7 +266,7 @@ def test_ordinary_names_stay_open(workspace: Workspace, path: str) -> None:
 def test_messages_name_the_path_as_it_was_asked_for(workspace: Workspace) -> None:
     with pytest.raises(ToolRefused) as caught:
         workspace.read("src/none.py")
-    assert caught.value.detail == "src/none.py: no such file or directory"
+    assert caught.value.detail == 'File not found: "src/none.py"'
     assert str(workspace.root) not in caught.value.detail
 
 

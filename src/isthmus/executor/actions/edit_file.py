@@ -1,4 +1,4 @@
-"""runEditFile: replace one fragment of a file."""
+"""runEditFile: replace one fragment of a file that was read before."""
 
 import asyncio
 
@@ -14,28 +14,39 @@ async def run(message: EditFile, machine: Machine) -> str:
     path = message.filepath
     data = await asyncio.to_thread(machine.workspace.read, path)
     await machine.git.require_visible(path)
+    parts = machine.workspace.parts(path)
+    machine.seen.require(parts, data, path)
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:
         raise ToolRefused(f"{path}: is not UTF-8 text") from error
     changed = replaced(text, message.oldString, message.newString, path)
-    await asyncio.to_thread(machine.workspace.write, path, changed.encode("utf-8"))
+    if changed is None:
+        return f"No changes made to '{path}' as '{message.oldString}' not found"
+    after = changed.encode("utf-8")
+    await asyncio.to_thread(machine.workspace.write, path, after)
+    machine.seen.note(parts, after)
     return f"File '{path}' has been updated."
 
 
-def replaced(text: str, old: str, new: str, path: str) -> str:
-    """The text with its only `old` replaced; line ends follow the file's. Raises ToolRefused."""
+def replaced(text: str, old: str, new: str, path: str) -> str | None:
+    """The text with its only `old` replaced, None when it holds none; line ends follow the file's.
+
+    Raises ToolRefused when there are several, or `old` is empty and the file is not.
+    """
     if not old:
-        raise ToolRefused("the text to replace is empty; write the whole file instead")
-    if "\r\n" in text:
-        old, new = (part.replace("\r\n", "\n").replace("\n", "\r\n") for part in (old, new))
+        if text:
+            raise ToolRefused("the text to replace is empty, and the file is not")
+        return new
+    end = "\r\n" if "\r\n" in text else "\n"
+    old, new = (part.replace("\r\n", "\n").replace("\n", end) for part in (old, new))
     count = occurrences(text, old)
-    if count != 1:
+    if count > 1:
         raise ToolRefused(
-            f"{path}: the text to replace occurs {count} times, it must occur exactly once; "
-            "nothing was changed"
+            f"{path}: ambiguous match, the text to replace occurs {count} times; quote more of "
+            "what stands around it. Nothing was changed"
         )
-    return text.replace(old, new, 1)
+    return text.replace(old, new, 1) if count else None
 
 
 def occurrences(text: str, part: str) -> int:

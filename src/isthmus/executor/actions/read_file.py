@@ -1,4 +1,4 @@
-"""runReadFile: a text file, whole or a window of its lines."""
+"""runReadFile: a window of a text file's lines."""
 
 import asyncio
 
@@ -7,14 +7,13 @@ from isthmus.core.errors import ToolRefused
 from isthmus.executor.action import ActionKind, Machine
 
 LINES = 2000
+OUTPUT_BYTES = 50 * 1024
 _SNIFFED_BYTES = 8192
 
 
 async def run(message: ReadFile, machine: Machine) -> str:
-    """The file's text; with an offset (0 is the first line) or a limit, those lines and a note."""
+    """Lines from `offset` (0 is the first), at most `limit` and 50 KB of them."""
     text = await text_of(message.filepath, machine)
-    if not message.HasField("offset") and not message.HasField("limit"):
-        return text
     limit = message.limit if message.HasField("limit") else LINES
     return window(text, message.offset, limit)
 
@@ -25,6 +24,7 @@ async def text_of(path: str, machine: Machine) -> str:
     await machine.git.require_visible(path)
     if b"\0" in data[:_SNIFFED_BYTES]:
         raise ToolRefused(f"{path}: is a binary file")
+    machine.seen.note(machine.workspace.parts(path), data)
     return data.decode("utf-8", "replace")
 
 
@@ -33,15 +33,30 @@ def window(text: str, offset: int, limit: int) -> str:
     if offset < 0 or limit < 1:
         raise ToolRefused("offset must be 0 or more, and limit 1 or more")
     lines = text.split("\n")
-    total = len(lines) - (1 if lines[-1] == "" else 0)
-    if offset == 0 and limit >= total:
-        return text
+    total = len(lines)
     if offset >= total:
         raise ToolRefused(f"offset {offset} is past the end: the file has {total} lines")
-    end = min(offset + limit, total)
+    shown = _within(lines[offset : offset + limit])
+    body = "\n".join(shown)
+    end = offset + len(shown)
+    if len(shown) == total and body == text:
+        return text
     note = f"(Showing lines {offset + 1}-{end} of {total} total."
     more = f" Use offset={end} to continue reading." if end < total else ""
-    return "\n".join(lines[offset:end]) + f"\n\n{note}{more})"
+    return f"{body}\n\n{note}{more})"
+
+
+def _within(lines: list[str]) -> list[str]:
+    """As many of the lines as fit; the first one is cut when it alone does not."""
+    left = OUTPUT_BYTES
+    for number, line in enumerate(lines):
+        size = len(line.encode("utf-8", "replace")) + 1
+        if size > left:
+            if number:
+                return lines[:number]
+            return [line.encode("utf-8", "replace")[:OUTPUT_BYTES].decode("utf-8", "ignore")]
+        left -= size
+    return lines
 
 
 ACTION = ActionKind(field="runReadFile", effect="read", run=run)

@@ -20,7 +20,7 @@ async def run(message: ReadFiles, machine: Machine) -> str:
     left = TOTAL_CHARS
     for path in paths:
         try:
-            text = await text_of(path, machine)
+            text = machine.mask(await text_of(path, machine))
         except ToolRefused as refused:
             found[path] = {"error": refused.detail}
             continue
@@ -29,4 +29,4 @@ async def run(message: ReadFiles, machine: Machine) -> str:
     return json.dumps(found, ensure_ascii=False)
 
 
-ACTION = ActionKind(field="runReadFiles", effect="read", run=run)
+ACTION = ActionKind(field="runReadFiles", effect="read", run=run, masks=True)

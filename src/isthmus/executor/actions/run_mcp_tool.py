@@ -1,4 +1,4 @@
-"""runMCPTool: refused; this executor offers no MCP tools."""
+"""runMCPTool: a tool of an MCP server that the person configured."""
 
 from isthmus.contract.contract_pb2 import RunMCPTool
 from isthmus.core.errors import ToolRefused
@@ -6,9 +6,11 @@ from isthmus.executor.action import ActionKind, Machine
 
 
 async def run(message: RunMCPTool, machine: Machine) -> str:
-    """Refuse. The start request names no MCP tool."""
-    del message, machine
-    raise ToolRefused("This executor has no MCP servers.")
+    """What the tool says."""
+    tools = machine.lent.tools
+    if tools is None:
+        raise ToolRefused("This executor has no MCP servers.")
+    return await tools.call(message.name, message.args)
 
 
 ACTION = ActionKind(field="runMCPTool", effect="run", run=run)

@@ -1,18 +1,32 @@
-"""runWriteFile: put a whole file in place."""
+"""runWriteFile: put a new file in place."""
 
 import asyncio
 
 from isthmus.contract.contract_pb2 import WriteFile
+from isthmus.core.errors import ToolRefused
 from isthmus.executor.action import ActionKind, Machine
 
 
 async def run(message: WriteFile, machine: Machine) -> str:
-    """Write the file; doing it twice is fine, so a session that resumes may repeat it."""
-    machine.workspace.parts(message.filepath)
-    await machine.git.require_visible(message.filepath)
+    """Create the file; one that exists is refused.
+
+    A session that resumes may repeat what this run has done already: that is fine.
+    """
+    path = message.filepath
+    parts = machine.workspace.parts(path)
+    await machine.git.require_visible(path)
     data = message.contents.encode("utf-8")
-    await asyncio.to_thread(machine.workspace.write, message.filepath, data)
+    if not (machine.seen.made(parts, data) and await _holds(machine, path, data)):
+        await asyncio.to_thread(machine.workspace.write, path, data, new=True)
+        machine.seen.note(parts, data, created=True)
     return "File written successfully"
+
+
+async def _holds(machine: Machine, path: str, data: bytes) -> bool:
+    try:
+        return await asyncio.to_thread(machine.workspace.read, path) == data
+    except ToolRefused:
+        return False
 
 
 ACTION = ActionKind(field="runWriteFile", effect="write", run=run)
