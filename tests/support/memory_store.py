@@ -38,7 +38,7 @@ class MemoryWorkflows:
         record = Workflow(
             workflow_id, new.definition, new.goal, new.owner, Status.CREATED, "", NOW, NOW
         )
-        record = replace(record, title=new.title, terms=new.terms)
+        record = replace(record, title=new.title, terms=new.terms, project_id=new.project_id)
         self.records[workflow_id] = record
         return record
 

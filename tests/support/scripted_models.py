@@ -1,10 +1,10 @@
 """A stand-in for every model: says what it was told to, and keeps what it was asked."""
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 
 from isthmus.core.errors import NotFound
 from isthmus.core.identity import Caller
-from isthmus.core.messages import Chat, Delta, ModelChoice, ToolUse, Usage
+from isthmus.core.messages import Chat, Delta, ModelChoice, ModelMetadata, ToolUse, Usage
 from isthmus.routing.catalogue import Catalogue
 from isthmus.routing.models import Ask, Models
 from isthmus.settings import OutboundSettings
@@ -36,6 +36,7 @@ class ScriptedModels(Models):
         self._known = dict(known or {})
         self.calls: list[tuple[Ask, ModelChoice, Caller]] = []
         self.chosen: list[str | None] = []
+        self.wanted: list[tuple[ModelMetadata | None, frozenset[str]]] = []
 
     def choose(self, feature: str, model_id: str | None = None) -> ModelChoice:
         self.chosen.append(model_id)
@@ -44,6 +45,13 @@ class ScriptedModels(Models):
         if model_id in self._known:
             return self._known[str(model_id)]
         raise NotFound("no such model")
+
+    def resolve(
+        self, wanted: ModelMetadata | None, feature: str, flags: Collection[str] = ()
+    ) -> ModelChoice:
+        self.wanted.append((wanted, frozenset(flags)))
+        named = "" if wanted is None else wanted.name or wanted.identifier
+        return self.choose(feature, named or None)
 
     async def stream(
         self, ask: Ask, choice: ModelChoice, caller: Caller

@@ -113,10 +113,13 @@ async def open_foundation(settings: Settings) -> AsyncIterator[Foundation]:
 
 
 def _custom(settings: Settings) -> CustomModels:
+    own = settings.providers
+    keyed = ((one.base_url, one.api_key) for one in (own.openai, own.mistral, own.fireworks))
     return CustomModels(
         settings.models.custom_enabled,
-        settings.providers.fireworks.base_url,
+        own.fireworks.base_url,
         tuple((name.lower(), text) for name, text in settings.models.custom_headers.items()),
+        {url.rstrip("/"): key.get_secret_value() for url, key in keyed if key.get_secret_value()},
     )
 
 

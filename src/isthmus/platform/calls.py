@@ -23,7 +23,7 @@ class Call:
     verdict: Verdict
     called: Called
     tool: Tool | None = None
-    args: msgspec.Struct | None = None
+    args: object = None
 
 
 def read(use: StoredUse, tools: Mapping[str, Tool], policy: Policy) -> Call:
@@ -36,11 +36,11 @@ def read(use: StoredUse, tools: Mapping[str, Tool], policy: Policy) -> Call:
     if raw is None or use.get("fault"):
         return _denied(use, raw or {}, use.get("fault") or "The arguments are not a JSON object.")
     try:
-        args = msgspec.convert(raw, tool.args)
+        args: object = msgspec.convert(raw, tool.args)
     except msgspec.ValidationError as error:
         return _denied(use, raw, f"The arguments do not fit: {error}")
     called = Called(use["id"], name, raw, tool.title(args)[:500])
-    return Call(use["id"], policy.verdict(tool, args), called, tool, args)
+    return Call(use["id"], policy.verdict(tool, args, use["arguments"]), called, tool, args)
 
 
 def must_ask(calls: list[Call]) -> list[Call]:

@@ -6,6 +6,7 @@ Source: agent-platform contract, sections 5.5 and 8.8.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
+from uuid import NAMESPACE_OID, uuid5
 
 from isthmus.platform.start import Context
 from isthmus.platform.truncate import shown
@@ -41,6 +42,13 @@ def user(text: str, message_id: str, at: str, contexts: Sequence[Context] = ()) 
 def agent(text: str, message_id: str, at: str, component: str) -> Entry:
     """The model's words."""
     return _entry("agent", text, message_id, at, status="success") | {"component_name": component}
+
+
+def model_gone(gone: str, serving: str, at: str) -> Entry:
+    """Another model than the session's own answers; said once a model."""
+    text = f"The model {gone!r} is not served here any more: {serving!r} answers in its place."
+    entry = _entry("agent", text, f"model-{uuid5(NAMESPACE_OID, gone)}", at, status="success")
+    return entry | {"message_sub_type": "warning"}
 
 
 def error(text: str, message_id: str, at: str) -> Entry:

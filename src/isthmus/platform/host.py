@@ -157,6 +157,7 @@ class LocalHost:
             selector=selector,
             flow=parts.flows.resolve(selector),
             caller=caller,
+            client=client,
             conversation=stream[0],
             events=stream[1],
         )

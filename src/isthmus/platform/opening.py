@@ -1,27 +1,29 @@
 """From a start message to a turn that an engine can prepare: record, model, policy, tools."""
 
-import json
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 
 from isthmus.contract.contract_pb2 import ClientEvent
-from isthmus.core.errors import Conflict, Invalid, NotFound, Unavailable
+from isthmus.core.errors import Conflict, Invalid, NotFound
 from isthmus.core.events import Noted
-from isthmus.core.identity import Caller
-from isthmus.core.messages import ModelChoice
+from isthmus.core.identity import Caller, ClientInfo
+from isthmus.core.messages import ModelMetadata
 from isthmus.core.ports import Clock, Telemetry, WorkflowStore
 from isthmus.core.workflow import NewWorkflow, Workflow
 from isthmus.platform.catalogue import Selector
 from isthmus.platform.flow import Flow
 from isthmus.platform.mode import mode_of
-from isthmus.platform.policy import agreed
+from isthmus.platform.offer import Given, Wishes, kit
 from isthmus.platform.protocol import Conversation
 from isthmus.platform.start import Start
 from isthmus.platform.tool import Tool
 from isthmus.platform.turn import Engine, Turn
+from isthmus.routing import metadata
 from isthmus.routing.models import Models
+from isthmus.routing.sticky import Picked, pick
 from isthmus.settings import PlatformSettings
 
+MODEL_HEADER = "x-gitlab-agent-platform-model-metadata"
 GOAL_CHARS = 16_000
 """How much of the first goal a record keeps; the conversation has all of it."""
 
@@ -47,6 +49,7 @@ class Opening:
     selector: Selector
     flow: Flow
     caller: Caller
+    client: ClientInfo
     conversation: Conversation
     events: AsyncIterator[ClientEvent]
 
@@ -81,64 +84,43 @@ async def record_of(opening: Opening, workflows: WorkflowStore) -> Workflow:
 def turn_of(opening: Opening, wiring: Wiring, record: Workflow) -> Turn:
     """The turn; whether it fits the session's state is the engine's to say."""
     agent, caller = opening.flow.agent, opening.caller
-    policy = agreed(
-        agent.pre_approved_tools,
-        opening.start.preapproved,
+    given = Given(
+        opening.start,
+        opening.client,
+        record.terms,
+        record.approvals,
         caller.extra.get("tool_access_policies"),
-        asks=agent.require_tool_approval,
     )
-    tools = {
-        name: wiring.tools[name].suited(opening.has)
-        for name in agent.toolset
-        if name in wiring.tools and name not in policy.denied
-    }
+    wishes = Wishes(agent.toolset, agent.pre_approved_tools, agent.require_tool_approval)
+    offered = kit(wishes, given, wiring.tools)
     return Turn(
         start=opening.start,
         mode=mode_of(record.status),
         flow=opening.flow,
         definition=opening.definition,
-        tools=tools,
-        policy=policy,
-        choice=_choice(opening, wiring, record),
+        tools=offered.tools,
+        policy=offered.policy,
+        model=_picked(opening, wiring, record),
         caller=caller,
         record_goal=record.goal,
     )
 
 
-def metadata_text(choice: ModelChoice) -> str:
-    """The model as records pin it and notices name it; holds no secret.
-
-    Source: agent-platform contract, section 6.6 (keys of a managed model).
-    """
-    named = {
-        "name": choice.id,
-        "provider": choice.provider,
-        "endpoint": None,
-        "identifier": choice.upstream,
-    }
-    return json.dumps(named, separators=(",", ":"))
+def _picked(opening: Opening, wiring: Wiring, record: Workflow) -> Picked:
+    """The model that the header asks for, else the record's, else one of the feature's."""
+    wanted = _header(opening, wiring.telemetry) or metadata.lenient(record.model)
+    found = pick(wiring.models, wanted, opening.flow.agent.feature)
+    if found.gone:
+        details = (("workflow_id", record.workflow_id), ("model", found.gone))
+        wiring.telemetry.emit(Noted("warning", "the model of a session is gone", details))
+    return found
 
 
-def _choice(opening: Opening, wiring: Wiring, record: Workflow) -> ModelChoice:
-    """The pinned model while it can be served, else the feature's default."""
-    feature = opening.flow.agent.feature
-    pinned = _pinned(record.model)
-    if pinned:
-        try:
-            return wiring.models.choose(feature, pinned)
-        except (NotFound, Unavailable):
-            details = (("workflow_id", record.workflow_id), ("model", pinned))
-            wiring.telemetry.emit(Noted("warning", "pinned model is gone", details))
-    return wiring.models.choose(feature)
-
-
-def _pinned(text: str) -> str:
-    try:
-        value: object = json.loads(text) if text else {}
-    except (ValueError, RecursionError):
-        return ""
-    match value:
-        case {"name": str(name)}:
-            return name
-        case _:
-            return ""
+def _header(opening: Opening, telemetry: Telemetry) -> ModelMetadata | None:
+    """What the header says of the model. It may hold a key: its text is told to nobody."""
+    text = opening.client.get(MODEL_HEADER)
+    wanted = metadata.lenient(text) if text.strip() else None
+    if wanted is None and text.strip():
+        details = (("workflow_id", opening.start.workflow_id), ("header", MODEL_HEADER))
+        telemetry.emit(Noted("warning", "model metadata cannot be read", details))
+    return wanted

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from isthmus.core.approval import matches
+from isthmus.core.workflow import ToolApproval
 from isthmus.platform.paths import refusal
 from isthmus.platform.tool import Tool
 
@@ -35,13 +37,17 @@ Verdict = Allow | Ask | Deny
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """What was agreed beforehand, for one stream. `denied` tools do not exist for the model."""
+    """What was agreed beforehand, for one stream. `denied` tools do not exist for the model.
+
+    `approvals` is what the owner allowed for the rest of the session, by tool.
+    """
 
     preapproved: frozenset[str] = field(default=frozenset())
     denied: frozenset[str] = field(default=frozenset())
     asks: bool = True
+    approvals: Mapping[str, ToolApproval] = field(default_factory=dict[str, ToolApproval])
 
-    def verdict(self, tool: Tool, args: msgspec.Struct) -> Verdict:
+    def verdict(self, tool: Tool, args: object, args_json: str = "{}") -> Verdict:
         """What to do with one call whose arguments already fit their schema."""
         if tool.name in self.denied:
             return Deny(f"There is no tool named {tool.name!r}.")
@@ -50,27 +56,35 @@ class Policy:
                 return Deny(reason)
         if not self.asks or tool.name in self.preapproved:
             return Allow()
+        allowed = self.approvals.get(tool.name)
+        if allowed is not None and matches(allowed, tool.name, args_json):
+            return Allow()
         return Ask()
 
 
 def agreed(
-    flow: Iterable[str], client: Iterable[str], claim: object, *, asks: bool = True
+    flow: Iterable[str],
+    client: Iterable[str],
+    claim: object,
+    *,
+    asks: bool = True,
+    approvals: Mapping[str, ToolApproval] | None = None,
 ) -> Policy:
     """The policy of a stream: the flow's own approvals, the client's, and the token's claim.
 
     A claim with any name in it replaces what the client approved; one that cannot be read clears
     it, and denies nothing.
     """
-    own, theirs = frozenset(flow), frozenset(client)
+    own, theirs, given = frozenset(flow), frozenset(client), approvals or {}
     if claim is None or claim == "":
-        return Policy(own | theirs, asks=asks)
+        return Policy(own | theirs, asks=asks, approvals=given)
     lists = _lists(claim)
     if lists is None:
-        return Policy(own, asks=asks)
+        return Policy(own, asks=asks, approvals=given)
     allow, ask, deny = lists
     if allow or ask or deny:
         theirs = allow
-    return Policy((own | theirs) - ask - deny, deny, asks)
+    return Policy((own | theirs) - ask - deny, deny, asks, given)
 
 
 def _lists(

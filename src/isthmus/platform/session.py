@@ -23,7 +23,7 @@ from isthmus.core.events import (
 from isthmus.core.workflow import Status, StatusEvent
 from isthmus.platform import ending, entries
 from isthmus.platform.notifier import Notifier, Snapshot
-from isthmus.platform.opening import Opening, Wiring, metadata_text, record_of, turn_of
+from isthmus.platform.opening import Opening, Wiring, record_of, turn_of
 from isthmus.platform.protocol import Full, Halt, Reason, Resolve
 from isthmus.platform.tool import Client
 from isthmus.platform.truncate import truncated
@@ -228,10 +228,10 @@ class Session:
             self._began = True
             raise
         self._began = True
-        pinned = metadata_text(turn.choice)
-        if pinned != record.model:
-            await wiring.workflows.pin(workflow_id, pinned)
-        self._notifier.model(pinned)
+        # The first model stays with the record, as long as it can serve.
+        if turn.model.text and (turn.model.gone or not record.model):
+            await wiring.workflows.pin(workflow_id, turn.model.text)
+        self._notifier.model(turn.model.text)
         self._started = True
         wiring.telemetry.emit(SessionStarted(workflow_id, self._opening.definition, turn.mode))
         await run.drive(self)

@@ -5,12 +5,15 @@ Source: agent-platform contract, sections 1.3, 4.3, 7.9 and 8.6.
 
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
 from isthmus.contract.contract_pb2 import AdditionalContext, StartWorkflowRequest
 from isthmus.core.errors import Invalid
 from isthmus.core.identity import ClientInfo
+from isthmus.platform.mcp import tools_of
+from isthmus.platform.tool import Tool
 
 MAX_CAPABILITIES = 100
 MAX_PREAPPROVED = 1000
@@ -49,6 +52,7 @@ class Start:
     preapproved: tuple[str, ...]
     contexts: tuple[Context, ...]
     fork_id: str
+    mcp: Mapping[str, Tool] = field(default_factory=dict[str, Tool])
 
 
 def read(message: StartWorkflowRequest, client: ClientInfo) -> Start:
@@ -68,6 +72,7 @@ def read(message: StartWorkflowRequest, client: ClientInfo) -> Start:
         preapproved=tuple(message.preapproved_tools),
         contexts=tuple(_context(entry) for entry in message.additional_context),
         fork_id=message.resume_checkpoint_ts,
+        mcp=tools_of(message.mcpTools),
     )
 
 

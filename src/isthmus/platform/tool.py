@@ -1,15 +1,13 @@
 """What a tool is, and all that it may ask of the session that runs it."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
-import msgspec
-
 from isthmus.contract.contract_pb2 import Action, ActionResponse
 
-Effect = Literal["read", "write", "run"]
-"""`read` changes nothing, `write` changes files, `run` starts a program."""
+Effect = Literal["read", "write", "run", "mcp"]
+"""`read` changes nothing, `write` changes files, `run` starts a program; `mcp`: nobody knows."""
 
 
 class Client(Protocol):
@@ -38,6 +36,8 @@ class Tool:
 
     `args` is a msgspec struct; its JSON Schema goes to the model. `run` gets an instance of it and
     returns text for the model; it raises ToolRefused with a sentence that the model may read.
+    A tool that the client brings has a `schema` of its own instead, takes a dict that nobody has
+    checked, and is known to the client by its `original` name.
     `paths` names the files and folders that the arguments point at: the policy checks them before
     anybody is asked. `variants` pairs a capability with the tool of the same name that takes this
     one's place when the client has it.
@@ -45,13 +45,15 @@ class Tool:
 
     name: str
     description: str
-    args: type[msgspec.Struct]
+    args: type[Any]
     run: Callable[[Any, Client], Awaitable[str]]
     effect: Effect
     title: Callable[[Any], str]
     """One line for the person who watches, such as "Read README.md"."""
     paths: Callable[[Any], tuple[str, ...]] = field(default=no_paths)
     variants: tuple[tuple[str, "Tool"], ...] = field(default=())
+    schema: Mapping[str, object] | None = None
+    original: str = ""
 
     def suited(self, has: Callable[[str], bool]) -> "Tool":
         """This tool, or the variant that the client's capabilities call for."""

@@ -9,7 +9,6 @@ from datetime import datetime
 from typing import Protocol
 
 from isthmus.core.identity import Caller
-from isthmus.core.messages import ModelChoice
 from isthmus.core.workflow import Status
 from isthmus.platform.flow import Flow
 from isthmus.platform.mode import Mode
@@ -17,6 +16,7 @@ from isthmus.platform.notifier import Snapshot
 from isthmus.platform.policy import Policy
 from isthmus.platform.start import Start
 from isthmus.platform.tool import Client, Tool
+from isthmus.routing.sticky import Picked
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class Turn:
     definition: str
     tools: Mapping[str, Tool]
     policy: Policy
-    choice: ModelChoice
+    model: Picked
     caller: Caller
     record_goal: str
 

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from typing import Annotated, Literal, TypeAlias, cast
 
@@ -199,11 +199,15 @@ class Compatible:
 
 @dataclass(frozen=True, slots=True)
 class CustomModels:
-    """What callers may say of servers of their own. `headers` go with every call to one."""
+    """What callers may say of servers of their own. `headers` go with every call to one.
+
+    `keys` are the operator's own, by the address that they belong to.
+    """
 
     enabled: bool = False
     fireworks_url: str = ""
     headers: tuple[tuple[str, str], ...] = ()
+    keys: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
 
 
 @dataclass(frozen=True, slots=True)

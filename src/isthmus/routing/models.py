@@ -131,6 +131,10 @@ class Models:
                 return several[int(self._roll() * len(several))]
         return self.choose(feature)
 
+    def key_of(self, endpoint: str) -> str:
+        """The key that settings hold for exactly this address; empty when they hold none."""
+        return self._catalogue.custom.keys.get(endpoint.rstrip("/"), "")
+
     def definitions(self, flags: Collection[str] = ()) -> Definitions:
         """What callers may choose, as `GET /v1/models/definitions` tells it."""
         return define(self._catalogue, self._configured, several=SEVERAL_DEFAULTS in flags)

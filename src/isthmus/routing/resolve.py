@@ -58,7 +58,7 @@ def pointed(metadata: ModelMetadata, catalogue: Catalogue) -> Pointed | None:
         wanted = metadata.name or metadata.identifier
         if wanted in catalogue.models:
             return Pointed(model_id=wanted)
-        if not wanted and metadata.feature_setting in catalogue.features:
+        if not metadata.name and metadata.feature_setting in catalogue.features:
             return Pointed(feature=metadata.feature_setting)
         return None
     if metadata.provider in _NAMED_BY_CALLERS and not metadata.endpoint:

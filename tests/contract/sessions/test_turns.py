@@ -420,9 +420,9 @@ async def test_a12_64_the_model_of_a_session_is_pinned_and_reused() -> None:
         await stand.stream(chat("b"))
     assert json.loads(pinned) == {
         "name": "scripted-1",
-        "provider": "scripted",
+        "provider": "gitlab",
         "endpoint": None,
-        "identifier": "up-1",
+        "identifier": None,
     }
     assert first.notices[-1].model_metadata_json == pinned
     assert stand.models.chosen == [None, "scripted-1"]

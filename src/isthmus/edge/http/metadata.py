@@ -3,71 +3,14 @@
 Source: HTTP gateway contract, section 6.3.
 """
 
-from typing import Annotated
-from urllib.parse import urlsplit
-
-import msgspec
-from msgspec import Meta, Raw, Struct
+from msgspec import Raw
 
 from isthmus.core.messages import ModelMetadata
+from isthmus.routing import metadata
 
 ABSENT = Raw(b"null")
-
-_Upto255 = Annotated[str, Meta(max_length=255)]
-
-
-class MetadataBody(Struct, frozen=True, kw_only=True):
-    """What a caller says of the model that it wants; unknown members are ignored."""
-
-    provider: _Upto255
-    name: _Upto255 | None = None
-    identifier: Annotated[str, Meta(max_length=1000)] | None = None
-    endpoint: _Upto255 | None = None
-    api_key: Annotated[str, Meta(max_length=2000)] | None = None
-    feature_setting: _Upto255 | None = None
-    role_arn: _Upto255 | None = None
-
-    def __post_init__(self) -> None:
-        if self.endpoint and not _absolute(self.endpoint):
-            raise ValueError("`endpoint` must be an absolute http or https URL")
-
-    def metadata(self) -> ModelMetadata:
-        """The same, without what was left out."""
-        return ModelMetadata(
-            provider=self.provider,
-            name=self.name or "",
-            identifier=self.identifier or "",
-            endpoint=(self.endpoint or "").rstrip("/"),
-            api_key=self.api_key or "",
-            feature_setting=self.feature_setting or "",
-            role_arn=self.role_arn or "",
-        )
-
-
-_decode = msgspec.json.Decoder(MetadataBody).decode
 
 
 def lenient(raw: Raw) -> ModelMetadata | None:
     """The metadata; None when there is none, or none that can be used."""
-    if raw == ABSENT:
-        return None
-    try:
-        return _decode(raw).metadata()
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return None
-
-
-def strict(raw: Raw) -> ModelMetadata:
-    """The metadata. Raises ValueError with a sentence that names the fault."""
-    try:
-        return _decode(raw).metadata()
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise ValueError(str(error)) from error
-
-
-def _absolute(url: str) -> bool:
-    try:
-        parts = urlsplit(url)
-        return parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        return False
+    return None if raw == ABSENT else metadata.lenient(raw)

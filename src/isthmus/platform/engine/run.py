@@ -181,7 +181,7 @@ class GraphRun:
         return dict(self._saver.values(self._turn.start.workflow_id))
 
     def _show(self, stage: Stage, values: Mapping[str, Any]) -> None:
-        stage.show(snapshot(values, self._turn.choice.max_context_tokens))
+        stage.show(snapshot(values, self._turn.model.choice.max_context_tokens))
 
     def _teller(self, stage: Stage) -> Callable[[Mapping[str, Any], Written], None]:
         def told(values: Mapping[str, Any], written: Written) -> None:

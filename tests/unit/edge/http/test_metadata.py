@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from isthmus.core.messages import ModelMetadata
-from isthmus.edge.http.metadata import ABSENT, lenient, strict
+from isthmus.edge.http.metadata import ABSENT, lenient
+from isthmus.routing.metadata import strict
 
 GOOD = {
     "provider": "openai",

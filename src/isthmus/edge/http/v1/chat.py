@@ -17,12 +17,12 @@ from isthmus.edge.http.auth import caller_of, client_of
 from isthmus.edge.http.body import decoder, read
 from isthmus.edge.http.endpoint import Endpoint
 from isthmus.edge.http.exchange import EXCHANGE, Exchange
-from isthmus.edge.http.metadata import MetadataBody
 from isthmus.edge.http.reply import JSON, Reply
 from isthmus.edge.http.sse import raw_text_stream
 from isthmus.edge.http.v1.prompts import texts
 from isthmus.edge.services import Services
 from isthmus.gateway.converse import SCOPES, ConverseRequest
+from isthmus.routing.metadata import MetadataBody
 
 Upto100: TypeAlias = Annotated[str, Meta(max_length=100)]
 Stop: TypeAlias = Annotated[str, Meta(max_length=225)]

@@ -17,11 +17,11 @@ from isthmus.edge.http.auth import caller_of, client_of
 from isthmus.edge.http.body import decoder, read
 from isthmus.edge.http.endpoint import Endpoint
 from isthmus.edge.http.exchange import exchange_of
-from isthmus.edge.http.metadata import strict
 from isthmus.edge.http.reply import JSON, Reply
 from isthmus.edge.http.vectors import array
 from isthmus.edge.services import Services
 from isthmus.gateway.embed import EmbedRequest
+from isthmus.routing.metadata import strict
 
 ENGINE = "litellm_embedding"
 """What clients expect as the engine of every model that makes embeddings."""

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from contextlib import aclosing
 from dataclasses import dataclass
+from typing import Any
 from uuid import uuid4
 
 import msgspec
@@ -38,15 +39,27 @@ class ModelStep:
             feature=agent.feature,
             unit_primitive=agent.unit_primitive,
             prompt=Chat(
-                history.prompt(turn.flow.system, past, turn.choice.max_context_tokens),
+                history.prompt(turn.flow.system, past, turn.model.choice.max_context_tokens),
                 tuple(spec(tool) for tool in turn.tools.values()),
             ),
             streaming=True,
         )
-        async with aclosing(self.models.stream(ask, turn.choice, turn.caller)) as deltas:
+        async with aclosing(self.models.stream(ask, turn.model.choice, turn.caller)) as deltas:
             async for delta in deltas:
                 spoken.hear(delta)
-        return await _outcome(spoken.answer(), past, message_id, scene)
+        outcome = await _outcome(spoken.answer(), past, message_id, scene)
+        if turn.model.gone:
+            # Behind the answer: what was streamed must not move.
+            outcome["ui_chat_log"] = [*outcome.get("ui_chat_log", []), *_gone(state, scene)]
+        return outcome
+
+
+def _gone(state: State, scene: Scene) -> list[entries.Entry]:
+    """One warning that the session's model is gone, unless the log has it already."""
+    model, at = scene.turn.model, scene.stage.utc().isoformat()
+    entry = entries.model_gone(model.gone[:64], model.choice.id, at)
+    known = {one["message_id"] for one in state.get("ui_chat_log", [])}
+    return [] if entry["message_id"] in known else [entry]
 
 
 async def _outcome(answer: Answer, past: list[Stored], message_id: str, scene: Scene) -> State:
@@ -118,11 +131,13 @@ class _Spoken:
         return Answer("".join(self._texts), tuple(self._uses), self._finish, self._usage)
 
 
-_SPECS: dict[type[msgspec.Struct], ToolSpec] = {}
+_SPECS: dict[type[Any], ToolSpec] = {}
 
 
 def spec(tool: Tool) -> ToolSpec:
     """The tool as a model sees it; made once for each arguments struct."""
+    if tool.schema is not None:
+        return ToolSpec(tool.name, tool.description, tool.schema)
     found = _SPECS.get(tool.args)
     if found is None:
         _, parts = msgspec.json.schema_components([tool.args])

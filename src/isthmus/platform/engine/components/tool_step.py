@@ -11,6 +11,7 @@ from isthmus.platform import calls, entries, history
 from isthmus.platform.engine.components.model_step import clean
 from isthmus.platform.engine.state import EXECUTION, Scene, State
 from isthmus.platform.history import Stored
+from isthmus.platform.tool import Tool
 from isthmus.platform.truncate import shown, truncated
 
 INLINE_CHARS = 32_768
@@ -48,7 +49,7 @@ class ToolStep:
             ToolCalled(
                 workflow_id=scene.turn.start.workflow_id,
                 definition=scene.turn.definition,
-                tool=call.called.name if call.tool is not None else "unknown",
+                tool=_label(call.tool),
                 duration_s=self.clock.now_s() - began,
                 failure="refused" if failed else "",
             )
@@ -71,3 +72,10 @@ class ToolStep:
             return await call.tool.run(call.args, scene.stage.client), False
         except ToolRefused as refusal:
             return refusal.detail, True
+
+
+def _label(tool: Tool | None) -> str:
+    """The tool's name for facts; what clients and models make up is not told one by one."""
+    if tool is None:
+        return "unknown"
+    return tool.effect if tool.original else tool.name

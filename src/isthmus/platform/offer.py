@@ -1,0 +1,106 @@
+"""Which tools an agent is offered, and what of them was agreed beforehand. Pure.
+
+Source: agent-platform contract, sections 3.6, 3.8, 8.1 and 8.5 to 8.7.
+"""
+
+import re
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from isthmus.core.identity import ClientInfo
+from isthmus.core.workflow import PRIVILEGES, Terms, ToolApproval
+from isthmus.platform.policy import Policy, agreed
+from isthmus.platform.start import Start
+from isthmus.platform.tool import Effect, Tool
+
+_NEEDED: Final[Mapping[Effect, frozenset[str]]] = {
+    "read": frozenset({"read_only_files", "read_write_files"}),
+    "write": frozenset({"read_write_files"}),
+    "run": frozenset({"run_commands"}),
+    "mcp": frozenset({"run_mcp_tools"}),
+}
+"""Effect of a tool -> privileges, any of which admits it."""
+_ABLE_SINCE = (7, 43, 0)
+_VERSION = re.compile(r"v?(\d{1,6})\.(\d{1,6})(?:\.(\d{1,6}))?")
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What a flow wants for one of its agents."""
+
+    toolset: tuple[str, ...]
+    preapproved: tuple[str, ...] = ()
+    asks: bool = True
+    with_mcp: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What a session brings along. `claim` is the token's policy of tools."""
+
+    start: Start
+    client: ClientInfo
+    terms: Terms
+    approvals: Mapping[str, ToolApproval]
+    claim: object = None
+
+
+@dataclass(frozen=True, slots=True)
+class Kit:
+    """The tools on offer to one agent, and the policy for them."""
+
+    tools: Mapping[str, Tool]
+    policy: Policy
+
+
+def kit(wishes: Wishes, given: Given, known: Mapping[str, Tool]) -> Kit:
+    """The kit; a tool of ours is never replaced by one that the client brings.
+
+    Names that are unknown or not admitted are left out silently, as flows rely on it.
+    """
+    privileges = frozenset(PRIVILEGES[key] for key in given.terms.privileges if key in PRIVILEGES)
+    admitted = {
+        tool.name: tool
+        for tool in _listed(wishes, given, known)
+        if _NEEDED[tool.effect] & privileges
+    }
+    beforehand = frozenset(PRIVILEGES[n] for n in given.terms.preapproved if n in PRIVILEGES)
+    own = {*wishes.preapproved}
+    own |= {tool.name for tool in admitted.values() if _NEEDED[tool.effect] & beforehand}
+    theirs = _said(given.start.preapproved, admitted.values())
+    policy = agreed(own, theirs, given.claim, asks=wishes.asks, approvals=given.approvals)
+    offered = {
+        name: tool for name, tool in admitted.items() if not {name, tool.original} & policy.denied
+    }
+    return Kit(offered, policy)
+
+
+def _listed(wishes: Wishes, given: Given, known: Mapping[str, Tool]) -> Iterable[Tool]:
+    def has(capability: str) -> bool:
+        return capability in given.start.capabilities
+
+    brought = {n: t for n, t in given.start.mcp.items() if given.terms.mcp and n not in known}
+    if wishes.with_mcp:
+        yield from brought.values()
+    for name in wishes.toolset:
+        if name in known:
+            if _reaches_executor(given.client):
+                yield known[name].suited(has)
+        elif name in brought:
+            yield brought[name]
+
+
+def _reaches_executor(client: ClientInfo) -> bool:
+    """Whether the client is new enough for tools of ours; one that tells no version is."""
+    text = client.get("x-gitlab-language-server-version")
+    if not text:
+        return True
+    found = _VERSION.match(text)
+    return found is not None and tuple(int(part or 0) for part in found.groups()) >= _ABLE_SINCE
+
+
+def _said(names: Collection[str], tools: Iterable[Tool]) -> frozenset[str]:
+    """The client's names; tools that it brings are known to it by their original ones."""
+    listed = frozenset(names)
+    return listed | {tool.name for tool in tools if tool.original and tool.original in listed}
