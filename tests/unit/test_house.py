@@ -14,7 +14,7 @@ BUDGET = {
     "auth": 950,
     "prompts": 950,
     "redaction": 250,
-    "routing": 1_300,
+    "routing": 1_500,
     "gateway": 4_000,
     "platform": 6_000,
     "instance": 2_000,
