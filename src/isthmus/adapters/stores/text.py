@@ -24,6 +24,11 @@ def workflow_number(workflow_id: str) -> int:
     raise invalid("workflowID", "must be a decimal number from 1 to 9223372036854775807")
 
 
+def stored_id(number: int) -> int:
+    """The id, or 0, which nothing has, where the databases could not hold it."""
+    return number if 0 < number <= MAX_ID else 0
+
+
 def check_text(field: str, value: str, *, limit: int) -> None:
     """Raises Invalid for text of more than `limit` characters, or that cannot be stored."""
     if len(value) > limit:
