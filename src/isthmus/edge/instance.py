@@ -10,6 +10,7 @@ from isthmus.instance.broker import Broker
 from isthmus.instance.checkpoints import Checkpoints
 from isthmus.instance.discovery import Discovery
 from isthmus.instance.flags import Flags
+from isthmus.instance.launcher import Launcher
 from isthmus.instance.metadata import ModelMetadata
 from isthmus.instance.places import Places
 from isthmus.instance.workflows import Workflows
@@ -21,7 +22,10 @@ if TYPE_CHECKING:  # what it speaks, protobuf, is not part of the base install
 
 @dataclass(frozen=True, slots=True)
 class InstanceServices:
-    """Everything that the instance's edge may call. `sessions` is None where none can run."""
+    """Everything that the instance's edge may call.
+
+    `sessions` is None where none can run, `launcher` where no runner is set up.
+    """
 
     accounts: Accounts
     places: Places
@@ -37,6 +41,7 @@ class InstanceServices:
     telemetry: Telemetry
     clock: Clock
     settings: InstanceSettings
+    launcher: Launcher | None = None
 
 
 InstanceDoor: TypeAlias = Callable[[], Awaitable[InstanceServices]]

@@ -3,7 +3,9 @@
 Handlers set one as their exchange's `refuse`. Source: HTTP gateway contract, section 10.5.
 """
 
+from collections.abc import Mapping
 from http import HTTPStatus
+from typing import Literal
 
 from starlette.responses import JSONResponse, Response
 
@@ -27,6 +29,7 @@ from isthmus.core.errors import (
     UpstreamUnreachable,
 )
 from isthmus.edge.http.errors import retry
+from isthmus.edge.http.exchange import Exchange
 
 UPSTREAM_REFUSED = 421
 UNTOLD = "Validation error"
@@ -112,6 +115,16 @@ def instance(failure: Failure) -> Response | None:
             return JSONResponse({"message": {"error": text}}, 429, headers=retry(failure))
         case _:
             return _titled(failure)
+
+
+def unserved(
+    exchange: Exchange, status: Literal[404, 405], headers: Mapping[str, str] | None = None
+) -> Response:
+    """The answer to a path, or a method of it, that nobody serves, in the words of its family."""
+    if exchange.refuse is instance:
+        title = {404: "Not Found", 405: "Not Allowed"}[status]
+        return JSONResponse({"error": f"{status} {title}"}, status, headers)
+    return JSONResponse({"detail": _PHRASES[status]}, status, headers)
 
 
 def _titled(failure: Failure) -> Response | None:

@@ -9,12 +9,12 @@ from re import Pattern
 from types import MappingProxyType
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse
 from starlette.routing import compile_path
 from starlette.types import Receive, Scope, Send
 
 from isthmus.edge.http.endpoint import Endpoint, Handle
 from isthmus.edge.http.exchange import EXCHANGE, Exchange
+from isthmus.edge.http.refusals import unserved
 from isthmus.edge.http.reply import Reply
 
 PARAMETERS = "path_params"
@@ -58,7 +58,7 @@ class Table:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         resource, parameters = self._find(scope["path"])
         if resource is None:
-            await JSONResponse({"detail": "Not Found"}, 404)(scope, receive, send)
+            await unserved(scope[EXCHANGE], 404)(scope, receive, send)
             return
         exchange: Exchange = scope[EXCHANGE]
         exchange.route = resource.path
@@ -66,8 +66,7 @@ class Table:
         method = scope["method"]
         if method not in resource.handles:
             allow = ", ".join(sorted(resource.handles))
-            reply = JSONResponse({"detail": "Method Not Allowed"}, 405, {"allow": allow})
-            await reply(scope, receive, send)
+            await unserved(exchange, 405, {"allow": allow})(scope, receive, send)
             return
         response = await resource.handles[method](Request(scope, receive))
         if type(response) is Reply and exchange.answer(
