@@ -8,12 +8,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from isthmus.core.accounts import Member
-from isthmus.core.errors import Forbidden, Unavailable
+from isthmus.core.errors import Forbidden
 from isthmus.core.workflow import Workflow
 from isthmus.edge.http.endpoint import Endpoint
-from isthmus.edge.http.membership import member_of
+from isthmus.edge.http.instance._answer import address
+from isthmus.edge.http.membership import instance_of, member_of
 from isthmus.edge.instance import InstanceServices
-from isthmus.edge.services import Services
 from isthmus.instance.accounts import require
 
 ROOT = "/api/v4/ai/duo_workflows"
@@ -36,8 +36,7 @@ class Visit:
     @property
     def url(self) -> str:
         """Our own address, without a slash at its end."""
-        named = self.request.url
-        return self.instance.settings.external_url.rstrip("/") or f"{named.scheme}://{named.netloc}"
+        return address(self.request, self.instance.settings.external_url)
 
     async def workflow(self) -> Workflow:
         """The caller's own. Raises NotFound."""
@@ -60,13 +59,13 @@ class Route:
     refusals: tuple[int, ...] = (400, 404)
 
 
-def endpoints(services: Services, routes: Iterable[Route]) -> list[Endpoint]:
+def endpoints(routes: Iterable[Route]) -> list[Endpoint]:
     """The routes as the table takes them."""
     return [
         Endpoint(
             method=route.method,
             path=route.path,
-            handle=partial(_enter, services, route),
+            handle=partial(_enter, route),
             summary=route.summary,
             body=route.body,
             reply=route.reply,
@@ -79,12 +78,10 @@ def endpoints(services: Services, routes: Iterable[Route]) -> list[Endpoint]:
     ]
 
 
-async def _enter(services: Services, route: Route, request: Request) -> Response:
+async def _enter(route: Route, request: Request) -> Response:
     """Raises InsufficientScope, or Forbidden when only the relay may call."""
     member = member_of(request)
     require(member, *route.scopes)
     if route.relayed and not member.through_relay:
         raise Forbidden("")
-    if services.instance is None:
-        raise Unavailable("The instance API is switched off.")
-    return await route.handle(Visit(request, member, await services.instance()))
+    return await route.handle(Visit(request, member, instance_of(request)))

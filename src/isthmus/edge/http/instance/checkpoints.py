@@ -220,9 +220,9 @@ ROUTES = (
 )
 
 
-def routes(services: Services) -> list[Endpoint]:
+def routes(_services: Services) -> list[Endpoint]:
     """The routes of checkpoints and writes."""
-    return endpoints(services, ROUTES)
+    return endpoints(ROUTES)
 
 
 async def _admit_single(visit: Visit) -> None:

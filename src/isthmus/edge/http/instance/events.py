@@ -132,9 +132,9 @@ ROUTES = (
 )
 
 
-def routes(services: Services) -> list[Endpoint]:
+def routes(_services: Services) -> list[Endpoint]:
     """The routes of a workflow's messages."""
-    return endpoints(services, ROUTES)
+    return endpoints(ROUTES)
 
 
 def _shape(event: FlowEvent) -> EventShape:

@@ -64,6 +64,6 @@ ROUTES = (
 )
 
 
-def routes(services: Services) -> list[Endpoint]:
+def routes(_services: Services) -> list[Endpoint]:
     """The one route of this module."""
-    return endpoints(services, ROUTES)
+    return endpoints(ROUTES)

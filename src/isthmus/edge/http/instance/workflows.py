@@ -182,9 +182,9 @@ ROUTES = (
 )
 
 
-def routes(services: Services) -> list[Endpoint]:
+def routes(_services: Services) -> list[Endpoint]:
     """The routes of a record."""
-    return endpoints(services, ROUTES)
+    return endpoints(ROUTES)
 
 
 async def _created(visit: Visit, body: NewWorkflowBody) -> Response:
