@@ -20,7 +20,7 @@ from isthmus.instance.launcher import Kickoff, Workload
 from isthmus.instance.workflows import Order
 
 _Upto2000 = Annotated[str, Meta(max_length=2_000)]
-_Number = Annotated[int, Meta(ge=1, lt=2**63)]
+_Number = Annotated[int, Meta(ge=1, le=2**53)]
 _Privileges = Annotated[tuple[int, ...], Meta(max_length=100)]
 DEFINITION = "software_development"
 SUBFLOWS = "agentic_foundational_flow_tool"
