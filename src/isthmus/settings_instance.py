@@ -64,6 +64,9 @@ class InstanceSettings(Group):
     keep_model: Literal["first", "every"] = Field(
         default="first", description="Which model stays with a workflow: the first, or the last."
     )
+    pinned_models: dict[str, str] = Field(
+        default={}, description="Feature setting -> the one model of its sessions; no choice then."
+    )
     stuck_after_s: float = Field(
         default=1_800.0, gt=0, description="Running workflows idle for so long are given up."
     )

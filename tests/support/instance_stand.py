@@ -1,9 +1,8 @@
 """The instance API over SQLite in a directory of the test's, with two users and their tokens."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from functools import cache
 from pathlib import Path
 from typing import cast
 
@@ -18,7 +17,6 @@ from isthmus.adapters.stores.places import SqlPlaceStore
 from isthmus.adapters.stores.tokens import SqlTokenStore
 from isthmus.adapters.stores.users import SqlUserStore
 from isthmus.adapters.stores.workflows import SqlWorkflowStore
-from isthmus.app.foundation import LIBRARY
 from isthmus.core.accounts import SCOPES, Member, NewUser, TokenKind, User
 from isthmus.core.flags import Flag
 from isthmus.core.ports import (
@@ -45,11 +43,10 @@ from isthmus.instance.metadata import ModelMetadata
 from isthmus.instance.places import Places
 from isthmus.instance.workflows import Workflows
 from isthmus.platform.records import record_of
-from isthmus.routing.catalogue import Catalogue, parse_catalogue
-from isthmus.routing.models import Models
-from isthmus.settings import InstanceSettings, ModelsSettings, OpenAISettings, OutboundSettings
+from isthmus.settings import InstanceSettings
 from tests.support.clock import HandClock
-from tests.support.http_app import ScriptedUpstream, Stand
+from tests.support.http_app import Stand
+from tests.support.library import library_catalogue, library_models
 
 URL = "http://instance.test"
 IDENTITY = Identity("instance-1", "instance.test", "19.0.0-ee", "self-managed")
@@ -151,7 +148,6 @@ async def open_instance(
     settings: InstanceSettings | None = None,
     *,
     url: str = "",
-    pinned: Mapping[str, str] | None = None,
 ) -> AsyncIterator[InstanceStand]:
     """The stand, on a new SQLite file in this directory, or on the database that `url` names."""
     clock = HandClock()
@@ -159,7 +155,7 @@ async def open_instance(
         stores = open_stores(database, clock)
         told = settings or InstanceSettings()
         gateway = Stand(clock=clock).services()
-        instance = instance_services(stores, told, gateway, pinned)
+        instance = instance_services(stores, told, gateway)
 
         async def door() -> InstanceServices:
             return instance
@@ -192,14 +188,13 @@ def instance_services(
     stores: Stores,
     settings: InstanceSettings,
     gateway: Services,
-    pinned: Mapping[str, str] | None = None,
 ) -> InstanceServices:
     """The use cases over these stores."""
     clock = gateway.clock
     flags = Flags(stores.flags)
     places = Places(stores.places, register=settings.register_projects)
     workflows = Workflows(stores.workflows, places, flags, clock, settings)
-    discovery = Discovery(library_models(clock), pinned)
+    discovery = Discovery(library_models(clock), settings.pinned_models)
     sources = Sources(stores.records, stores.checkpoints, record_of)
     return InstanceServices(
         accounts=Accounts(stores.users, stores.tokens, clock),
@@ -226,16 +221,6 @@ async def enrol(instance: InstanceServices, stores: Stores, name: str) -> Person
     return Person(user, minted.text, Member(user, minted.token))
 
 
-def library_models(clock: Clock, *providers: str) -> Models:
-    """The models that we ship, as if these providers (Anthropic's and Vertex) had credentials."""
-    upstreams = {name: ScriptedUpstream(name, (), ()) for name in providers or PROVIDERS}
-    sink = Stand().sink
-    return Models(upstreams, library_catalogue(), OutboundSettings(), sink, clock)
-
-
-PROVIDERS = ("anthropic", "vertex")
-
-
 def prepare() -> None:
     """Read and import what a server does at its start: call it in a fixture, before a loop runs."""
 
@@ -244,10 +229,3 @@ def prepare() -> None:
 
     library_catalogue()
     create(replace(Stand().services(), instance=nobody))
-
-
-@cache
-def library_catalogue() -> Catalogue:
-    """The catalogue that we ship."""
-    data = (LIBRARY / "models.yml").read_bytes()
-    return parse_catalogue(data, ModelsSettings(), OpenAISettings())

@@ -67,16 +67,16 @@ class Discovery:
 
     def _default(self, feature: FeatureDefinition) -> str:
         """The reference of the default that sessions get here; nothing when none can serve."""
-        if feature.default_model.startswith(DRAWN):
-            return feature.default_model
         try:
-            return self._models.choose(feature.feature_setting).id
+            chosen = self._models.choose(feature.feature_setting).id
         except Unavailable:
             return ""
+        drawn = feature.default_model.startswith(DRAWN) and chosen in feature.default_models
+        return feature.default_model if drawn else chosen
 
     def _serves(self, feature: FeatureDefinition, ref: str) -> bool:
         if ref.startswith(DRAWN):
-            return True
+            return self._default(feature) == ref
         try:
             self._models.choose(feature.feature_setting, ref)
         except (NotFound, Unavailable):
