@@ -90,5 +90,14 @@ class InstanceSettings(Group):
     direct_access_per_minute: int = Field(
         default=60, ge=1, description="Session tokens that one user may ask for in a minute."
     )
+    platform_address: str = Field(
+        default="",
+        description="The agent platform's `host:port` as clients know it; empty: our host.",
+    )
+    oauth_redirects: tuple[str, ...] = Field(
+        default=(),
+        description="Whole addresses, besides those on the browser's own machine, to which a "
+        "client may have its code sent.",
+    )
     oidc: OidcSettings = OidcSettings()
     relay: RelaySettings = RelaySettings()

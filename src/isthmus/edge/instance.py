@@ -12,7 +12,9 @@ from isthmus.instance.discovery import Discovery
 from isthmus.instance.flags import Flags
 from isthmus.instance.launcher import Launcher
 from isthmus.instance.metadata import ModelMetadata
+from isthmus.instance.oauth import OAuth
 from isthmus.instance.places import Places
+from isthmus.instance.signin import SignIn
 from isthmus.instance.workflows import Workflows
 from isthmus.settings import InstanceSettings
 
@@ -36,6 +38,8 @@ class InstanceServices:
     metadata: ModelMetadata
     discovery: Discovery
     broker: Broker
+    oauth: OAuth
+    sign_in: SignIn
     sessions: "SessionHost | None"
     limiter: Limiter
     telemetry: Telemetry

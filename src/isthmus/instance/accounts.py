@@ -2,7 +2,8 @@
 
 import hashlib
 import secrets
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Final
 
@@ -10,6 +11,7 @@ from isthmus.core.accounts import Member, NewToken, Token, TokenKind, User
 from isthmus.core.errors import Forbidden, InsufficientScope, NotFound, Unauthenticated
 from isthmus.core.ports import Clock, TokenStore, UserStore
 
+BROWSERS: Final = frozenset({TokenKind.BROWSER})
 LETTING_IN: Final = frozenset({TokenKind.PERSONAL, TokenKind.OAUTH, TokenKind.FLOW})
 PREFIX: Final = {TokenKind.PERSONAL: "glpat-", TokenKind.OAUTH: "gloat-", TokenKind.FLOW: "gloft-"}
 TOKEN_LIMIT_CHARS: Final = 512
@@ -33,6 +35,7 @@ class Wish:
     ttl_s: float | None = None
     name: str = ""
     client_id: str = ""
+    details: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
 class Accounts:
@@ -43,11 +46,17 @@ class Accounts:
         self._tokens = tokens
         self._clock = clock
 
-    async def member(self, text: str, *, through_relay: bool = False) -> Member:
-        """Who this token lets in. Raises Unauthenticated."""
+    async def member(
+        self,
+        text: str,
+        *,
+        through_relay: bool = False,
+        kinds: frozenset[TokenKind] = LETTING_IN,
+    ) -> Member:
+        """Who this token lets in, if it is of one of these kinds. Raises Unauthenticated."""
         if not text or len(text) > TOKEN_LIMIT_CHARS:
             raise Unauthenticated(_UNKNOWN)
-        token = await self._tokens.find(digest(text), LETTING_IN)
+        token = await self._tokens.find(digest(text), kinds)
         if token is None or not self.current(token) or token.user_id is None:
             raise Unauthenticated(_UNKNOWN)
         try:
@@ -77,8 +86,8 @@ class Accounts:
             raise Forbidden("")
         await self._tokens.revoke(token.id)
 
-    async def mint(self, user: User, wish: Wish) -> Minted:
-        """A new token of the user's."""
+    async def mint(self, user: User | None, wish: Wish) -> Minted:
+        """A new token of the user's; None for a device that nobody has approved yet."""
         text = PREFIX.get(wish.kind, "") + secrets.token_urlsafe(32)
         ends = None
         if wish.ttl_s is not None:
@@ -86,11 +95,12 @@ class Accounts:
         new = NewToken(
             kind=wish.kind,
             digest=digest(text),
-            user_id=user.id,
+            user_id=None if user is None else user.id,
             scopes=wish.scopes,
             name=wish.name,
             client_id=wish.client_id,
             expires_at=ends,
+            details=wish.details,
         )
         return Minted(text, await self._tokens.add(new))
 

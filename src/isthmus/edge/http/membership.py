@@ -1,6 +1,7 @@
 """Who calls the instance API: a member, by token; every path is closed but those of OPEN.
 
-Source: instance contract, section 1.0.
+A browser's cookie counts as a token for pages of our own origin alone. Source: instance contract,
+sections 1.0 and 3.1.
 """
 
 import base64
@@ -8,22 +9,26 @@ import hashlib
 import hmac
 from collections.abc import Awaitable, Mapping
 from typing import Final
+from urllib.parse import urlsplit
 
 import msgspec
 from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from isthmus.core.accounts import Member
+from isthmus.core.accounts import Member, TokenKind
 from isthmus.core.errors import Unauthenticated
 from isthmus.core.identity import ClientInfo
 from isthmus.edge.http import refusals
 from isthmus.edge.http.exchange import EXCHANGE, Exchange
 from isthmus.edge.instance import InstanceDoor, InstanceServices
+from isthmus.instance.accounts import BROWSERS, LETTING_IN
 
 MEMBER: Final = "isthmus.member"
 INSTANCE: Final = "isthmus.instance"
 INWARD: Final = "isthmus.inward"
 """Where a scope says that the relay of this process made it; nothing on a wire can."""
+SESSION: Final = "isthmus_session"
+"""The cookie of a browser that somebody signed in at."""
 MARKER: Final = "gitlab-workhorse-api-request"
 FAMILIES: Final = ("/api/", "/oauth/")
 OPEN: Final = frozenset(
@@ -31,11 +36,14 @@ OPEN: Final = frozenset(
         "/oauth/authorize",
         "/oauth/authorize_device",
         "/oauth/device",
+        "/oauth/oidc",
         "/oauth/oidc/callback",
+        "/oauth/revoke",
         "/oauth/token",
     }
 )
 """Paths where nobody has a token yet."""
+_READS: Final = frozenset({"GET", "HEAD"})
 
 
 class Membership:
@@ -65,8 +73,9 @@ class Membership:
         scope[INSTANCE] = instance = await self._door()
         if scope["path"] not in OPEN:
             through_relay = scope.get(INWARD) is True or self._marked(headers.get(MARKER, ""))
+            token, kinds = credential(headers, reads=scope["method"] in _READS)
             scope[MEMBER] = await instance.accounts.member(
-                presented(headers), through_relay=through_relay
+                token, through_relay=through_relay, kinds=kinds
             )
         await self._app(scope, receive, send)
 
@@ -106,15 +115,45 @@ def headers_of(scope: Scope) -> dict[str, str]:
     return headers
 
 
-def presented(headers: Mapping[str, str]) -> str:
-    """The token of a request, by `PRIVATE-TOKEN` or `Authorization`. Raises Unauthenticated."""
+def credential(headers: Mapping[str, str], *, reads: bool) -> tuple[str, frozenset[TokenKind]]:
+    """The token of a request, and the kinds of tokens that may stand where it stood.
+
+    It comes by `PRIVATE-TOKEN`, by `Authorization`, or, from pages of our own origin, as a cookie;
+    `reads` says that the request changes nothing. Raises Unauthenticated.
+    """
     private = headers.get("private-token", "")
     if private:
-        return private
+        return private, LETTING_IN
     kind, _, token = headers.get("authorization", "").partition(" ")
-    if kind.lower() != "bearer" or not token.strip():
+    if kind.lower() == "bearer" and token.strip():
+        return token.strip(), LETTING_IN
+    session = cookie(headers, SESSION)
+    if not session or not same_origin(headers, reads=reads):
         raise Unauthenticated("401 Unauthorized")
-    return token.strip()
+    return session, BROWSERS
+
+
+def same_origin(headers: Mapping[str, str], *, reads: bool) -> bool:
+    """Whether a page of ours sent the request.
+
+    Browsers say so with everything that changes something, so that silence counts as no; what only
+    reads is let through, as far as nothing speaks against it.
+    """
+    origin, site = headers.get("origin"), headers.get("sec-fetch-site")
+    if site is not None and site != "same-origin" and not (reads and site == "none"):
+        return False
+    if origin is None:
+        return reads or site is not None
+    return bool(headers.get("host")) and urlsplit(origin).netloc == headers.get("host")
+
+
+def cookie(headers: Mapping[str, str], name: str) -> str:
+    """The value of a cookie, or nothing."""
+    for part in headers.get("cookie", "").split(";"):
+        key, _, value = part.strip().partition("=")
+        if key == name:
+            return value
+    return ""
 
 
 def _decoded(part: str) -> bytes:
