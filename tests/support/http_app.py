@@ -183,7 +183,10 @@ class Stand:
         return Services(
             authenticator=Authenticator(OneKey(), self.policy, self.sink, self.clock),
             grant=Grant(
-                Signer(SERVICE, signing_key()), Signer("platform", None), self.clock, self.sink
+                Signer(SERVICE, signing_key()),
+                Signer("platform", signing_key()),
+                self.clock,
+                self.sink,
             ),
             # No test of this stand asks for a suggestion, a prompt or a chat.
             suggest=cast("Suggest", None),

@@ -8,9 +8,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from isthmus.core.accounts import Member
-from isthmus.edge.http.body import decoder, read
 from isthmus.edge.http.endpoint import Endpoint
 from isthmus.edge.http.instance._answer import address, answer
+from isthmus.edge.http.instance._params import reader
 from isthmus.edge.http.membership import instance_of, member_of
 from isthmus.edge.services import Services
 from isthmus.instance.accounts import require
@@ -47,7 +47,7 @@ class EnabledBody(msgspec.Struct, frozen=True):
     project_path: str
 
 
-_decode_enabled = decoder(EnabledBody)
+_read_enabled = reader(EnabledBody)
 
 
 async def _direct_access(request: Request) -> Response:
@@ -61,7 +61,7 @@ async def _direct_access(request: Request) -> Response:
 
 async def _enabled(request: Request) -> Response:
     member = _allowed(request)
-    body = _decode_enabled(await read(request))
+    body = await _read_enabled(request)
     await instance_of(request).places.project(member, body.project_path)
     return answer({})
 

@@ -10,9 +10,9 @@ from starlette.responses import Response
 from isthmus.core.accounts import FLOW_SCOPES, Member, Place, TokenKind
 from isthmus.core.errors import NotFound
 from isthmus.core.limits import LimitKey
-from isthmus.edge.http.body import decoder, read
 from isthmus.edge.http.endpoint import Endpoint
 from isthmus.edge.http.instance._answer import address, answer, host_of
+from isthmus.edge.http.instance._params import reader
 from isthmus.edge.http.membership import instance_of, member_of
 from isthmus.edge.instance import InstanceServices
 from isthmus.edge.services import Services
@@ -66,7 +66,7 @@ class SessionAccess(msgspec.Struct, frozen=True):
     server_capabilities: tuple[str, ...]
 
 
-_decode = decoder(AccessBody)
+_read = reader(AccessBody)
 
 
 async def limit(instance: InstanceServices, member: Member) -> None:
@@ -79,7 +79,7 @@ async def _create(request: Request) -> Response:
     member, instance = member_of(request), instance_of(request)
     require(member, "api")
     await limit(instance, member)
-    body = _decode(await read(request) or b"{}")
+    body = await _read(request)
     place = await _place(instance, member, body)
     service = await _service(request, member, place, body.workflow_definition or "")
     wish = Wish(TokenKind.FLOW, FLOW_SCOPES, FLOW_TOKEN_TTL_S, name="direct_access")

@@ -4,7 +4,7 @@ Source: instance contract, section 1.19; RFC 6749, section 5; RFC 7009; RFC 8628
 """
 
 from collections.abc import Awaitable, Callable, Mapping
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 import msgspec
 from starlette.requests import Request
@@ -53,7 +53,7 @@ class TokensReply(msgspec.Struct, frozen=True):
     refresh_token: str
     scope: str
     created_at: int
-    token_type: str = "Bearer"
+    token_type: Literal["Bearer"] = "Bearer"  # noqa: S105 - it says how the token is sent
     expires_in: int = ACCESS_TTL_S
 
 
@@ -112,6 +112,8 @@ async def _revoke(request: Request) -> Response:
 async def _form(request: Request) -> dict[str, str]:
     """The body's fields; from now on failures are told in the protocol's words."""
     exchange_of(request.scope).refuse = _words
+    # Secrets do not come in an address, and its record must not hold what came there anyhow.
+    request.scope["query_string"] = b""
     return msgspec.structs.asdict(await _read(request))
 
 

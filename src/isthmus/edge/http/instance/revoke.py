@@ -7,9 +7,9 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from isthmus.edge.http.body import decoder, read
 from isthmus.edge.http.endpoint import Endpoint
 from isthmus.edge.http.instance._answer import answer
+from isthmus.edge.http.instance._params import reader
 from isthmus.edge.http.membership import instance_of, member_of
 from isthmus.edge.services import Services
 from isthmus.instance.accounts import require
@@ -21,13 +21,13 @@ class RevokeBody(msgspec.Struct, frozen=True):
     token: str
 
 
-_decode = decoder(RevokeBody)
+_read = reader(RevokeBody)
 
 
 async def _revoke(request: Request) -> Response:
     member = member_of(request)
     require(member, "api", "ai_workflows")
-    body = _decode(await read(request))
+    body = await _read(request)
     await instance_of(request).accounts.revoke_flow(member, body.token)
     return answer({})
 
