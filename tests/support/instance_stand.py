@@ -40,7 +40,9 @@ from isthmus.instance.checkpoints import Checkpoints, Sources
 from isthmus.instance.discovery import Discovery
 from isthmus.instance.flags import Flags
 from isthmus.instance.metadata import ModelMetadata
+from isthmus.instance.oauth import OAuth
 from isthmus.instance.places import Places
+from isthmus.instance.signin import SignIn
 from isthmus.instance.workflows import Workflows
 from isthmus.platform.records import record_of
 from isthmus.settings import InstanceSettings
@@ -196,8 +198,10 @@ def instance_services(
     workflows = Workflows(stores.workflows, places, flags, clock, settings)
     discovery = Discovery(library_models(clock), settings.pinned_models)
     sources = Sources(stores.records, stores.checkpoints, record_of)
+    accounts = Accounts(stores.users, stores.tokens, clock)
+    limiter = InProcessLimiter(clock)
     return InstanceServices(
-        accounts=Accounts(stores.users, stores.tokens, clock),
+        accounts=accounts,
         places=places,
         workflows=workflows,
         checkpoints=Checkpoints(workflows, sources, settings.keep_model),
@@ -206,8 +210,10 @@ def instance_services(
         metadata=ModelMetadata(discovery, flags),
         discovery=discovery,
         broker=Broker(gateway.grant, IDENTITY),
+        oauth=OAuth(accounts, stores.users, stores.tokens, limiter, clock),
+        sign_in=SignIn(stores.users, accounts, limiter),
         sessions=None,
-        limiter=InProcessLimiter(clock),
+        limiter=limiter,
         telemetry=gateway.telemetry,
         clock=clock,
         settings=settings,

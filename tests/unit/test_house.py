@@ -10,19 +10,19 @@ SOURCE = ROOT / "src" / "isthmus"
 BANNED = {"utils", "helpers", "common", "base", "manager", "misc", "types"}
 RECORD = ROOT / "docs" / "adr" / "0016-size-by-package.md"
 BUDGET = {
-    "core": 1_500,
+    "core": 2_400,
     "auth": 950,
     "prompts": 950,
     "redaction": 250,
     "routing": 1_500,
     "gateway": 4_000,
     "platform": 6_000,
-    "instance": 2_000,
-    "edge": 6_000,
-    "adapters": 11_500,
+    "instance": 3_200,
+    "edge": 10_500,
+    "adapters": 13_500,
     "executor": 3_600,
     "app": 600,
-    "cli": 950,
+    "cli": 1_600,
     "settings": 1_450,
 }
 """Lines of hand-written Python by package; `settings` are the modules beside them, with `serve`."""

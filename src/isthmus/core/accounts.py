@@ -50,30 +50,6 @@ class NewUser:
 
 
 @dataclass(frozen=True, slots=True)
-class Person:
-    """Whom an identity provider vouches for; `subject` is "<issuer> <sub>"."""
-
-    subject: str
-    username: str = ""
-    name: str = ""
-    email: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Visit:
-    """One trip of a browser to an identity provider and back to `callback`.
-
-    The provider repeats `state` in the address and `nonce` in what it signs; `verifier` proves that
-    the one who comes back is the one who left.
-    """
-
-    callback: str
-    state: str
-    nonce: str
-    verifier: str
-
-
-@dataclass(frozen=True, slots=True)
 class Namespace:
     """A user's own namespace (`owner_id` is set) or a group. `root_id` is the topmost ancestor."""
 

@@ -14,12 +14,10 @@ from isthmus.core.accounts import (
     Namespace,
     NewToken,
     NewUser,
-    Person,
     Project,
     Token,
     TokenKind,
     User,
-    Visit,
 )
 from isthmus.core.checkpoint import CheckpointQuery, PendingWrites, StoredCheckpoint, Thread
 from isthmus.core.deadline import Deadline
@@ -335,23 +333,6 @@ class TokenStore(Protocol):
 
     async def all(self, user_id: int, kind: TokenKind) -> Sequence[Token]:
         """The user's tokens of a kind that are not revoked, by id."""
-        ...
-
-
-class IdentityProvider(Protocol):
-    """Where the people of a team sign in, by OpenID Connect."""
-
-    @property
-    def name(self) -> str:
-        """Its host, for people to read."""
-        ...
-
-    async def address(self, visit: Visit) -> str:
-        """Where to send the browser. Raises Unavailable."""
-        ...
-
-    async def person(self, code: str, visit: Visit) -> Person:
-        """Who came back with this code. Raises Unauthenticated, Unavailable."""
         ...
 
 

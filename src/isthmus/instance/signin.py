@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import Final
 
 from isthmus.auth.password import NOBODYS, matches
-from isthmus.core.accounts import NewUser, Person, TokenKind, User, Visit
+from isthmus.core.accounts import NewUser, TokenKind, User
 from isthmus.core.errors import Conflict, NotFound, Unauthenticated
 from isthmus.core.limits import LimitKey
-from isthmus.core.ports import IdentityProvider, Limiter, UserStore
+from isthmus.core.ports import Limiter, UserStore
+from isthmus.core.signin import IdentityProvider, Person, Visit
 from isthmus.instance.accounts import PREFIX, Accounts, Minted, Wish
 
 SESSION_TTL_S: Final = 12 * 3_600.0

@@ -11,11 +11,11 @@ from urllib.parse import quote_plus, urlencode, urlsplit
 
 from isthmus.auth.strict import Malformed, decode_object, encode_base64url
 from isthmus.auth.verify import claims_of, parse, signed_by
-from isthmus.core.accounts import Person, Visit
 from isthmus.core.deadline import Deadline
 from isthmus.core.errors import Failure, Unauthenticated, Unavailable
 from isthmus.core.messages import OutboundRequest
 from isthmus.core.ports import Clock, KeySet, Outbound
+from isthmus.core.signin import Person, Visit
 from isthmus.settings import OidcSettings
 
 ANSWER_LIMIT_BYTES: Final = 256 * 1024

@@ -13,8 +13,8 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from isthmus.auth.strict import Malformed, decode_base64url, encode_base64url
-from isthmus.core.accounts import Visit
 from isthmus.core.errors import NotFound, Rejected, Unauthenticated
+from isthmus.core.signin import Visit
 from isthmus.edge.http.endpoint import Endpoint
 from isthmus.edge.http.instance._answer import address
 from isthmus.edge.http.instance._visitor import visitor_of
