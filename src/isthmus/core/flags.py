@@ -34,6 +34,10 @@ KNOWN: Final[Mapping[str, bool]] = {
     "timeout_dap_http_requests_in_workhorse": False,
     "ai_user_model_switching": True,
     "access_rest_chat": False,
+    "duo_agentic_chat": True,
+    "advanced_context_resolver": True,
+    "code_suggestions_context": True,
+    "use_duo_context_exclusion": True,
     "expanded_ai_logging": False,
     "duo_agentic_chat_openai_gpt_5": False,
     "use_generic_gitlab_api_tools": False,
@@ -63,6 +67,10 @@ FORWARDED: Final = tuple(
         "timeout_dap_http_requests_in_workhorse",
         "ai_user_model_switching",
         "access_rest_chat",
+        "duo_agentic_chat",
+        "advanced_context_resolver",
+        "code_suggestions_context",
+        "use_duo_context_exclusion",
     }
 )
 """Flags that sessions are told of, when they are on."""
