@@ -21,7 +21,8 @@ def number(value: object, *models: str) -> int:
     """The number in a GID of one of these models. Raises Invalid."""
     found = _GID.fullmatch(value) if isinstance(value, str) else None
     if found is None or found[1] not in models:
-        raise Invalid(f"{str(value)[:100]!r} is no global id of {models[0]}.")
+        shown = value[:100] if isinstance(value, str) else type(value).__name__
+        raise Invalid(f"{shown!r} is no global id of {models[0]}.")
     return int(found[2])
 
 

@@ -19,7 +19,7 @@ async def _create(inquiry: Inquiry, given: Input) -> dict[str, object]:
     project, namespace = given.get("projectId"), given.get("namespaceId")
     order = Order(
         goal=given.get("goal") or "",
-        definition=given.get("workflowDefinition") or Order.definition,
+        definition=given.get("workflowDefinition") or Order().definition,
         project=None if project is None else number(project, "Project"),
         namespace=None if namespace is None else number(namespace, *NAMESPACES),
         terms=_terms(given),

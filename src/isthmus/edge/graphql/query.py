@@ -85,9 +85,15 @@ async def _flags(_: object, ask: Ask) -> list[dict[str, object]]:
     if len(names) > MAX_NAMES:
         raise Invalid(f"At most {MAX_NAMES} flags can be asked for.")
     flags = await ask.inquiry.instance.flags.all()
-    user_id = ask.inquiry.member.user.id
-    on = {name for name in names if name in flags and flags[name].on(user_id=user_id)}
-    return [{"name": name, "enabled": name in on} for name in names]
+    user = ask.inquiry.member.user
+    return [
+        {
+            "name": name,
+            "enabled": name in flags
+            and flags[name].on(namespace_id=user.namespace_id, user_id=user.id),
+        }
+        for name in names
+    ]
 
 
 async def _workflows(_: None, ask: Ask) -> dict[str, object]:
@@ -151,10 +157,10 @@ def _moment(text: object) -> datetime | None:
     if text is None:
         return None
     try:
-        moment = datetime.fromisoformat(str(text))
-    except ValueError:
+        moment = datetime.fromisoformat(text if isinstance(text, str) else "")
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError):
         raise Invalid("`updatedAfter` is no time by ISO 8601.") from None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 async def _events(_: None, ask: Ask) -> dict[str, object]:

@@ -227,7 +227,8 @@ async def test_a_list_is_narrowed_by_its_arguments() -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    ['updatedAfter:"soon"', "updatedAfter:5", 'ids:["7"]', 'projectPath:"g/other"', "first:0",
+    ['updatedAfter:"soon"', "updatedAfter:5", 'updatedAfter:"0001-01-01T00:00:00+23:59"',
+     'ids:["7"]', 'projectPath:"g/other"', "first:0",
      'search:"' + "x" * 1001 + '"'],
 )  # fmt: skip
 async def test_what_cannot_narrow_a_list_is_an_error(arguments: str) -> None:
@@ -419,7 +420,10 @@ async def test_variables_must_fit() -> None:
     (error,) = await Stand().errors(WIRES["feature_flags"], names=[{"x": 1}])
     assert "$names" in error["message"]
     stand = Stand()
-    for value in (7, {"x": 1}, "7", [ID]):
+    deep: object = ID
+    for _ in range(2_000):
+        deep = [deep]
+    for value in (7, {"x": 1}, "7", [ID], deep):
         (error,) = await stand.errors(ONE % "id", id=value)
         assert "global id" in error["message"]
 
