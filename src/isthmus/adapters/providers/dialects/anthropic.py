@@ -6,6 +6,7 @@ Source: Anthropic API reference, "Messages", "Streaming messages" and "Errors", 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import TypedDict
 
 import msgspec
 from msgspec import Struct
@@ -104,6 +105,11 @@ class _Metered(Struct):
     usage: _Counts | None = None
 
 
+class _Turn(TypedDict):
+    role: str
+    content: Sequence[Mapping[str, object]]
+
+
 _event = msgspec.json.Decoder(_Event)
 _metered = msgspec.json.Decoder(_Metered)
 _encoder = msgspec.json.Encoder()
@@ -115,17 +121,22 @@ class AnthropicDialect:
     def encode(self, call: ModelCall) -> Encoded:
         """A streaming Messages request; an Infill becomes a short conversation."""
         chat = call.prompt if isinstance(call.prompt, Chat) else chat_of(call.prompt)
+        messages: list[_Turn] = [
+            {"role": message.role, "content": content}
+            for message in chat.messages
+            if message.role != "system" and (content := _content(message))
+        ]
+        long = len(messages) >= LONG_MESSAGES
+        if long:
+            # The next call repeats all of this one's.
+            last = messages[-1]
+            last["content"] = _cached(last["content"])
         body: dict[str, object] = {
             "model": call.model,
             "max_tokens": call.max_tokens,
             "stream": True,
-            "messages": [
-                {"role": message.role, "content": content}
-                for message in chat.messages
-                if message.role != "system" and (content := _content(message))
-            ],
+            "messages": messages,
         }
-        long = sum(message.role != "system" for message in chat.messages) >= LONG_MESSAGES
         system = [{"type": "text", "text": text} for text in _system(chat)]
         if system:
             body["system"] = _cached(system) if long else system
@@ -236,7 +247,7 @@ class AnthropicDecoder:
 
 
 def _cached(blocks: Sequence[Mapping[str, object]]) -> list[Mapping[str, object]]:
-    """The same blocks, with the mark up to which the API may keep the prompt.
+    """The same blocks, with a mark up to which the API may keep the prompt; it takes four marks.
 
     Below the vendor's least length it has no effect and no price.
     """
