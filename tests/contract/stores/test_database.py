@@ -22,8 +22,12 @@ from isthmus.adapters.stores.failures import CommitUnsure
 from isthmus.adapters.stores.record_tables import records
 from isthmus.adapters.stores.schema import MIGRATIONS, REVISION
 from isthmus.adapters.stores.tables import counters
+from isthmus.adapters.stores.users import SqlUserStore
+from isthmus.adapters.stores.workflows import SqlWorkflowStore
 from isthmus.core.errors import Conflict, Failure, Invalid, Unavailable
+from isthmus.core.workflow import Terms
 from tests.contract.stores.samples import THREAD, checkpoint, whole
+from tests.support.clock import HandClock
 from tests.support.servers import Server, free_port
 
 Result = TypeVar("Result")
@@ -80,6 +84,43 @@ async def test_starts_at_the_same_time_migrate_once(database_url: str) -> None:
     async with open_database(database_url, migrate=False) as database:
         counted = await database.read(lambda c: c.execute(counters.select()).all())
         assert [tuple(row) for row in counted] == [("workflow", 0)]
+
+
+FIRST = {"workflows", "counters", "checkpoints", "checkpoint_blobs", "checkpoint_writes"}
+WIDENED = "project_id namespace_id title summary flow job environment terms approvals".split()
+OLD_INSERT = text(
+    "INSERT INTO workflows (id, definition, goal, owner, status, model, created_at_us,"
+    " updated_at_us) VALUES (:id, 'chat', 'g', 'u', 1, '', 5, 5)"
+)
+
+
+def back_to_the_first(connection: Connection) -> None:
+    """The schema as revision 0001 left it."""
+    for name in metadata.tables.keys() - FIRST:
+        connection.execute(text(f"DROP TABLE {name}"))
+    for name in ("project_id_created_at_us_id", "status_updated_at_us"):
+        connection.execute(text(f"DROP INDEX workflows_{name}_idx"))
+    for name in WIDENED:
+        connection.execute(text(f"ALTER TABLE workflows DROP COLUMN {name}"))
+    connection.execute(text("UPDATE alembic_version SET version_num = '0001'"))
+
+
+async def test_records_of_an_earlier_schema_are_kept(database_url: str) -> None:
+    async with open_database(database_url) as database:
+        await database.write(back_to_the_first)
+        await database.write(lambda c: c.execute(OLD_INSERT, {"id": 3}))
+        await SqlCheckpointStore(database).put(checkpoint(0))
+    async with open_database(database_url) as database:
+        # The release before writes on while this one comes up.
+        await database.write(lambda c: c.execute(OLD_INSERT, {"id": 4}))
+        store = SqlWorkflowStore(database, HandClock())
+        for number in ("3", "4"):
+            record = await store.get(number)
+            assert (record.goal, record.terms, record.approvals) == ("g", Terms(), {})
+        assert await SqlCheckpointStore(database).get(THREAD, None) == whole(0)
+        assert [user.username for user in await SqlUserStore(database, HandClock()).all()] == [
+            "local"
+        ]
 
 
 async def test_without_migrations_an_old_schema_is_refused(database_url: str) -> None:

@@ -12,7 +12,6 @@ from sqlalchemy import Connection, func, select
 from isthmus.adapters.stores.checkpoints import SqlCheckpointStore
 from isthmus.adapters.stores.columns import metadata
 from isthmus.adapters.stores.database import Database
-from isthmus.adapters.stores.tables import workflows
 from isthmus.adapters.stores.workflows import SqlWorkflowStore
 from isthmus.core.checkpoint import PendingWrites, Thread, Write
 from isthmus.core.errors import Invalid, NotFound, Rejected
@@ -80,16 +79,6 @@ async def test_terms_and_container_come_back_as_they_were_given(store: SqlWorkfl
     in_namespace = await store.create(NewWorkflow("chat", "goal", namespace_id=9))
     assert (await store.get(in_namespace.workflow_id)).namespace_id == 9
     assert in_namespace.terms == Terms()
-
-
-async def test_a_record_of_an_earlier_release_has_the_usual_terms(
-    database: Database, store: SqlWorkflowStore
-) -> None:
-    row = {"id": 3, "definition": "chat", "goal": "g", "owner": "u", "status": 1, "model": ""}
-    times = {"created_at_us": 1, "updated_at_us": 1}
-    await database.write(lambda c: c.execute(workflows.insert(), {**row, **times}))
-    record = await store.get("3")
-    assert (record.terms, record.approvals, record.title) == (Terms(), {}, "")
 
 
 async def test_a_change_writes_what_may_change_and_nothing_else(

@@ -1,5 +1,7 @@
 """The one statement that the two databases spell the same and SQLAlchemy keeps apart: upsert."""
 
+from collections.abc import Sequence
+
 from sqlalchemy import Table
 from sqlalchemy.sql.dml import Insert
 
@@ -15,10 +17,14 @@ def insert_new(table: Table, dialect: str) -> Insert:
     return sqlite.insert(table).on_conflict_do_nothing()
 
 
-def insert_or_replace(table: Table, dialect: str) -> Insert:
-    """Insert rows; one whose primary key is there already gives it its other columns."""
-    keys = [column.name for column in table.primary_key.columns]
-    others = [column.name for column in table.columns if not column.primary_key]
+def insert_or_replace(table: Table, dialect: str, keys: Sequence[str] = ()) -> Insert:
+    """Insert rows; one whose `keys` are there already gives it its other columns.
+
+    `keys` are the primary key, or those of a unique index; the primary key stays as it was.
+    """
+    primary = [column.name for column in table.primary_key.columns]
+    keys = keys or primary
+    others = [name for name in table.columns.keys() if name not in {*keys, *primary}]  # noqa: SIM118 - of a collection of columns
     if dialect == "postgresql":
         from sqlalchemy.dialects import postgresql  # noqa: PLC0415 - half the import is enough
 

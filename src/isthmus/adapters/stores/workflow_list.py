@@ -40,7 +40,7 @@ def page_statement(query: WorkflowQuery) -> Select[tuple[object, ...]]:
     return statement.order_by(created.desc(), number.desc())
 
 
-def stuck_statement(before: datetime) -> Select[tuple[int]]:
+def stuck_statement(before: datetime) -> Select[int]:
     """Ids of open records that nothing has touched since `before`, the longest first.
 
     A checkpoint of the engine is a touch too: its id is a UUID of version 6, so it tells the time.
