@@ -27,7 +27,7 @@ test: pytest  ## everything; in CI on the oldest and the newest Python
 	@if [ -n "$$CI" ]; then .ci/other_pythons; fi
 
 pytest: $(VENV)/.dev
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n auto $(ARGS)
 
 contract: $(VENV)/.dev
 	$(BIN)/python -m pytest tests/contract $(ARGS)

@@ -48,6 +48,17 @@ class Streams:
 
 
 @dataclass(frozen=True, slots=True)
+class Sticky:
+    """Turns of sessions that could be read from a prompt cache, and those that were."""
+
+    name: str
+    sessions: int
+    cacheable: int
+    hits: int
+    read_share: float
+
+
+@dataclass(frozen=True, slots=True)
 class Installed:
     """Size of an install without test tools."""
 

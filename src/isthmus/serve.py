@@ -8,6 +8,8 @@ import socket
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from functools import partial
+from typing import TYPE_CHECKING
 
 import uvicorn
 import uvloop
@@ -15,11 +17,17 @@ import uvloop
 from isthmus.adapters.telemetry.listener import open_listener
 from isthmus.app.foundation import Foundation, open_foundation
 from isthmus.app.gateway import open_gateway
+from isthmus.app.late import Late, open_late
+from isthmus.core.errors import Unavailable
 from isthmus.core.events import Started, Stopping
 from isthmus.edge.http.app import create
 from isthmus.edge.http.protocol import CorkedProtocol
+from isthmus.edge.instance import InstanceDoor, InstanceServices
 from isthmus.edge.tls import Certificate, open_certificate
 from isthmus.settings import GrpcSettings, HttpSettings, Settings, SettingsError
+
+if TYPE_CHECKING:  # loaded late
+    from isthmus.app.backstage import Backstage
 
 Announce = Callable[[Started], None]
 """Told of each listener once it answers."""
@@ -67,7 +75,11 @@ async def _serve(settings: Settings, announce: Announce, since_s: float) -> None
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, signals.receive, number)
-    async with open_foundation(settings) as foundation, AsyncExitStack() as listeners:
+    async with (
+        open_foundation(settings) as foundation,
+        open_late(partial(_backstage, foundation)) as late,
+        AsyncExitStack() as listeners,
+    ):
         refusals: list[Callable[[], None]] = []
 
         def ready(transport: str, address: str, refuse: Callable[[], None]) -> None:
@@ -77,10 +89,10 @@ async def _serve(settings: Settings, announce: Announce, since_s: float) -> None
             announce(started)
 
         if "http" in settings.transports:
-            address, refuse = await listeners.enter_async_context(_http(foundation, signals))
+            address, refuse = await listeners.enter_async_context(_http(foundation, signals, late))
             ready("http", address, refuse)
         if "grpc" in settings.transports and not signals.stop.is_set():
-            address, refuse = await listeners.enter_async_context(_grpc(foundation, signals))
+            address, refuse = await listeners.enter_async_context(_grpc(foundation, signals, late))
             ready("grpc", address, refuse)
         # What was built lives as long as the process: the collector need not look at it again.
         gc.collect()
@@ -92,6 +104,28 @@ async def _serve(settings: Settings, announce: Announce, since_s: float) -> None
         for refuse in refusals:
             refuse()
         await signals.pause(settings.drain.notice_s)
+
+
+@asynccontextmanager
+async def _backstage(foundation: Foundation) -> "AsyncIterator[Backstage]":
+    # Up to two seconds of imports, in a thread: HTTP answers meanwhile.
+    names = ["backstage", *(["sessions"] if "grpc" in foundation.settings.transports else [])]
+    for name in names:
+        await asyncio.to_thread(importlib.import_module, f"isthmus.app.{name}")
+    from isthmus.app.backstage import open_backstage
+
+    async with open_backstage(foundation) as backstage:
+        yield backstage
+
+
+def _door(late: "Late[Backstage]") -> InstanceDoor:
+    async def door() -> InstanceServices:
+        try:
+            return (await late.get()).instance
+        except SettingsError as error:
+            raise Unavailable("The records cannot be reached.") from error
+
+    return door
 
 
 class _Uvicorn(uvicorn.Server):
@@ -114,10 +148,11 @@ class _Uvicorn(uvicorn.Server):
 
 @asynccontextmanager
 async def _http(
-    foundation: Foundation, signals: Signals
+    foundation: Foundation, signals: Signals, late: "Late[Backstage]"
 ) -> AsyncIterator[tuple[str, Callable[[], None]]]:
     settings = foundation.settings
-    async with open_gateway(foundation) as services, AsyncExitStack() as stack:
+    door = _door(late) if settings.instance.enabled else None
+    async with open_gateway(foundation, door) as services, AsyncExitStack() as stack:
         await _metrics(stack, foundation, "http", settings.http, foundation.metrics.http_page)
         certificate = await stack.enter_async_context(
             open_certificate(settings.http.tls, "http.tls", foundation.telemetry)
@@ -183,14 +218,16 @@ def _bind(settings: HttpSettings) -> socket.socket:
 
 @asynccontextmanager
 async def _grpc(
-    foundation: Foundation, signals: Signals
+    foundation: Foundation, signals: Signals, late: "Late[Backstage]"
 ) -> AsyncIterator[tuple[str, Callable[[], None]]]:
     settings = foundation.settings
-    # A second and a half of imports, in a thread: HTTP answers meanwhile.
-    await asyncio.to_thread(importlib.import_module, "isthmus.app.sessions")
+    backstage = await late.get()
     from isthmus.app.sessions import open_sessions
 
-    async with open_sessions(foundation) as sessions, AsyncExitStack() as stack:
+    if backstage.host is None:
+        raise SettingsError("transports: sessions cannot run here")
+    opened = open_sessions(foundation, backstage.host)
+    async with opened as sessions, AsyncExitStack() as stack:
         await _metrics(stack, foundation, "grpc", settings.grpc, foundation.metrics.platform_page)
         sessions.listener.set_serving(True)
         try:

@@ -32,14 +32,7 @@ async def open_gateway(
     """The use cases of the gateway, on top of the foundation; `instance` is handed on."""
     settings, auth = foundation.settings, foundation.settings.auth
     async with AsyncExitStack() as stack:
-        own = public_keys(
-            auth.service_name,
-            foundation.keys.gateway,
-            foundation.keys.local,
-            local_keys(
-                auth.service_name, "", auth.validation_key.get_secret_value(), foundation.telemetry
-            ),
-        )
+        own = _own_keys(foundation)
         keys = await stack.enter_async_context(key_set(foundation, own, gateway_issuers(auth)))
         policy = gateway_policy(auth)
         payloads = _payloads(settings)
@@ -68,6 +61,13 @@ async def open_gateway(
             payloads=payloads,
             barred_flags=settings.gateway.disallowed_flags,
         )
+
+
+def _own_keys(foundation: Foundation) -> tuple[VerificationKey, ...]:
+    auth, keys = foundation.settings.auth, foundation.keys
+    validation = auth.validation_key.get_secret_value()
+    others = local_keys(auth.service_name, "", validation, foundation.telemetry)
+    return public_keys(auth.service_name, keys.gateway, keys.local, others)
 
 
 def _payloads(settings: Settings) -> PayloadPolicy:

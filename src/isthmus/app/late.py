@@ -61,10 +61,12 @@ async def open_late(
     open_it: Callable[[], AbstractAsyncContextManager[Opened]],
 ) -> AsyncIterator[Late[Opened]]:
     """A Late with its owner; what was opened is closed at the end."""
-    late = Late(open_it)
-    async with asyncio.TaskGroup() as group:
-        group.create_task(late.keep())
-        try:
-            yield late
-        finally:
-            late.close()
+    late, group = Late(open_it), asyncio.TaskGroup()
+    await group.__aenter__()
+    group.create_task(late.keep())
+    try:
+        yield late
+    finally:
+        late.close()
+        # What ended the body is the body's: as part of an exception group nobody would know it.
+        await group.__aexit__(None, None, None)

@@ -1,7 +1,7 @@
-"""The agent platform's side: Foundation -> a gRPC listener that runs sessions.
+"""The agent platform's side: Foundation and the stores -> sessions, and a gRPC listener for them.
 
-Importing this costs more than the rest of the server (SQLAlchemy, gRPC, LangGraph): `serve.py` does
-so after HTTP answers.
+Importing this costs more than the rest of the server (gRPC, LangGraph): `serve.py` does so after
+HTTP answers.
 """
 
 from collections.abc import AsyncIterator
@@ -11,23 +11,17 @@ from dataclasses import dataclass
 import isthmus.platform.tools as tools_package
 from isthmus.adapters.keysets.merged import platform_issuers
 from isthmus.adapters.keysets.static import local_keys
-from isthmus.adapters.stores.checkpoints import SqlCheckpointStore
-from isthmus.adapters.stores.database import Database, open_database
-from isthmus.adapters.stores.workflows import SqlWorkflowStore
 from isthmus.app.foundation import LIBRARY, Foundation
 from isthmus.app.gateway import key_set, public_keys
+from isthmus.app.stores import Stores
 from isthmus.auth.authenticate import Authenticator, platform_policy
 from isthmus.auth.issue import signing_kid
-from isthmus.core.errors import Invalid, Unavailable
 from isthmus.edge.grpc.server import GrpcListener, PlatformServices, open_server
 from isthmus.platform import catalogue
 from isthmus.platform.engine.run import Equipment, GraphEngine
 from isthmus.platform.host import LocalHost, Parts, load_tools
-from isthmus.platform.tool import Tool
 from isthmus.redaction.rules import redact
-from isthmus.settings import Settings, SettingsError
-
-SQLITE_FILE = "isthmus.db"
+from isthmus.settings import SettingsError
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,18 +38,15 @@ class Sessions:
 
 
 @asynccontextmanager
-async def open_sessions(foundation: Foundation) -> AsyncIterator[Sessions]:
-    """Open the stores, the host and the listener. Raises SettingsError naming what is wrong."""
+async def open_sessions(foundation: Foundation, host: LocalHost) -> AsyncIterator[Sessions]:
+    """Open the listener. Raises SettingsError naming what is wrong."""
     settings = foundation.settings
     async with AsyncExitStack() as stack:
-        database = await _database(stack, settings)
-        tools = load_tools(tools_package)
-        host = await stack.enter_async_context(LocalHost(_parts(foundation, database, tools)))
         services = PlatformServices(
             host=host,
             authenticator=await stack.enter_async_context(_authenticator(foundation)),
             grant=foundation.grant,
-            tools=tuple(tools.values()),
+            tools=tuple(load_tools(tools_package).values()),
             telemetry=foundation.telemetry,
         )
         opened = open_server(services, settings.grpc, settings.platform)
@@ -66,46 +57,30 @@ async def open_sessions(foundation: Foundation) -> AsyncIterator[Sessions]:
         yield Sessions(listener, host)
 
 
-async def _database(stack: AsyncExitStack, settings: Settings) -> Database:
-    opened = open_database(
-        database_url(settings),
-        pool_size=settings.database.pool_size,
-        migrate=settings.database.migrate,
-    )
-    try:
-        return await stack.enter_async_context(opened)
-    except (Invalid, Unavailable) as error:
-        raise SettingsError(f"database.url: {error}") from error
-
-
-def _parts(foundation: Foundation, database: Database, tools: dict[str, Tool]) -> Parts:
+def local_host(foundation: Foundation, stores: Stores) -> LocalHost:
+    """What runs sessions in this process; a context."""
     settings = foundation.settings.platform
     engine = GraphEngine(
         Equipment(
             foundation.models,
-            SqlCheckpointStore(database),
+            stores.checkpoints,
             foundation.telemetry,
             foundation.clock,
             redact,
             settings.max_steps,
         )
     )
-    return Parts(
+    parts = Parts(
         flows=catalogue.load(LIBRARY / "flows"),
-        tools=tools,
+        tools=load_tools(tools_package),
         models=foundation.models,
-        workflows=SqlWorkflowStore(database, foundation.clock),
+        workflows=stores.workflows,
         engine=lambda: engine,
         telemetry=foundation.telemetry,
         clock=foundation.clock,
         settings=settings,
     )
-
-
-def database_url(settings: Settings) -> str:
-    """Where records are kept: as set, or a file in the data directory."""
-    url = settings.database.url.get_secret_value()
-    return url or f"sqlite:///{settings.data_dir.absolute() / SQLITE_FILE}"
+    return LocalHost(parts)
 
 
 @asynccontextmanager

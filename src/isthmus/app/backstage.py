@@ -1,0 +1,41 @@
+"""What stands behind both listeners once it is needed: stores, sessions, the instance API.
+
+Importing this costs half a second: `serve.py` does so late.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from isthmus.app.foundation import Foundation
+from isthmus.app.instance import open_instance
+from isthmus.app.stores import Stores, open_stores
+from isthmus.edge.instance import InstanceServices
+
+if TYPE_CHECKING:  # where sessions run elsewhere their engine is never loaded
+    from isthmus.platform.host import LocalHost
+
+
+@dataclass(frozen=True, slots=True)
+class Backstage:
+    """`host` is None where this process runs no sessions."""
+
+    stores: Stores
+    host: "LocalHost | None"
+    instance: InstanceServices
+
+
+@asynccontextmanager
+async def open_backstage(foundation: Foundation) -> AsyncIterator[Backstage]:
+    """Open the database, and sessions where they run here. Raises SettingsError."""
+    settings = foundation.settings
+    async with AsyncExitStack() as stack:
+        stores = await stack.enter_async_context(open_stores(settings, foundation.clock))
+        host = None
+        if "grpc" in settings.transports:
+            from isthmus.app.sessions import local_host  # noqa: PLC0415 - only where they run
+
+            host = await stack.enter_async_context(local_host(foundation, stores))
+        opened = open_instance(foundation, stores, host)
+        yield Backstage(stores, host, await stack.enter_async_context(opened))

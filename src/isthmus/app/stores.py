@@ -1,0 +1,78 @@
+"""The database and the stores upon it."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+from isthmus.adapters.stores.checkpoints import SqlCheckpointStore
+from isthmus.adapters.stores.database import open_database
+from isthmus.adapters.stores.events import SqlEventQueue
+from isthmus.adapters.stores.flags import SqlFlagStore
+from isthmus.adapters.stores.places import SqlPlaceStore
+from isthmus.adapters.stores.records import SqlRecordStore
+from isthmus.adapters.stores.tokens import SqlTokenStore
+from isthmus.adapters.stores.users import SqlUserStore
+from isthmus.adapters.stores.workflows import SqlWorkflowStore
+from isthmus.core.errors import Invalid, Unavailable
+from isthmus.core.ports import (
+    CheckpointStore,
+    Clock,
+    EventQueue,
+    FlagStore,
+    Pingable,
+    PlaceStore,
+    RecordStore,
+    TokenStore,
+    UserStore,
+    WorkflowStore,
+)
+from isthmus.settings import Settings, SettingsError
+
+SQLITE_FILE = "isthmus.db"
+
+
+@dataclass(frozen=True, slots=True)
+class Stores:
+    """Every store, on one database."""
+
+    database: Pingable
+    workflows: WorkflowStore
+    checkpoints: CheckpointStore
+    records: RecordStore
+    events: EventQueue
+    users: UserStore
+    places: PlaceStore
+    tokens: TokenStore
+    flags: FlagStore
+
+
+@asynccontextmanager
+async def open_stores(settings: Settings, clock: Clock) -> AsyncIterator[Stores]:
+    """Open the database that is set. Raises SettingsError when that fails."""
+    opened = open_database(
+        database_url(settings),
+        pool_size=settings.database.pool_size,
+        migrate=settings.database.migrate,
+    )
+    async with AsyncExitStack() as stack:
+        try:
+            database = await stack.enter_async_context(opened)
+        except (Invalid, Unavailable) as error:
+            raise SettingsError(f"database.url: {error}") from error
+        yield Stores(
+            database=database,
+            workflows=SqlWorkflowStore(database, clock),
+            checkpoints=SqlCheckpointStore(database),
+            records=SqlRecordStore(database, clock),
+            events=SqlEventQueue(database),
+            users=SqlUserStore(database, clock),
+            places=SqlPlaceStore(database),
+            tokens=SqlTokenStore(database, clock),
+            flags=SqlFlagStore(database),
+        )
+
+
+def database_url(settings: Settings) -> str:
+    """Where records are kept: as set, or a file in the data directory."""
+    url = settings.database.url.get_secret_value()
+    return url or f"sqlite:///{settings.data_dir.absolute() / SQLITE_FILE}"
