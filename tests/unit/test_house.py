@@ -21,9 +21,9 @@ BUDGET = {
     "edge": 10_500,
     "adapters": 13_500,
     "executor": 3_600,
-    "app": 600,
+    "app": 900,
     "cli": 1_600,
-    "settings": 1_450,
+    "settings": 1_900,
 }
 """Lines of hand-written Python by package; `settings` are the modules beside them, with `serve`."""
 FILES = sorted(p for p in SOURCE.rglob("*.py") if "contract" not in p.relative_to(SOURCE).parts)
