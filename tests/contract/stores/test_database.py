@@ -21,7 +21,7 @@ from isthmus.adapters.stores.database import Database, open_database, sqlite_url
 from isthmus.adapters.stores.failures import CommitUnsure
 from isthmus.adapters.stores.record_tables import records
 from isthmus.adapters.stores.schema import MIGRATIONS, REVISION
-from isthmus.adapters.stores.tables import counters
+from isthmus.adapters.stores.tables import counters, workflows
 from isthmus.adapters.stores.users import SqlUserStore
 from isthmus.adapters.stores.workflows import SqlWorkflowStore
 from isthmus.core.errors import Conflict, Failure, Invalid, Unavailable
@@ -87,7 +87,9 @@ async def test_starts_at_the_same_time_migrate_once(database_url: str) -> None:
 
 
 FIRST = {"workflows", "counters", "checkpoints", "checkpoint_blobs", "checkpoint_writes"}
-WIDENED = "project_id namespace_id title summary flow job environment terms approvals".split()
+WIDENED = {"project_id", "namespace_id"} | {
+    column.name for column in workflows.columns if column.server_default is not None
+}
 OLD_INSERT = text(
     "INSERT INTO workflows (id, definition, goal, owner, status, model, created_at_us,"
     " updated_at_us) VALUES (:id, 'chat', 'g', 'u', 1, '', 5, 5)"
