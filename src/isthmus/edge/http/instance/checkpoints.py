@@ -3,6 +3,8 @@
 Source: instance contract, sections 1.8 and 1.9.
 """
 
+import asyncio
+from collections.abc import Iterable
 from functools import partial
 from typing import Annotated, Literal
 
@@ -93,11 +95,10 @@ class ListParams(Paging, frozen=True):
     checkpoint_ns: _Lineage | None = None
 
 
-class SingleParams(Struct, frozen=True):
+class SingleParams(Encoding, frozen=True, kw_only=True):
     """Which one, and how."""
 
     thread_ts: _Stamp
-    accept_compressed: bool = False
 
 
 class WriteShape(Struct, frozen=True):
@@ -134,7 +135,9 @@ _read_encoding = reader(Encoding)
 
 
 async def _add(visit: Visit) -> Response:
-    new = _new(visit.workflow_id, await _read_checkpoint(visit.request))
+    body = await _read_checkpoint(visit.request)
+    # Packing and unpacking a large one takes longer than other requests should wait.
+    new = await asyncio.to_thread(_new, visit.workflow_id, body)
     stored = await visit.instance.checkpoints.append(visit.member, new)
     named = BasicCheckpoint(stored.id, stored.thread_ts, stored.parent_ts, stored.ns)
     return reply(named, 201)
@@ -146,7 +149,7 @@ async def _list(visit: Visit) -> Response:
         visit.workflow_id, asked.checkpoint_ns, page=asked.page, per_page=asked.size
     )
     found = await visit.instance.checkpoints.page(visit.member, query)
-    shapes = [_shape(record, deflated=asked.accept_compressed) for record in found.items]
+    shapes = await _shown(found.items, deflated=asked.accept_compressed)
     return reply(shapes, headers=headers(visit, asked, found.total))
 
 
@@ -157,14 +160,16 @@ async def _read_by_stamp(visit: Visit) -> Response:
     found = await visit.instance.checkpoints.page(visit.member, query)
     if not found.items:
         raise NotFound(MISSING)
-    return reply(_shape(found.items[0], deflated=asked.accept_compressed))
+    (shape,) = await _shown(found.items, deflated=asked.accept_compressed)
+    return reply(shape)
 
 
 async def _read(visit: Visit) -> Response:
     asked = await _read_encoding(visit.request)
     number = path_number(visit.request, "checkpoint_id", MISSING)
     record = await visit.instance.checkpoints.get(visit.member, visit.workflow_id, number)
-    return reply(_shape(record, deflated=asked.accept_compressed))
+    (shape,) = await _shown([record], deflated=asked.accept_compressed)
+    return reply(shape)
 
 
 async def _add_writes(visit: Visit) -> Response:
@@ -274,6 +279,13 @@ def _blob(blob: Blob, index: int) -> RecordBlob:
     except ValueError as error:
         raise invalid(f"channel_blobs[{index}].data", "is invalid") from error
     return RecordBlob(blob.channel, blob.version, blob.write_type, blob.step_action, data)
+
+
+async def _shown(records: Iterable[Record], *, deflated: bool) -> list[CheckpointShape]:
+    def work() -> list[CheckpointShape]:
+        return [_shape(record, deflated=deflated) for record in records]
+
+    return await asyncio.to_thread(work)
 
 
 def _shape(record: Record, *, deflated: bool) -> CheckpointShape:

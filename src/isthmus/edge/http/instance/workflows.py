@@ -9,7 +9,7 @@ from msgspec import Meta, Struct
 from msgspec.structs import replace
 from starlette.responses import JSONResponse, Response
 
-from isthmus.core.errors import Invalid, NotFound, Rejected, Unavailable
+from isthmus.core.errors import Failure, Invalid, NotFound, Rejected, Unavailable
 from isthmus.core.workflow import DEFAULT_PRIVILEGES, StatusEvent, Terms, Workflow
 from isthmus.edge.http.endpoint import Endpoint
 from isthmus.edge.http.instance._entry import ONE, ROOT, Route, Visit, endpoints
@@ -166,7 +166,7 @@ ROUTES = (
         path=ONE,
         handle=_move,
         summary="Say what happened to a workflow.",
-        scopes=("ai_workflows", "api"),
+        scopes=("api", "ai_workflows"),
         body=StatusBody,
         reply=MovedShape,
     ),
@@ -204,9 +204,11 @@ async def _created(visit: Visit, body: NewWorkflowBody) -> Response:
         return await shown(visit, workflow, 201)
     try:
         workload = await _start(visit, workflow, body)
-    except (Invalid, Rejected, Unavailable) as failure:
+    except Failure as failure:
         # Nobody would ever carry the record on.
         await visit.instance.workflows.move(visit.member, workflow.workflow_id, StatusEvent.DROP)
+        if not isinstance(failure, Invalid | Rejected | Unavailable):
+            raise
         return JSONResponse({"message": failure.detail}, 422)
     started = await visit.instance.workflows.own(visit.member, workflow.workflow_id)
     return await shown(visit, started, 201, workload)
