@@ -1,19 +1,24 @@
 """The instance API over SQLite in a directory of the test's, with two users and their tokens."""
 
+import asyncio
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
-from typing import cast
+from tempfile import TemporaryDirectory
 
 import httpx
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from isthmus.adapters.limits.inprocess import InProcessLimiter
 from isthmus.adapters.stores.checkpoints import SqlCheckpointStore
-from isthmus.adapters.stores.database import Database, open_database, sqlite_url
+from isthmus.adapters.stores.database import Database, migrate_database, open_database, sqlite_url
+from isthmus.adapters.stores.events import SqlEventQueue
 from isthmus.adapters.stores.flags import SqlFlagStore
 from isthmus.adapters.stores.places import SqlPlaceStore
+from isthmus.adapters.stores.records import SqlRecordStore
 from isthmus.adapters.stores.tokens import SqlTokenStore
 from isthmus.adapters.stores.users import SqlUserStore
 from isthmus.adapters.stores.workflows import SqlWorkflowStore
@@ -153,7 +158,10 @@ async def open_instance(
 ) -> AsyncIterator[InstanceStand]:
     """The stand, on a new SQLite file in this directory, or on the database that `url` names."""
     clock = HandClock()
-    async with open_database(url or sqlite_url(directory / "isthmus.db"), pool_size=4) as database:
+    file = directory / "isthmus.db"
+    if not url:
+        file.write_bytes(_new_database())
+    async with open_database(url or sqlite_url(file), pool_size=4) as database:
         stores = open_stores(database, clock)
         told = settings or InstanceSettings()
         gateway = Stand(clock=clock).services()
@@ -177,8 +185,8 @@ def open_stores(database: Database, clock: Clock) -> Stores:
         database=database,
         workflows=SqlWorkflowStore(database, clock),
         checkpoints=SqlCheckpointStore(database),
-        records=cast("RecordStore", None),
-        events=cast("EventQueue", None),
+        records=SqlRecordStore(database, clock),
+        events=SqlEventQueue(database),
         users=SqlUserStore(database, clock),
         places=SqlPlaceStore(database),
         tokens=SqlTokenStore(database, clock),
@@ -234,4 +242,14 @@ def prepare() -> None:
         raise NotImplementedError
 
     library_catalogue()
+    _new_database()
     create(replace(Stand().services(), instance=nobody))
+
+
+@cache
+def _new_database() -> bytes:
+    """A SQLite file with the newest schema: making one takes longer than most tests."""
+    with TemporaryDirectory() as directory, ThreadPoolExecutor(1) as thread:
+        file = Path(directory) / "new.db"
+        thread.submit(asyncio.run, migrate_database(sqlite_url(file))).result()
+        return file.read_bytes()

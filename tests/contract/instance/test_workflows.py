@@ -171,3 +171,141 @@ async def test_i7_10_privileges_are_checked(
     assert reply.status_code == 400
     assert reply.json()["message"].startswith("400 Bad request - ")
     assert told in reply.json()["message"]
+
+
+async def test_parameters_may_stand_in_the_query_or_in_a_form(stand: InstanceStand) -> None:
+    async with stand.client() as http:
+        query = await http.post(f"{WORKFLOWS}?goal=one&agent_privileges[]=1&unknown=2")
+        form = await http.post(
+            f"{WORKFLOWS}?workflow_definition=chat",
+            data={"image": "a/b", "agent_privileges[]": ["2", "1"], "issue_id": ""},
+        )
+        both = await http.post(
+            f"{WORKFLOWS}?image=query&workflow_definition=chat", json={"image": "body"}
+        )
+        plain = await http.post(
+            WORKFLOWS, content=b'{"image": "x"}', headers={"content-type": "text/plain"}
+        )
+    assert query.json()["agent_privileges"] == [1]
+    assert (form.status_code, form.json()) == (400, {"error": "issue_id is invalid"})
+    assert (both.json()["image"], both.json()["workflow_definition"]) == ("body", "chat")
+    assert plain.json()["image"] == "x"
+
+
+@pytest.mark.parametrize(
+    ("raw", "told"),
+    [
+        (b"[1]", "400 Bad request - The body is not a JSON object."),
+        (b"{", "400 Bad request - The body is not a JSON object."),
+        (b'{"goal": "\xff"}', "400 Bad request - The body is not a JSON object."),
+        (b'{"x": ' + b"[" * 5_000 + b"]" * 5_000 + b"}", "400 Bad request - The body is not a"),
+    ],
+    ids=["array", "cut off", "letters", "depth"],
+)
+async def test_a_body_that_is_no_object(stand: InstanceStand, raw: bytes, told: str) -> None:
+    json_type = {"content-type": "application/json"}
+    async with stand.client() as http:
+        for query in ("", "?goal=x"):
+            reply = await http.post(f"{WORKFLOWS}{query}", content=raw, headers=json_type)
+            assert reply.status_code == 400
+            assert reply.json()["message"].startswith(told)
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        ({"goal": "g" * 16_385}, "goal does not have a valid value"),
+        ({"goal": 5}, "goal is invalid"),
+        ({"environment": "moon"}, "environment does not have a valid value"),
+        ({"workflow_definition": "d" * 256}, "workflow_definition does not have a valid value"),
+        ({"image": "i" * 2_049}, "image does not have a valid value"),
+        ({"agent_privileges": "1"}, "agent_privileges is invalid"),
+        ({"source": "elsewhere"}, "source does not have a valid value"),
+        ({"additional_context": [{"Content": "x"}]}, "additional_context[0].Category is missing"),
+        ({"issue_id": 0}, "issue_id does not have a valid value"),
+    ],
+)
+async def test_parameters_are_checked(
+    stand: InstanceStand, body: dict[str, object], told: str
+) -> None:
+    async with stand.client() as http:
+        reply = await http.post(WORKFLOWS, json=body)
+    assert (reply.status_code, reply.json()) == (400, {"error": told})
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"issue_id": 1},
+        {"issue_id": 1, "merge_request_id": 2, "project_id": "acme/app"},
+        {"image": "a\0b"},
+        {"goal": "a\0b"},
+    ],
+    ids=["nowhere", "both", "nul in image", "nul in goal"],
+)
+async def test_what_makes_no_sense_is_refused(
+    stand: InstanceStand, body: dict[str, object]
+) -> None:
+    async with stand.client() as http:
+        assert (await http.post(WORKFLOWS, json=body)).status_code == 400
+
+
+async def test_everything_that_was_asked_for_is_kept(stand: InstanceStand) -> None:
+    namespace = await stand.stores.places.namespace("acme")
+    await stand.flag("incremental_checkpoints", namespaces=frozenset({namespace.id}))
+    async with stand.client() as http, stand.client(relayed=True) as relay:
+        body = await created(
+            http,
+            namespace_id="acme",
+            workflow_definition="d" * 255,
+            agent_privileges=[1, 2, 2],
+            pre_approved_agent_privileges=[2],
+            allow_agent_to_request_user=False,
+            environment="ide",
+            image="registry/image",
+            ai_catalog_item_version_id=5,
+        )
+        again = await relay.get(f"{WORKFLOWS}/{body['id']}")
+        head = await relay.head(f"{WORKFLOWS}/{body['id']}")
+    assert again.json() == body
+    assert head.status_code == 200
+    assert head.headers["x-gitlab-enabled-feature-flags"]
+    assert body["namespace_id"] == namespace.id
+    assert body["title"] == "d" * 40
+    assert body["agent_privileges"] == [1, 2]
+    assert body["pre_approved_agent_privileges_names"] == ["read_only_gitlab"]
+    assert body["allow_agent_to_request_user"] is False
+    assert (body["environment"], body["image"]) == ("ide", "registry/image")
+    assert body["ai_catalog_item_version_id"] == 5
+    assert body["incremental_checkpoints_enabled"] is True
+
+
+@pytest.mark.parametrize("where", ["project_id", "namespace_id"])
+async def test_places_that_others_own_are_not_there(stand: InstanceStand, where: str) -> None:
+    path = {"project_id": "acme/app", "namespace_id": "acme"}[where]
+    async with stand.client(stand.bob) as bob:
+        reply = await bob.post(WORKFLOWS, json={where: path})
+    assert reply.status_code == 404
+    assert reply.json()["message"] in {"404 Project Not Found", "404 Namespace Not Found"}
+
+
+async def test_sessions_hand_work_on_with_the_default_privileges_alone(
+    stand: InstanceStand,
+) -> None:
+    url = f"{ROOT}/agent_workflows"
+    async with stand.client() as http:
+        assert (await http.post(url, json={})).status_code == 404
+        await stand.flag("agentic_foundational_flow_tool", default=True)
+        reply = await http.post(url, json={"agent_privileges": [7]})
+    assert reply.status_code == 201
+    assert reply.json()["agent_privileges"] == [1, 2, 3, 4, 5, 6]
+
+
+async def test_flags_are_told_as_they_are_now(stand: InstanceStand) -> None:
+    name = "x-gitlab-enabled-feature-flags"
+    async with stand.client() as http:
+        before = (await http.post(WORKFLOWS, json={})).headers[name].split(",")
+        await stand.flag("dap_web_search", users=frozenset({stand.alice.user.id}))
+        after = (await http.post(WORKFLOWS, json={})).headers[name].split(",")
+    assert set(after) - set(before) == {"dap_web_search"}
+    assert "duo_workflow_provider_stickiness" not in after
