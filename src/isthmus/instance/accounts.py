@@ -86,6 +86,10 @@ class Accounts:
             raise Forbidden("")
         await self._tokens.revoke(token.id)
 
+    async def end(self, member: Member) -> None:
+        """The token that the member came with lets nobody in any more."""
+        await self._tokens.revoke(member.token.id)
+
     async def mint(self, user: User | None, wish: Wish) -> Minted:
         """A new token of the user's; None for a device that nobody has approved yet."""
         text = PREFIX.get(wish.kind, "") + secrets.token_urlsafe(32)

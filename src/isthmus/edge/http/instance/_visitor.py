@@ -117,6 +117,14 @@ class Visitor:
         self._keep(response, SESSION, session.text, int(SESSION_TTL_S))
         return response
 
+    async def leave(self) -> Response:
+        """Sign the visitor out, and ask who is there now."""
+        if self.member is not None:
+            await instance_of(self.request).accounts.end(self.member)
+        response = RedirectResponse(self.here, 303, {"cache-control": "no-store"})
+        self._keep(response, SESSION, "", 0)
+        return response
+
     def keep(self, response: Response, name: str, value: str, seconds: int) -> None:
         """Have the browser keep a secret of a trip; nothing is kept for no seconds."""
         self._keep(response, name, value, seconds)

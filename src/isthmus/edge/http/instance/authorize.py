@@ -43,6 +43,8 @@ async def _answer(request: Request) -> Response:
             return RedirectResponse(ask.back.to(code=code), 303, _UNCACHED)
         case "deny":
             return _refused(ask, Fault("access_denied", "The user does not want it."))
+        case "leave":
+            return await visitor.leave()
         case _:
             return _consent(visitor, visitor.member.user, ask)
 
@@ -73,7 +75,11 @@ def _consent(visitor: Visitor, user: User, ask: Ask) -> Response:
         )
     )
     warning = text("Nobody has checked this client. Go on only if you have just started it.")
-    choice = visitor.form(button("Allow", "decision", "allow"), button("Deny", "decision", "deny"))
+    choice = visitor.form(
+        button("Allow", "decision", "allow"),
+        button("Deny", "decision", "deny"),
+        button("Sign in as somebody else", "decision", "leave"),
+    )
     return page("Let a client in?", told, warning, choice, goes_to=ask.back.origin)
 
 
