@@ -97,7 +97,7 @@ async def _provider(foundation: Foundation) -> AsyncIterator[IdentityProvider | 
 def _reach(settings: Settings) -> Reach:
     elsewhere = settings.platform.url
     return Reach(
-        platform=elsewhere.partition("://")[2] or elsewhere,
+        platform=settings.instance.platform_address or elsewhere.partition("://")[2] or elsewhere,
         platform_port=settings.grpc.port,
         platform_secure=settings.platform.secure if elsewhere else settings.grpc.tls.enabled,
         direct=settings.instance.direct_connections,
