@@ -13,7 +13,7 @@ from isthmus.contract.contract_pb2 import Action, Approval
 from isthmus.executor.action import Effect
 from isthmus.executor.transcript import ToolInfo, described
 
-Mode: TypeAlias = Literal["ask", "all", "none"]
+Mode: TypeAlias = Literal["ask", "all", "none", "later"]
 
 QUESTION = "Approve? [y]es, [n]o, or say what to do instead: "
 
@@ -32,12 +32,17 @@ class Person(Protocol):
 
 
 class Approver:
-    """Decides on tool calls in one of three modes."""
+    """Decides on tool calls: asks a person, says yes or no, or leaves it to a later run."""
 
     def __init__(self, mode: Mode, person: Person) -> None:
         self._mode = mode
         self._person = person
         self._turn = asyncio.Lock()
+
+    @property
+    def leaves(self) -> bool:
+        """Whether a session that asks is left waiting."""
+        return self._mode == "later"
 
     async def decide(self, calls: Sequence[ToolInfo]) -> Approval:
         """One decision for all calls of a turn: they run, or are refused, together."""

@@ -7,32 +7,30 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import TypeVar
 
-from grpc import StatusCode
-
-from isthmus.contract.contract_pb2 import Approval, NewCheckpoint, StartWorkflowRequest
-from isthmus.executor.channel import Access, open_call
+from isthmus.contract.contract_pb2 import NewCheckpoint, StartWorkflowRequest
 from isthmus.executor.screen import Screen
-from isthmus.executor.transcript import Transcript, Unreadable, entries_of, pending
-from isthmus.executor.turn import Hands, Stream, StreamEnd
+from isthmus.executor.task import Task
+from isthmus.executor.transcript import Transcript, Unreadable, entries_of, pending, printable
+from isthmus.executor.turn import Hands, Stream
+from isthmus.executor.wire import Dial, Ending, StreamEnd
 
 Result = TypeVar("Result")
 
-CAPABILITIES = ("shell_command", "read_file_chunked", "command_timeout", "incremental_streaming")
 APPROVAL_ROUNDS = 500
 
-_AWAY = frozenset({StatusCode.UNAVAILABLE, StatusCode.CANCELLED})
+_AWAY = frozenset({Ending.AWAY, Ending.BUSY})
 _ASKS = "TOOL_CALL_APPROVAL_REQUIRED"
 _DONE = frozenset({"FINISHED", "INPUT_REQUIRED", "PLAN_APPROVAL_REQUIRED"})
 _OVER = _DONE | {_ASKS, "FAILED", "STOPPED"}
 
 
 class Exit(IntEnum):
-    """Exit codes of the executor."""
+    """Exit codes of the executor. GONE is what sysexits.h calls EX_TEMPFAIL: try again later."""
 
     DONE = 0
     FAILED = 1
     USAGE = 2
-    GONE = 3
+    GONE = 75
     INTERRUPTED = 130
 
 
@@ -44,32 +42,15 @@ class Patience:
     reconnects: int = 100
     first_s: float = 0.2
     longest_s: float = 5.0
+    busy_s: float = 1.5
 
-    def pause_s(self, attempt: int, roll: float) -> float:
-        """Seconds before try number `attempt` (1 is the first), half to all of the step."""
+    def pause_s(self, attempt: int, roll: float, *, busy: bool = False) -> float:
+        """Seconds before try number `attempt` (1 is the first), half to all of the step.
+
+        A session that runs elsewhere is not asked for at once: its lock has to be freed first.
+        """
         step = min(self.longest_s, self.first_s * 2.0 ** min(attempt - 1, 30))
-        return step * (0.5 + roll / 2)
-
-
-@dataclass(frozen=True, slots=True)
-class Task:
-    """What the session is to do. An empty `goal` resumes one that was left."""
-
-    workflow_id: str
-    goal: str
-    definition: str = "chat"
-
-    def start(self, goal: str = "", approval: Approval | None = None) -> StartWorkflowRequest:
-        """The first message of a turn."""
-        return StartWorkflowRequest(
-            clientVersion="1.0",
-            workflowID=self.workflow_id,
-            workflowDefinition=self.definition,
-            goal=goal,
-            workflowMetadata="{}",
-            clientCapabilities=CAPABILITIES,
-            approval=approval,
-        )
+        return max(step * (0.5 + roll / 2), self.busy_s if busy else 0.0)
 
 
 class Session:
@@ -77,7 +58,7 @@ class Session:
 
     def __init__(
         self,
-        access: Access,
+        access: Dial,
         hands: Hands,
         screen: Screen,
         *,
@@ -91,18 +72,33 @@ class Session:
         self._roll = roll
         self._reconnects = 0
         self._view = _View(screen)
+        self.failure = ""
+        """Why the last run did not end well."""
+
+    @property
+    def result(self) -> str:
+        """The last thing that the agent said."""
+        return self._view.said
+
+    @property
+    def waits(self) -> bool:
+        """Whether the session waits for the person's next words."""
+        return self._view.status == "INPUT_REQUIRED"
 
     async def run(self, task: Task, stop: asyncio.Event) -> Exit:
         """Turn after turn, until the session is done, failed, lost or left."""
-        start, approved = task.start(task.goal), False
+        start, approved = task.first(), task.approved
         for _ in range(APPROVAL_ROUNDS):
             exit_code = await self._turn(task, start, stop, approved=approved)
             if exit_code is not None:
                 return exit_code
+            if self._hands.approver.leaves:
+                self._screen.notice("The session waits for approval. Go on with: --approval")
+                return Exit.DONE
             decision = await _unless(stop, self._hands.approver.decide(self._view.waiting))
             if decision is None:
                 return Exit.INTERRUPTED
-            start, approved = task.start(approval=decision), decision.HasField("approval")
+            start, approved = task.start(decision), decision.HasField("approval")
         self._screen.notice("The session asked for approval too often; it was left waiting.")
         return Exit.FAILED
 
@@ -120,8 +116,8 @@ class Session:
         loop = asyncio.get_running_loop()
         gone_at_s = loop.time() + self._patience.outage_s
         while True:
-            async with open_call(self._access) as call:
-                stream = Stream(call, self._hands, self._view.take, approved=approved)
+            async with self._access.open() as wire:
+                stream = Stream(wire, self._hands, self._view.take, approved=approved)
                 end = await stream.run(start, stop)
             if end.heard:
                 # The server has the goal or the decision; from here on it resumes what it stored.
@@ -131,22 +127,23 @@ class Session:
                 return self._verdict(end, left=stop.is_set())
             attempt += 1
             self._reconnects += 1
-            pause_s = self._patience.pause_s(attempt, self._roll())
+            busy = end.ending is Ending.BUSY
+            pause_s = self._patience.pause_s(attempt, self._roll(), busy=busy)
             late = loop.time() + pause_s > gone_at_s
             if late or self._reconnects > self._patience.reconnects:
-                self._screen.notice("The server is gone. Try again later: retry")
+                self.failure = f"The server is gone ({end.details}). Try again later: retry"
+                self._screen.notice(self.failure)
                 return Exit.GONE
             if attempt == 1:
                 limit_s = self._patience.outage_s
-                self._screen.notice(
-                    f"The server does not answer; trying again for up to {limit_s:.0f} seconds."
-                )
+                why = "session runs elsewhere" if busy else "server does not answer"
+                self._screen.notice(f"The {why}; trying again for up to {limit_s:.0f} seconds.")
             await _unless(stop, asyncio.sleep(pause_s, result=True))
             if stop.is_set():
                 return Exit.INTERRUPTED
 
     def _over(self, end: StreamEnd) -> bool:
-        return end.code not in _AWAY or self._view.status in _OVER
+        return end.ending not in _AWAY or self._view.status in _OVER
 
     def _verdict(self, end: StreamEnd, *, left: bool) -> Exit | None:
         status = self._view.status
@@ -156,12 +153,13 @@ class Session:
             return None
         if status in _DONE:
             return Exit.DONE
-        if end.code is not StatusCode.OK:
-            self._screen.notice(f"The session failed: {end.code.name}: {end.details}")
+        if end.ending is not Ending.OVER:
+            self.failure = f"The session failed: {end.details}"
         elif not status:
-            self._screen.notice("The session ended without a result.")
+            self.failure = "The session ended without a result."
         else:
-            self._screen.notice(f"The session ended as {status}.")
+            self.failure = f"The session ended as {status}."
+        self._screen.notice(self.failure)
         return Exit.FAILED
 
 
@@ -172,6 +170,7 @@ class _View:
         self._screen = screen
         self._transcript = Transcript()
         self.status = ""
+        self.said = ""
         self.waiting = pending(())
 
     def take(self, checkpoint: NewCheckpoint) -> None:
@@ -182,6 +181,8 @@ class _View:
             self._screen.notice(f"Skipped: {error}")
             return
         self.waiting = pending(entries)
+        spoken = [e.content for e in entries if e.message_type == "agent" and e.content]
+        self.said = printable(spoken[-1]) if spoken else self.said
         self._screen.show(self._transcript.update(entries))
 
 

@@ -55,7 +55,16 @@ def scrubbed(environment: Mapping[str, str]) -> dict[str, str]:
         and not _LOGIN_IN_URL.search(value)
     }
     ours = {"AI_AGENT": "isthmus", "GIT_TERMINAL_PROMPT": "0", "PAGER": "cat"}
-    return kept | git_settings(_harmless_pairs(environment)) | ours
+    return kept | git_settings(harmless_pairs(environment)) | ours
+
+
+def secret_values(environment: Mapping[str, str]) -> list[str]:
+    """The secrets among our variables, to be recognised where they show up; paths are none."""
+    return [
+        value
+        for name, value in environment.items()
+        if _SECRET.search(name.upper()) and not _GIT_PAIR.match(name) and not value.startswith("/")
+    ]
 
 
 def git_settings(pairs: Sequence[tuple[str, str]]) -> dict[str, str]:
@@ -68,7 +77,7 @@ def git_settings(pairs: Sequence[tuple[str, str]]) -> dict[str, str]:
     return named
 
 
-def _harmless_pairs(environment: Mapping[str, str]) -> list[tuple[str, str]]:
+def harmless_pairs(environment: Mapping[str, str]) -> list[tuple[str, str]]:
     """Git's settings in the environment, in order, without those that hold a login."""
     count = environment.get("GIT_CONFIG_COUNT", "")
     pairs = [

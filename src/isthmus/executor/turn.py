@@ -3,9 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-
-from grpc import StatusCode, aio
+from dataclasses import dataclass, replace
 
 from isthmus.contract.contract_pb2 import (
     Action,
@@ -18,7 +16,7 @@ from isthmus.contract.contract_pb2 import (
 )
 from isthmus.executor.answer import Answerer, refusal
 from isthmus.executor.approve import Approver
-from isthmus.executor.channel import Call
+from isthmus.executor.wire import Ending, StreamEnd, Wire
 
 AT_ONCE = 8
 """Actions carried out side by side; the next one waits, and with it the server."""
@@ -36,22 +34,13 @@ class Hands:
     stop_wait_s: float = 10.0
 
 
-@dataclass(frozen=True, slots=True)
-class StreamEnd:
-    """How a stream ended. `heard` says that the server had begun to act."""
-
-    code: StatusCode
-    details: str
-    heard: bool
-
-
 class Stream:
-    """Speaks on one call. `approved` says that it begins with the person's yes."""
+    """Speaks on one wire. `approved` says that it begins with the person's yes."""
 
     def __init__(
-        self, call: Call, hands: Hands, view: Callable[[NewCheckpoint], None], *, approved: bool
+        self, wire: Wire, hands: Hands, view: Callable[[NewCheckpoint], None], *, approved: bool
     ) -> None:
-        self._call = call
+        self._wire = wire
         self._hands = hands
         self._view = view
         self._approved = approved
@@ -74,20 +63,11 @@ class Stream:
                 for task in (*others, *self._work):
                     task.cancel()
         except TimeoutError:
-            return StreamEnd(
-                StatusCode.CANCELLED, "the server did not answer the stop", self._heard
-            )
-        code = await self._call.code()
-        return StreamEnd(code, await self._call.details() or "", self._heard)
+            return StreamEnd(Ending.AWAY, "the server did not answer the stop", self._heard)
+        return replace(await self._wire.end(), heard=self._heard)
 
     async def _read(self, group: asyncio.TaskGroup) -> None:
-        while True:
-            try:
-                action = await self._call.read()
-            except aio.AioRpcError:
-                return
-            if not isinstance(action, Action):
-                return
+        while (action := await self._wire.receive()) is not None:
             self._heard = True
             if action.HasField("newCheckpoint"):
                 self._view(action.newCheckpoint)
@@ -116,12 +96,8 @@ class Stream:
         self._outbox.put_nowait(ClientEvent(actionResponse=response))
 
     async def _write(self) -> None:
-        while True:
-            event = await self._outbox.get()
-            try:
-                await self._call.write(event)
-            except (aio.AioRpcError, asyncio.InvalidStateError):
-                return
+        while await self._wire.send(await self._outbox.get()):
+            pass
 
     async def _beat(self) -> None:
         while True:

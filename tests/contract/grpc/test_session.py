@@ -14,12 +14,14 @@ from isthmus.contract.contract_pb2 import Action, ClientEvent, NewCheckpoint
 from isthmus.core.errors import Forbidden, Interrupted, Unavailable
 from isthmus.executor import actions
 from isthmus.executor.action import Machine
+from isthmus.executor.address import address_of
 from isthmus.executor.answer import Answerer, load_actions
 from isthmus.executor.approve import Approver, Mode
-from isthmus.executor.channel import Access, address_of
-from isthmus.executor.client import Exit, Patience, Session, Task
+from isthmus.executor.channel import Access
+from isthmus.executor.client import Exit, Patience, Session
 from isthmus.executor.git import Git
 from isthmus.executor.screen import Screen
+from isthmus.executor.task import Task
 from isthmus.executor.turn import Hands
 from isthmus.executor.workspace import Workspace
 from isthmus.settings import GrpcSettings

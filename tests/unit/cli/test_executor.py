@@ -8,7 +8,6 @@ import pytest
 
 from isthmus.cli import executor
 from isthmus.settings import Settings, load
-from tests.support.tokens import b64
 
 
 def settings_in(directory: Path) -> Settings:
@@ -32,7 +31,11 @@ def arguments(*words: str) -> argparse.Namespace:
         (["--goal", "x", "--workflow-id", "9" * 5000], "--workflow-id"),
         (["--goal", "x", "--workspace", "/no/such/directory"], "--workspace"),
         (["--goal", "x", "--workspace", "/etc/hostname"], "--workspace"),
-        (["--goal", "x", "--url", "http://127.0.0.1:1"], "grpc://"),
+        (["--goal", "x", "--url", "http://127.0.0.1:1"], "token"),
+        (["--goal", "x", "--url", "ftp://127.0.0.1:1"], "grpc://"),
+        (["--goal", "x", "--connection-type", "pigeon"], "--connection-type"),
+        (["--goal", "x", "--connection-type", "websocket"], "token"),
+        (["--goal", "x", "--output-format", "xml"], "--output-format"),
         (["--goal", "x", "--url", "grpc://example.test:1"], "grpcs://"),
         (["--goal", "x", "--url", "grpcs://example.test:1"], "--token"),
         (["--goal", "x", "--token", "two words"], "--token"),
@@ -53,12 +56,12 @@ def test_an_unknown_mode_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert "--approve" in capsys.readouterr().err
 
 
-def test_the_headers_repeat_what_the_token_claims() -> None:
-    claims = {"sub": "me", "gitlab_realm": "saas", "exp": 1, "x": "a\nb"}
-    token = f"h.{b64(json.dumps(claims).encode())}.s"
-    assert executor.claimed(token) == {"sub": "me", "gitlab_realm": "saas"}
-
-
-@pytest.mark.parametrize("token", ["", "x", "a.b", "a.%%.c", "a.W10.c", f"a.{b64(b'[' * 9000)}.c"])
-def test_a_token_that_is_none_claims_nothing(token: str) -> None:
-    assert executor.claimed(token) == {}
+def test_a_job_is_told_of_bad_options_in_its_format(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--headless", "--output-format", "json", "--workflow-id", "x", "--goal", "x"]
+    args = arguments(*words)
+    assert args.run(args, settings_in(tmp_path)) == 2
+    told = json.loads(capsys.readouterr().out)
+    assert (told["status"], told["exitCode"]) == ("error", 2)
+    assert "--workflow-id" in told["error"]

@@ -8,14 +8,16 @@ from isthmus.contract.contract_pb2 import Action, Approval
 from isthmus.core.errors import ToolRefused
 from isthmus.executor.actions.edit_file import occurrences, replaced
 from isthmus.executor.actions.read_file import window
+from isthmus.executor.address import BadAddress, address_of
 from isthmus.executor.approve import Approver, Mode, decision
-from isthmus.executor.channel import Access, BadAddress, address_of
-from isthmus.executor.client import Patience, Task
+from isthmus.executor.channel import Access
+from isthmus.executor.client import Patience
 from isthmus.executor.git_arguments import git_words
 from isthmus.executor.mask import NOTE, Mask
 from isthmus.executor.policy import Policy
 from isthmus.executor.process import git_settings, scrubbed
 from isthmus.executor.snippets import shown
+from isthmus.executor.task import Task
 from isthmus.executor.transcript import ToolInfo
 
 
@@ -143,10 +145,10 @@ def test_a_token_never_shows() -> None:
 
 def test_a_resumed_session_sends_no_goal() -> None:
     task = Task("7", "do it")
-    assert task.start(task.goal).goal == "do it"
+    assert task.first().goal == "do it"
     again = task.start()
     assert (again.workflowID, again.goal, again.HasField("approval")) == ("7", "", False)
-    assert task.start(approval=YES).approval == YES
+    assert task.start(YES).approval == YES
 
 
 TEXT = "a\nb\nc\nd"
