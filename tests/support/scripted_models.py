@@ -46,6 +46,11 @@ class ScriptedModels(Models):
             return self._known[str(model_id)]
         raise NotFound("no such model")
 
+    def tagged(self, feature: str, tags: Sequence[str], default: ModelChoice) -> ModelChoice:
+        del feature
+        found = [self._known[tag] for tag in tags if tag in self._known]
+        return found[0] if found else default
+
     def resolve(
         self, wanted: ModelMetadata | None, feature: str, flags: Collection[str] = ()
     ) -> ModelChoice:

@@ -35,12 +35,13 @@ def read(use: StoredUse, tools: Mapping[str, Tool], policy: Policy) -> Call:
         return _denied(use, raw or {}, f"There is no tool named {name!r}.")
     if raw is None or use.get("fault"):
         return _denied(use, raw or {}, use.get("fault") or "The arguments are not a JSON object.")
+    raw |= tool.fixed
     try:
         args: object = msgspec.convert(raw, tool.args)
     except msgspec.ValidationError as error:
         return _denied(use, raw, f"The arguments do not fit: {error}")
     called = Called(use["id"], name, raw, tool.title(args)[:500])
-    return Call(use["id"], policy.verdict(tool, args, use["arguments"]), called, tool, args)
+    return Call(use["id"], policy.verdict(tool, args, _text(raw, use, tool)), called, tool, args)
 
 
 def must_ask(calls: list[Call]) -> list[Call]:
@@ -77,6 +78,10 @@ def _object(text: str) -> dict[str, object] | None:
         return msgspec.json.decode(text, type=dict[str, object])
     except (msgspec.DecodeError, UnicodeError, RecursionError):
         return None
+
+
+def _text(raw: Mapping[str, object], use: StoredUse, tool: Tool) -> str:
+    return msgspec.json.encode(raw).decode() if tool.fixed else use["arguments"]
 
 
 def _denied(use: StoredUse, args: Mapping[str, object], reason: str) -> Call:

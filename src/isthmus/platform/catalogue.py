@@ -3,19 +3,27 @@
 Source: agent-platform contract, section 4.3 (selector rules and texts).
 """
 
+from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from google.protobuf.json_format import MessageToDict
+
 from isthmus.contract.contract_pb2 import StartWorkflowRequest
 from isthmus.core.errors import Invalid
-from isthmus.platform.flow import Flow, parse
+from isthmus.platform.flow import Flow
+from isthmus.platform.flow_check import UNSAFE, digest, flow_of, parse
+from isthmus.prompts import semver
 
 SCHEMAS = ("v1", "experimental")
 BUILT_IN = frozenset(
     {"software_development", "convert_to_gitlab_ci", "chat", "issue_to_merge_request"}
 )
 MAX_NAME_CHARS = 256
+MAX_CONFIG_BYTES = 512 * 1024
+MAX_INLINE = 64
+_INLINE = "Failed to create flow from FlowConfig protobuf:"
 _RENAMED = {
     "duo_planner/experimental": "duo_planner/v1",
     "security_analyst_agent/experimental": "security_analyst_agent/v1",
@@ -83,38 +91,69 @@ def _check_schema(schema: str) -> None:
 
 
 class Catalogue:
-    """The flows of this server, by built-in name."""
+    """The flows of this server by name and version, and the inline ones that ran last."""
 
-    def __init__(self, flows: Mapping[str, Flow]) -> None:
-        self._flows = dict(flows)
+    def __init__(self, flows: Mapping[str, Mapping[str, Flow]]) -> None:
+        self._flows = {name: dict(versions) for name, versions in flows.items()}
+        self._inline: OrderedDict[str, Flow] = OrderedDict()
 
-    def resolve(self, selector: Selector) -> Flow:
-        """The flow that was selected. Raises Invalid when this server has none."""
-        if selector.inline:
-            raise Invalid(
-                "Failed to create flow from FlowConfig protobuf: this server runs no inline flows"
-            )
+    def resolve(self, selector: Selector, start: StartWorkflowRequest | None = None) -> Flow:
+        """The flow that was selected; `start` holds an inline one.
+
+        Raises Invalid when this server has none, or it cannot run.
+        """
+        if selector.inline and start is not None:
+            return self._configured(start)
         if selector.built_in:
-            flow = self._flows.get(selector.built_in)
-            if flow is None:
-                raise Invalid(f"Unknown flow: {selector.built_in}")
-            return flow
-        raise Invalid(f"Unknown flow: {selector.flow_id}/{selector.schema}")
+            return self._named(selector.built_in, "*", f"Unknown flow: {selector.built_in}")
+        named = f"Unknown flow: {selector.flow_id}/{selector.schema}"
+        versions = self._flows.get(selector.flow_id, {})
+        if selector.schema != "v1" or not versions:
+            raise Invalid(named)
+        return self._named(
+            selector.flow_id, selector.version, f"{named} (version {selector.version} not found)"
+        )
+
+    def _named(self, name: str, wanted: str, otherwise: str) -> Flow:
+        versions = self._flows.get(name, {})
+        try:
+            best = semver.pick(map(semver.parse, versions), wanted)
+        except ValueError as error:
+            raise Invalid(f"flowVersion: {error}") from error
+        if best is None:
+            raise Invalid(otherwise)
+        return versions[best.text]
+
+    def _configured(self, start: StartWorkflowRequest) -> Flow:
+        """An inline flow. Its errors name the place in the configuration."""
+        if start.flowConfig.ByteSize() > MAX_CONFIG_BYTES:
+            raise Invalid(f"{_INLINE} it is larger than {MAX_CONFIG_BYTES} bytes")
+        value = MessageToDict(start.flowConfig)
+        key = digest(value)
+        flow = self._inline.pop(key, None)
+        if flow is None:
+            try:
+                flow = flow_of(value, key)
+            except Invalid as error:
+                text = error.detail
+                raise Invalid(text if text == UNSAFE else f"{_INLINE} {text}") from error
+        self._inline[key] = flow
+        if len(self._inline) > MAX_INLINE:
+            self._inline.popitem(last=False)
+        return flow
 
 
 def load(folder: Path) -> Catalogue:
-    """The flows in `<folder>/<name>/<semver>.yml`; the newest version of each name serves.
+    """The flows in `<folder>/<name>/<semver>.yml`.
 
     Reads files: for the start of the process. Raises Invalid when one does not parse.
     """
-    flows: dict[str, Flow] = {}
-    for file in sorted(folder.glob("*/*.yml"), key=lambda path: _version(path.stem)):
-        flows[file.parent.name] = parse(file.read_bytes(), f"{file.parent.name}@{file.stem}")
+    flows: dict[str, dict[str, Flow]] = {}
+    for file in sorted(folder.glob("*/*.yml")):
+        name, version = file.parent.name, file.stem
+        try:
+            semver.parse(version)
+        except ValueError as error:
+            raise Invalid(f"Failed to load flow {name}: {error}") from error
+        flows.setdefault(name, {})[version] = parse(file.read_bytes(), f"{name}@{version}")
     return Catalogue(flows)
-
-
-def _version(text: str) -> tuple[int, ...]:
-    try:
-        return tuple(int(part) for part in text.split("."))
-    except ValueError as error:
-        raise Invalid(f"Failed to load flow: {text!r} is not a version") from error

@@ -34,16 +34,31 @@ class Ending:
     text: str = ""
 
 
-def of(halt: Halt | None, error: Exception | None, limit_bytes: int, *, settled: bool) -> Ending:
+@dataclass(frozen=True, slots=True)
+class How:
+    """What is known of a turn that is over. `settled`: its record waits for the user already."""
+
+    halt: Halt | None = None
+    error: Exception | None = None
+    final: Status | None = None
+    settled: bool = False
+
+
+def of(how: How, limit_bytes: int) -> Ending:
     """The ending of a turn that was halted, failed, or came to its end."""
-    if halt is not None:
-        return _halted(halt, limit_bytes)
+    error, settled = how.error, how.settled
+    if how.halt is not None:
+        return _halted(how.halt, limit_bytes)
     if isinstance(error, Interrupted):
         return Ending("interrupted", raised=error)
     if error is not None:
         # A turn whose record waits for the user keeps it so, even when its last step was lost.
         event = None if settled else StatusEvent.DROP
         return Ending("failed", error, event, Status.FAILED, told(error))
+    if how.final is Status.FINISHED:
+        return Ending("finished", event=StatusEvent.FINISH, shown=Status.RUNNING)
+    if how.final is Status.FAILED:
+        return Ending("failed", event=StatusEvent.DROP, shown=Status.RUNNING)
     return Ending("waiting", shown=Status.RUNNING)
 
 

@@ -65,6 +65,18 @@ def request(call: Called, at: str, suggested: Sequence[str] = ()) -> Entry:
     return _entry("request", text, call.id, at, status="success") | {"tool_info": info}
 
 
+def question(text: str, message_id: str, at: str, asked_by: tuple[str, str]) -> Entry:
+    """A flow asks the user: `asked_by` is its component, and approval or input."""
+    component, kind = asked_by
+    entry = _entry("request", text, message_id, at, status="success")
+    return entry | {"message_sub_type": kind, "component_name": component}
+
+
+def begun(goal: str, message_id: str, at: str) -> Entry:
+    """A flow in the background begins."""
+    return _entry("tool", f"Starting Flow: {goal}", message_id, at, status="success")
+
+
 def tool(call: Called, response: str, at: str, component: str, status: str) -> Entry:
     """A tool call that ended; `response` is already redacted and cut."""
     info: Entry = {"name": call.name, "args": dict(call.args), "tool_response": response}

@@ -1,73 +1,158 @@
-"""What a flow file says. Pure: bytes in, a checked value out."""
+"""A flow: agents, questions to the user and fixed steps, and the ways between them. Values only.
 
-from typing import Literal
+Source: agent-platform contract, section 7.
+"""
 
-import msgspec
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Final, Literal, TypeAlias
 
-from isthmus.core.errors import Invalid
+from isthmus.platform.address import Input
+from isthmus.platform.inputs import Declared
+from isthmus.prompts.render import Script
+
+Environment: TypeAlias = Literal["chat", "ambient", "chat-partial"]
+END: Final = "end"
+ABORT: Final = "abort"
+DEFAULT_ROUTE: Final = "default_route"
 
 
-class AgentComponent(
-    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="AgentComponent", tag_field="type"
-):
-    """A model with tools, in a loop until it answers without calling one."""
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """The messages that stand before an agent's history, and how its model is asked."""
 
-    name: str
-    prompt_id: str
-    toolset: tuple[str, ...]
-    require_tool_approval: bool = False
-    pre_approved_tools: tuple[str, ...] = ()
-    feature: str = "duo_agent_platform"
+    script: Script
     unit_primitive: str = "duo_agent_platform"
+    max_tokens: int | None = None
+    temperature: float | None = None
+    stop: tuple[str, ...] = ()
 
 
-class Prompt(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A system prompt."""
+@dataclass(frozen=True, slots=True)
+class Cycles:
+    """Turns of a model: from `warn_at` on it is warned, from `most` on told to end.
 
-    prompt_id: str
-    system: str
+    After `retries` more turns that call tools all the same, the flow fails.
+    """
+
+    most: int = 280
+    warn_at: int = 270
+    retries: int = 3
 
 
-class Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Where the flow begins."""
+@dataclass(frozen=True, slots=True)
+class Agent:
+    """A model with tools, in a loop until it answers without calling one.
 
-    entry_point: str
+    `fixed` are arguments that override the model's, by tool. `events` names what the log shows;
+    None: everything.
+    """
 
-
-class Flow(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A flow, as its file says it."""
-
-    version: Literal["v1"]
-    environment: Literal["chat", "ambient"]
     name: str
-    description: str
-    components: tuple[AgentComponent, ...]
-    prompts: tuple[Prompt, ...]
-    flow: Entry
+    prompt: Prompt
+    toolset: tuple[str, ...]
+    inputs: tuple[Input, ...] = ()
+    fixed: Mapping[str, Mapping[str, object]] = field(
+        default_factory=dict[str, Mapping[str, object]]
+    )
+    asks: bool = False
+    preapproved: tuple[str, ...] = ()
+    events: frozenset[str] | None = None
+    shown_as: Literal["agent", "tool"] = "agent"
+    cycles: Cycles = Cycles()
+    tags: tuple[str, ...] = ()
+
+    def shows(self, event: str) -> bool:
+        """Whether the log has an entry for this event."""
+        return self.events is None or event in self.events
 
     @property
-    def agent(self) -> AgentComponent:
-        """The component at the entry point."""
-        return next(part for part in self.components if part.name == self.flow.entry_point)
+    def streams(self) -> bool:
+        """Whether its text may be shown while it is written: both kinds of it go to the log."""
+        return self.shows("on_agent_final_answer") and self.shows("on_agent_reasoning")
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A pause for the user; the answer goes to the conversation of `answers_to`."""
+
+    name: str
+    answers_to: str
+    approval: bool
+    template: Script | None
+    inputs: tuple[Input, ...] = ()
+    events: frozenset[str] | None = None
+
+    def shows(self, event: str) -> bool:
+        """Whether the log has an entry for this event."""
+        return self.events is None or event in self.events
+
+
+@dataclass(frozen=True, slots=True)
+class FixedStep:
+    """One call of one tool, without a model."""
+
+    name: str
+    tool: str
+    inputs: tuple[Input, ...]
+    fixed: Mapping[str, object]
+    events: frozenset[str] | None = None
+
+    def shows(self, event: str) -> bool:
+        """Whether the log has an entry for this event."""
+        return self.events is None or event in self.events
+
+
+Component: TypeAlias = Agent | Question | FixedStep
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Where to go behind a component: by the text of a value, or always the same way."""
+
+    to: Mapping[str, str]
+    by: Input | None = None
+
+    def next(self, state: Mapping[str, object]) -> str | None:
+        """The next component, `end` or `abort`; None when no way fits. Raises Invalid."""
+        text = "" if self.by is None else str(self.by.read(state))
+        return self.to.get(text) or self.to.get(DEFAULT_ROUTE)
+
+
+@dataclass(frozen=True)
+class Flow:
+    """A checked flow. `key` stands for its content.
+
+    In `chat-partial` the one agent talks with the user in a loop, and there are no routes.
+    """
+
+    key: str
+    environment: Environment
+    components: tuple[Component, ...]
+    entry: str
+    routes: Mapping[str, Route] = field(default_factory=dict[str, Route])
+    wanted: tuple[Declared, ...] = ()
 
     @property
-    def system(self) -> str:
-        """The entry agent's system prompt."""
-        wanted = self.agent.prompt_id
-        return next(prompt.system for prompt in self.prompts if prompt.prompt_id == wanted)
+    def talks(self) -> bool:
+        """Whether it is a conversation without routes."""
+        return self.environment == "chat-partial"
+
+    @cached_property
+    def agents(self) -> Mapping[str, Agent]:
+        """The agents by name."""
+        return {part.name: part for part in self.components if isinstance(part, Agent)}
+
+    @property
+    def agent(self) -> Agent:
+        """The one agent of a conversation."""
+        return next(iter(self.agents.values()))
+
+    @property
+    def feature(self) -> str:
+        """The feature setting that its models are chosen for."""
+        return "duo_agent_platform" if self.environment == "ambient" else CHAT_FEATURE
 
 
-def parse(text: bytes, source: str) -> Flow:
-    """A flow from YAML. Raises Invalid, naming `source` and the field at fault."""
-    try:
-        flow = msgspec.yaml.decode(text, type=Flow)
-    except (msgspec.DecodeError, RecursionError) as error:
-        raise Invalid(f"Failed to load flow {source}: {error}") from error
-    names = [part.name for part in flow.components]
-    if len(set(names)) != len(names) or flow.flow.entry_point not in names:
-        raise Invalid(f"Failed to load flow {source}: entry_point must name one component")
-    if len(names) > 1:
-        raise Invalid(f"Failed to load flow {source}: one component is supported")
-    if flow.agent.prompt_id not in {prompt.prompt_id for prompt in flow.prompts}:
-        raise Invalid(f"Failed to load flow {source}: no prompt {flow.agent.prompt_id!r}")
-    return flow
+CHAT_FEATURE: Final = "duo_agent_platform_agentic_chat"

@@ -73,10 +73,19 @@ def open_uses(history: History) -> list[StoredUse]:
     return []
 
 
-def prompt(system: str, history: History, context_tokens: int) -> tuple[messages.Message, ...]:
-    """What a model is sent: the system text, and as much of the newest history as fits."""
-    head = messages.Message("system", (messages.Text(system),))
-    return (head, *_spoken(trimmed(history, context_tokens - tokens(system))))
+def prompt(
+    head: Sequence[messages.Message], history: History, context_tokens: int
+) -> tuple[messages.Message, ...]:
+    """What a model is sent: the head, and as much of the newest history as fits."""
+    parts = (part for message in head for part in message.parts)
+    taken = sum(tokens(part.text) for part in parts if isinstance(part, messages.Text))
+    spoken: list[messages.Message] = []
+    for message in (*head, *_spoken(trimmed(history, context_tokens - taken))):
+        if message.role == "system":
+            spoken.append(message)
+        else:
+            _add(spoken, message.role, message.parts)
+    return tuple(spoken)
 
 
 def trimmed(history: History, context_tokens: int) -> list[Stored]:

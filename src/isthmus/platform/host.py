@@ -155,7 +155,7 @@ class LocalHost:
         opening = Opening(
             start=start.read(message, client),
             selector=selector,
-            flow=parts.flows.resolve(selector),
+            flow=parts.flows.resolve(selector, message),
             caller=caller,
             client=client,
             conversation=stream[0],

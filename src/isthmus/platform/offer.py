@@ -5,7 +5,7 @@ Source: agent-platform contract, sections 3.6, 3.8, 8.1 and 8.5 to 8.7.
 
 import re
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from isthmus.core.identity import ClientInfo
@@ -27,12 +27,19 @@ _VERSION = re.compile(r"v?(\d{1,6})\.(\d{1,6})(?:\.(\d{1,6}))?")
 
 @dataclass(frozen=True, slots=True)
 class Wishes:
-    """What a flow wants for one of its agents."""
+    """What a flow wants for one of its agents.
+
+    `heeds_client`: what the start message approves beforehand counts.
+    """
 
     toolset: tuple[str, ...]
     preapproved: tuple[str, ...] = ()
     asks: bool = True
     with_mcp: bool = True
+    heeds_client: bool = True
+    fixed: Mapping[str, Mapping[str, object]] = field(
+        default_factory=dict[str, Mapping[str, object]]
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,10 +75,12 @@ def kit(wishes: Wishes, given: Given, known: Mapping[str, Tool]) -> Kit:
     beforehand = frozenset(PRIVILEGES[n] for n in given.terms.preapproved if n in PRIVILEGES)
     own = {*wishes.preapproved}
     own |= {tool.name for tool in admitted.values() if _NEEDED[tool.effect] & beforehand}
-    theirs = _said(given.start.preapproved, admitted.values())
+    theirs = _said(given.start.preapproved if wishes.heeds_client else (), admitted.values())
     policy = agreed(own, theirs, given.claim, asks=wishes.asks, approvals=given.approvals)
     offered = {
-        name: tool for name, tool in admitted.items() if not {name, tool.original} & policy.denied
+        name: replace(tool, fixed=wishes.fixed[name]) if name in wishes.fixed else tool
+        for name, tool in admitted.items()
+        if not {name, tool.original} & policy.denied
     }
     return Kit(offered, policy)
 

@@ -9,9 +9,10 @@ from isthmus.core.events import Noted
 from isthmus.core.identity import Caller, ClientInfo
 from isthmus.core.messages import ModelMetadata
 from isthmus.core.ports import Clock, Telemetry, WorkflowStore
-from isthmus.core.workflow import NewWorkflow, Workflow
+from isthmus.core.workflow import NewWorkflow, Status, Workflow
 from isthmus.platform.catalogue import Selector
-from isthmus.platform.flow import Flow
+from isthmus.platform.flow import Agent, Component, FixedStep, Flow, Question
+from isthmus.platform.inputs import inputs_of
 from isthmus.platform.mode import mode_of
 from isthmus.platform.offer import Given, Wishes, kit
 from isthmus.platform.protocol import Conversation
@@ -82,8 +83,11 @@ async def record_of(opening: Opening, workflows: WorkflowStore) -> Workflow:
 
 
 def turn_of(opening: Opening, wiring: Wiring, record: Workflow) -> Turn:
-    """The turn; whether it fits the session's state is the engine's to say."""
-    agent, caller = opening.flow.agent, opening.caller
+    """The turn; whether it fits the session's state is the engine's to say.
+
+    Raises Invalid or Conflict when what is attached does not fit what the flow asks for.
+    """
+    flow, caller = opening.flow, opening.caller
     given = Given(
         opening.start,
         opening.client,
@@ -91,25 +95,64 @@ def turn_of(opening: Opening, wiring: Wiring, record: Workflow) -> Turn:
         record.approvals,
         caller.extra.get("tool_access_policies"),
     )
-    wishes = Wishes(agent.toolset, agent.pre_approved_tools, agent.require_tool_approval)
-    offered = kit(wishes, given, wiring.tools)
+    picked = _picked(opening, wiring, record)
     return Turn(
         start=opening.start,
         mode=mode_of(record.status),
-        flow=opening.flow,
+        flow=flow,
         definition=opening.definition,
-        tools=offered.tools,
-        policy=offered.policy,
-        model=_picked(opening, wiring, record),
+        kits={part.name: kit(_wishes(part, flow), given, wiring.tools) for part in flow.components},
+        model=picked,
         caller=caller,
         record_goal=record.goal,
+        stopped=record.status is Status.STOPPED,
+        choices={
+            agent.name: wiring.models.tagged(flow.feature, agent.tags, picked.choice)
+            for agent in flow.agents.values()
+            if agent.tags
+        },
+        context=_context(opening, wiring, record),
     )
+
+
+def _wishes(part: Component, flow: Flow) -> Wishes:
+    match part:
+        case Agent():
+            talking = flow.environment != "ambient"
+            return Wishes(
+                part.toolset, part.preapproved, part.asks, talking, flow.talks, part.fixed
+            )
+        case FixedStep():
+            fixed = {part.tool: part.fixed} if part.fixed else {}
+            return Wishes((part.tool,), asks=False, with_mcp=False, fixed=fixed)
+        case Question():
+            return Wishes((), with_mcp=False)
+
+
+def _context(opening: Opening, wiring: Wiring, record: Workflow) -> dict[str, object]:
+    """What a flow may read of its session. Source: agent-platform contract, section 7.4."""
+    client = opening.client
+    url = client.get("x-gitlab-host-name")
+    return {
+        "goal": opening.start.goal or record.goal,
+        "workflow_id": record.workflow_id,
+        "project_id": record.project_id,
+        "project_http_url_to_repo": "",
+        "project_default_branch": "",
+        "namespace": record.namespace_id,
+        "current_date": wiring.clock.utc().date().isoformat(),
+        "session_url": "",
+        "gitlab_instance_type": "Unknown",
+        "gitlab_instance_url": f"https://{url}" if url else "",
+        "gitlab_instance_version": client.get("x-gitlab-version"),
+        "inputs": inputs_of(opening.start.contexts, opening.flow.wanted),
+    }
 
 
 def _picked(opening: Opening, wiring: Wiring, record: Workflow) -> Picked:
     """The model that the header asks for, else the record's, else one of the feature's."""
     wanted = _header(opening, wiring.telemetry) or metadata.lenient(record.model)
-    found = pick(wiring.models, wanted, opening.flow.agent.feature)
+    found = pick(wiring.models, wanted, opening.flow.feature)
     if found.gone:
         details = (("workflow_id", record.workflow_id), ("model", found.gone))
         wiring.telemetry.emit(Noted("warning", "the model of a session is gone", details))

@@ -57,6 +57,7 @@ class Session:
         self._error: Exception | None = None
         self._end: Exception | None = None
         self._held: Snapshot | None = None
+        self._final: Status | None = None
         self._began = False
         self._started = False
         self._settled = False
@@ -234,7 +235,7 @@ class Session:
         self._notifier.model(turn.model.text)
         self._started = True
         wiring.telemetry.emit(SessionStarted(workflow_id, self._opening.definition, turn.mode))
-        await run.drive(self)
+        self._final = await run.drive(self)
 
     async def _read(self) -> None:
         try:
@@ -258,7 +259,8 @@ class Session:
     async def _conclude(self) -> str:
         """The turn is over: settle the record, show the last state; the outcome for the fact."""
         limit_bytes = self._wiring.settings.message_limit_bytes
-        end = ending.of(self._halt, self._error, limit_bytes, settled=self._settled)
+        how = ending.How(self._halt, self._error, self._final, self._settled)
+        end = ending.of(how, limit_bytes)
         if end.event is not None and self._began:
             await self._settle(end.event)
         match end.shown:

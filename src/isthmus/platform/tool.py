@@ -37,7 +37,8 @@ class Tool:
     `args` is a msgspec struct; its JSON Schema goes to the model. `run` gets an instance of it and
     returns text for the model; it raises ToolRefused with a sentence that the model may read.
     A tool that the client brings has a `schema` of its own instead, takes a dict that nobody has
-    checked, and is known to the client by its `original` name.
+    checked, and is known to the client by its `original` name. `fixed` arguments override
+    what a model gives.
     `paths` names the files and folders that the arguments point at: the policy checks them before
     anybody is asked. `variants` pairs a capability with the tool of the same name that takes this
     one's place when the client has it.
@@ -54,6 +55,7 @@ class Tool:
     variants: tuple[tuple[str, "Tool"], ...] = field(default=())
     schema: Mapping[str, object] | None = None
     original: str = ""
+    fixed: Mapping[str, object] = field(default_factory=dict[str, object])
 
     def suited(self, has: Callable[[str], bool]) -> "Tool":
         """This tool, or the variant that the client's capabilities call for."""

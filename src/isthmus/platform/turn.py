@@ -4,37 +4,46 @@ The engine lives in `platform/engine`, and is loaded only where sessions run.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
 from isthmus.core.identity import Caller
+from isthmus.core.messages import ModelChoice
 from isthmus.core.workflow import Status
 from isthmus.platform.flow import Flow
 from isthmus.platform.mode import Mode
 from isthmus.platform.notifier import Snapshot
-from isthmus.platform.policy import Policy
+from isthmus.platform.offer import Kit
 from isthmus.platform.start import Start
-from isthmus.platform.tool import Client, Tool
+from isthmus.platform.tool import Client
 from isthmus.routing.sticky import Picked
 
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """One turn of a session. `tools` are the ones on offer; `record_goal` is the record's goal.
+    """One turn of a session. `record_goal` is the record's goal; `definition` labels facts.
 
-    `definition` labels facts.
+    `stopped`: the turn before was stopped by the user.
+    `kits` are the tools of each component, `choices` the models of those that have one of their
+    own, and `context` is what the engine tells a flow, the client's inputs included.
     """
 
     start: Start
     mode: Mode
     flow: Flow
     definition: str
-    tools: Mapping[str, Tool]
-    policy: Policy
+    kits: Mapping[str, Kit]
     model: Picked
     caller: Caller
     record_goal: str
+    stopped: bool = False
+    choices: Mapping[str, ModelChoice] = field(default_factory=dict[str, ModelChoice])
+    context: Mapping[str, object] = field(default_factory=dict[str, object])
+
+    def choice(self, agent: str) -> ModelChoice:
+        """The model of an agent."""
+        return self.choices.get(agent, self.model.choice)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,13 +1,13 @@
 """The one door to every model: which one serves, under which limits, and what is told of it."""
 
 import random
-from collections.abc import AsyncGenerator, Callable, Collection, Mapping
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 
 from msgspec import Struct, structs
 
 from isthmus.core.deadline import Deadline
-from isthmus.core.errors import MisconfiguredProvider, NotFound, Rejected
+from isthmus.core.errors import MisconfiguredProvider, NotFound, Rejected, Unavailable
 from isthmus.core.identity import Caller
 from isthmus.core.messages import (
     PLAIN,
@@ -130,6 +130,17 @@ class Models:
             if several:
                 return several[int(self._roll() * len(several))]
         return self.choose(feature)
+
+    def tagged(self, feature: str, tags: Sequence[str], default: ModelChoice) -> ModelChoice:
+        """The model that the feature has for the first of these tags, else `default`."""
+        for tag in tags:
+            model_id = self._feature(feature).models_for_tags.get(tag)
+            if model_id is not None:
+                try:
+                    return self.choose(feature, model_id)
+                except (NotFound, Unavailable):
+                    continue
+        return default
 
     def key_of(self, endpoint: str) -> str:
         """The key that settings hold for exactly this address; empty when they hold none."""

@@ -235,6 +235,19 @@ async def test_a12_63_a_fork_from_a_pause_for_approval_can_be_decided() -> None:
     assert [entry["content"] for entry in told.log()] == ["write", "Create a.py", "again"]
 
 
+async def test_a_fork_may_be_decided_in_another_way_than_before() -> None:
+    stand = Stand(ScriptedModels(WRITE, say("written"), say("left")))
+    async with stand.serving():
+        await stand.stream(chat("write"))
+        fork = await stand.head("7")
+        await stand.stream(chat(approval=APPROVE))
+        reject = Approval(rejection=Approval.Rejected())
+        told = await stand.stream(chat(approval=reject, resume_checkpoint_ts=fork))
+    assert told.error is None
+    assert told.work == []
+    assert [entry["status"] for entry in told.log()] == [None, "cancelled", "success"]
+
+
 async def test_a12_53_each_agent_with_a_history_has_its_usage() -> None:
     _, told = await one(ScriptedModels(say("hi", usage=Usage(900, 100))))
     usage = dict(told.notices[-1].agent_context_usage.items())

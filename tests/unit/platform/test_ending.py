@@ -11,6 +11,7 @@ from isthmus.core.errors import (
 )
 from isthmus.core.workflow import Status, StatusEvent
 from isthmus.platform import ending
+from isthmus.platform.ending import How
 from isthmus.platform.protocol import Halt, Reason
 
 
@@ -29,13 +30,13 @@ from isthmus.platform.protocol import Halt, Reason
 def test_every_reason_has_its_ending(
     reason: Reason, raised: str | None, event: StatusEvent | None, shown: Status | None
 ) -> None:
-    end = ending.of(Halt(reason), None, 9, settled=False)
+    end = ending.of(How(Halt(reason)), 9)
     assert (type(end.raised).__name__ if end.raised else None) == raised
     assert (end.event, end.shown) == (event, shown)
 
 
 def test_a_turn_that_came_to_its_end_shows_its_state() -> None:
-    end = ending.of(None, None, 9, settled=True)
+    end = ending.of(How(settled=True), 9)
     assert (end.outcome, end.raised, end.event, end.shown) == (
         "waiting",
         None,
@@ -46,13 +47,13 @@ def test_a_turn_that_came_to_its_end_shows_its_state() -> None:
 
 def test_an_interrupted_turn_leaves_the_record_alone() -> None:
     error = Interrupted("x")
-    end = ending.of(None, error, 9, settled=False)
+    end = ending.of(How(error=error), 9)
     assert (end.raised, end.event, end.shown) == (error, None, None)
 
 
 def test_a_failed_turn_drops_its_record_unless_it_waits_for_the_user() -> None:
-    assert ending.of(None, ValueError("x"), 9, settled=False).event is StatusEvent.DROP
-    assert ending.of(None, ValueError("x"), 9, settled=True).event is None
+    assert ending.of(How(error=ValueError("x")), 9).event is StatusEvent.DROP
+    assert ending.of(How(error=ValueError("x"), settled=True), 9).event is None
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ def result(use_id: str, text: str = "r", *, failed: bool = False) -> Stored:
 
 
 def spoken(*stored: Stored, most: int = 100_000) -> tuple[Message, ...]:
-    return history.prompt("", list(stored), most)[1:]
+    return history.prompt((), list(stored), most)
 
 
 def test_a_conversation_is_spoken_in_turns() -> None:

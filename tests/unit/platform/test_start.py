@@ -7,10 +7,11 @@ import pytest
 from isthmus.contract.contract_pb2 import Approval, StartWorkflowRequest
 from isthmus.core.errors import Invalid
 from isthmus.core.identity import ClientInfo
+from isthmus.core.messages import Message, Text
 from isthmus.core.workflow import Status, StatusEvent
 from isthmus.platform import start
 from isthmus.platform.catalogue import Catalogue, Selector, select
-from isthmus.platform.flow import parse
+from isthmus.platform.flow_check import parse
 from isthmus.platform.mode import Mode, mode_of
 from isthmus.platform.start import Decision
 
@@ -139,13 +140,13 @@ def test_a12_18_19_20_selectors_that_do_not_fit(fields: dict[str, Any], text: st
             {"flowConfigId": "nope", "flowVersion": "1.0.0", "flowConfigSchemaVersion": "v1"},
             "Unknown flow: nope/v1",
         ),
-        ({"flowConfig": {}}, "Failed to create flow from FlowConfig protobuf:"),
+        ({"flowConfig": {"version": "v1"}}, "Failed to create flow from FlowConfig protobuf:"),
         ({}, "Unknown flow: software_development"),
     ],
 )
 def test_a12_21_a_flow_that_is_not_there_is_named(fields: dict[str, Any], text: str) -> None:
     with pytest.raises(Invalid) as failure:
-        Catalogue({}).resolve(select(message(**fields)))
+        Catalogue({}).resolve(select(message(**fields)), message(**fields))
     assert failure.value.detail.startswith(text)
 
 
@@ -159,14 +160,17 @@ environment: chat
 name: N
 description: D
 components: [{name: a, type: AgentComponent, prompt_id: p, toolset: [read_file]}]
-prompts: [{prompt_id: p, system: S}]
+prompts: [{prompt_id: p, prompt_template: {system: S}}]
+routers: [{from: a, to: end}]
 flow: {entry_point: a}
 """
 
 
 def test_a_flow_file_is_read() -> None:
     flow = parse(GOOD.encode(), "x@1.0.0")
-    assert (flow.agent.name, flow.system, flow.agent.toolset) == ("a", "S", ("read_file",))
+    (said,) = flow.agent.prompt.script.render({})
+    assert said == Message("system", (Text("S"),))
+    assert (flow.agent.name, flow.agent.toolset) == ("a", ("read_file",))
 
 
 @pytest.mark.parametrize(
@@ -174,8 +178,8 @@ def test_a_flow_file_is_read() -> None:
     [
         ("v1", "v2"),
         ("entry_point: a", "entry_point: b"),
-        ("prompt_id: p, system", "prompt_id: q, system"),
-        ("name: N", "name: N\nunknown: 1"),
+        ("prompt_id: p, prompt_t", "prompt_id: q, prompt_t"),
+        ("toolset:", "unknown: 1, toolset:"),
         ("toolset: [read_file]", "toolset: read_file"),
         ("description: D", "description: [D"),
     ],

@@ -1,62 +1,125 @@
-"""A flow as a LangGraph graph: model, tools and approval in a loop."""
+"""A flow as a LangGraph graph: its components as nodes, and the ways between them."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from langgraph.graph import END, START, StateGraph
 from langgraph.graph.state import CompiledStateGraph
 from langgraph.runtime import Runtime
 
+from isthmus.core.errors import Invalid
 from isthmus.core.workflow import Status
+from isthmus.platform import flow as flows
 from isthmus.platform import history
-from isthmus.platform.engine.components.human_step import HumanStep
+from isthmus.platform.engine.components.fixed_step import CallStep
+from isthmus.platform.engine.components.human_step import ApprovalStep, QuestionStep
 from isthmus.platform.engine.components.model_step import ModelStep
-from isthmus.platform.engine.components.tool_step import ToolStep
-from isthmus.platform.engine.state import Scene, State
-from isthmus.platform.flow import Flow
+from isthmus.platform.engine.components.tool_step import Bench, ToolStep
+from isthmus.platform.engine.state import BROKEN, COMPLETED, Scene, State, past_of
+from isthmus.platform.flow import Agent, Component, FixedStep, Flow, Question
+from isthmus.routing.models import Models
 
 Graph: TypeAlias = CompiledStateGraph[State, Scene, State, State]
+_Open: TypeAlias = StateGraph[State, Scene, State, State]
 _Step: TypeAlias = Callable[[State, Scene], Awaitable[State]]
+_Choice: TypeAlias = Callable[[State], Awaitable[str]]
+TERMINATE, ABORTED = "terminate_flow", "abort_flow"
 
 
-@dataclass(frozen=True, slots=True)
-class Steps:
-    """The components of a graph."""
-
-    model: ModelStep
-    tool: ToolStep
-    human: HumanStep
-
-
-def compile_flow(flow: Flow, steps: Steps) -> Graph:
+def compile_flow(flow: Flow, models: Models, bench: Bench) -> Graph:
     """The graph of a flow, without a checkpointer; it holds no state, so sessions share it."""
-    name = flow.agent.name
-    model, tools, approval = f"{name}#model", f"{name}#tools", f"{name}#approval"
+    graph: _Open = StateGraph(State, context_schema=Scene)
+    entries = {part.name: _entry(part) for part in flow.components}
+    if not flow.talks:
+        _ends(graph)
+    for part in flow.components:
+        leave, ways = (_stay, [END]) if flow.talks else _way(flow, part.name, entries)
+        match part:
+            case Agent():
+                _agent(graph, (part, flow.talks), (models, bench), (leave, ways))
+            case Question():
+                step = QuestionStep(part)
+                graph.add_node(f"{part.name}#request", _node(step.ask))
+                graph.add_node(f"{part.name}#fetch", _node(step.hear))
+                graph.add_edge(f"{part.name}#request", f"{part.name}#fetch")
+                graph.add_conditional_edges(f"{part.name}#fetch", leave, ways)
+            case FixedStep():
+                node = _entry(part)
+                graph.add_node(node, _node(CallStep(bench, part).run))
+                graph.add_conditional_edges(node, leave, ways)
+    graph.add_edge(START, entries[flow.entry])
+    return graph.compile()
+
+
+def _entry(part: Component) -> str:
+    """The node by which a component is entered."""
+    match part:
+        case Agent():
+            return f"{part.name}#agent"
+        case Question():
+            return f"{part.name}#request"
+        case FixedStep():
+            return f"{part.name}#deterministic_step"
+
+
+def _agent(
+    graph: _Open,
+    what: tuple[Agent, bool],
+    means: tuple[Models, Bench],
+    out: tuple[_Choice, list[str]],
+) -> None:
+    agent, talks = what
+    models, bench = means
+    leave, ways = out
+    name = agent.name
+    model, tools, approval = f"{name}#agent", f"{name}#tools", f"{name}#tool_approval_fetch"
 
     # Plain functions would each cost a hop to a thread.
     async def after_model(state: State) -> str:
-        match state.get("status"):
-            case Status.INPUT_REQUIRED.value:
-                return END
-            case Status.TOOL_CALL_APPROVAL_REQUIRED.value:
-                return approval
-            case _:
-                return tools
+        if state.get("status") == Status.TOOL_CALL_APPROVAL_REQUIRED.value:
+            return approval
+        return tools if history.open_uses(past_of(state, name)) else await leave(state)
 
     async def after_approval(state: State) -> str:
-        past = state.get("conversation_history", {}).get(name, [])
-        return tools if history.open_uses(past) else model
+        return tools if history.open_uses(past_of(state, name)) else model
 
-    graph: StateGraph[State, Scene, State, State] = StateGraph(State, context_schema=Scene)
-    graph.add_node(model, _node(steps.model.run))
-    graph.add_node(tools, _node(steps.tool.run))
-    graph.add_node(approval, _node(steps.human.run))
-    graph.add_edge(START, model)
-    graph.add_conditional_edges(model, after_model, [END, approval, tools])
+    graph.add_node(model, _node(ModelStep(models, agent, talks).run))
+    graph.add_node(tools, _node(ToolStep(bench, agent).run))
+    graph.add_node(approval, _node(ApprovalStep(agent).run))
+    graph.add_conditional_edges(model, after_model, [approval, tools, *ways])
     graph.add_conditional_edges(approval, after_approval, [tools, model])
     graph.add_edge(tools, model)
-    return graph.compile()
+
+
+async def _stay(_: State) -> str:
+    return END
+
+
+def _way(flow: Flow, name: str, entries: dict[str, str]) -> tuple[_Choice, list[str]]:
+    """Where a component's router leads, and all the places that it may lead to."""
+    route = flow.routes[name]
+    places = entries | {flows.END: TERMINATE, flows.ABORT: ABORTED}
+
+    async def leave(state: State) -> str:
+        found = route.next(state)
+        if found is None:
+            raise Invalid(f"The router of {name!r} has no way for the value at hand.")
+        return places[found]
+
+    return leave, [places[target] for target in dict.fromkeys(route.to.values())]
+
+
+def _ends(graph: _Open) -> None:
+    for name, status in ((TERMINATE, COMPLETED), (ABORTED, BROKEN)):
+        graph.add_node(name, _node(_ending(status)))
+        graph.add_edge(name, END)
+
+
+def _ending(status: str) -> _Step:
+    async def end(_: State, __: Scene) -> State:
+        return {"status": status}
+
+    return end
 
 
 def _node(step: _Step) -> Any:

@@ -1,12 +1,13 @@
 """Prepares and drives turns on LangGraph: where to go on, what goes in, what came out."""
 
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections import OrderedDict
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, TypeAlias, cast
 
 from langchain_core.runnables import RunnableConfig
-from langgraph.checkpoint.base import CheckpointTuple
+from langgraph.checkpoint.base import CheckpointTuple, get_checkpoint_id
 from langgraph.checkpoint.serde.types import INTERRUPT
 from langgraph.errors import GraphRecursionError
 from langgraph.types import Command
@@ -15,17 +16,19 @@ from langsmith import tracing_context  # pyright: ignore[reportUnknownVariableTy
 from isthmus.core.errors import Conflict, Interrupted, Invalid, LimitExceeded
 from isthmus.core.ports import CheckpointStore, Clock, Telemetry
 from isthmus.core.workflow import WAITING, Status
-from isthmus.platform.engine.compile import Graph, Steps, compile_flow
-from isthmus.platform.engine.components.human_step import HumanStep, user_turn
-from isthmus.platform.engine.components.model_step import ModelStep
-from isthmus.platform.engine.components.tool_step import ToolStep
+from isthmus.platform import entries
+from isthmus.platform.cancelled import cancelled
+from isthmus.platform.engine.compile import Graph, compile_flow
+from isthmus.platform.engine.components.human_step import user_turn
+from isthmus.platform.engine.components.tool_step import Bench
 from isthmus.platform.engine.saver import Habits, Saver
 from isthmus.platform.engine.state import EXECUTION, Scene, State, snapshot, status_of
-from isthmus.platform.flow import Flow
 from isthmus.platform.mode import Mode
 from isthmus.platform.start import Decision
 from isthmus.platform.turn import Run, Stage, Turn, Written
 from isthmus.routing.models import Models
+
+MAX_GRAPHS = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,18 +58,24 @@ class Equipment:
     max_steps: int = 600
 
 
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How a turn enters its graph: with what, at which checkpoint, and what was left behind."""
+
+    entered: Entrance
+    checkpoint_id: str | None = None
+    cancelled: Sequence[entries.Entry] = ()
+
+
 class GraphEngine:
-    """Runs turns on LangGraph; graphs are compiled once a flow."""
+    """Runs turns on LangGraph; the graphs of the flows that ran last are kept."""
 
     def __init__(self, equipment: Equipment) -> None:
         self._checkpoints = equipment.checkpoints
         self._max_steps = equipment.max_steps
-        self._steps = Steps(
-            model=ModelStep(equipment.models),
-            tool=ToolStep(equipment.telemetry, equipment.clock, equipment.redact),
-            human=HumanStep(),
-        )
-        self._graphs: dict[Flow, Graph] = {}
+        self._models = equipment.models
+        self._bench = Bench(equipment.telemetry, equipment.clock, equipment.redact)
+        self._graphs: OrderedDict[str, Graph] = OrderedDict()
 
     async def prepare(self, turn: Turn) -> Run:
         """Read the last checkpoint and decide where to go on; changes nothing. Raises Invalid."""
@@ -75,16 +84,43 @@ class GraphEngine:
         habits = Habits(continues=turn.mode is Mode.RESUME, pauses_only=True)
         saver = Saver(self._checkpoints, habits)
         fork = turn.start.fork_id or None
+        if fork is not None and not turn.flow.talks:
+            raise Invalid("resume_checkpoint_ts: only conversations go on from an old checkpoint.")
         head = await saver.head(turn.start.workflow_id, fork)
         if fork is not None and head is None:
             raise Invalid(f"Unknown resume_checkpoint_ts: {fork[:64]}")
         if turn.mode is Mode.START and head is not None:
             raise Conflict("A workflow that was never started already has checkpoints.")
-        entered = entrance(turn, head)
-        graph = self._graphs.get(turn.flow)
+        if head is not None and turn.stopped and not turn.flow.talks and turn.start.goal.strip():
+            return await self._recovered(saver, turn, head)
+        return self._run(saver, turn, Way(entrance(turn, head), fork))
+
+    def _run(self, saver: Saver, turn: Turn, way: Way) -> Run:
+        if isinstance(way.entered, Decision):
+            saver.unanswered()
+        return GraphRun(self._graph(turn), saver, turn, way, self._max_steps)
+
+    async def _recovered(self, saver: Saver, turn: Turn, head: CheckpointTuple) -> Run:
+        """Go back to the last pause with the new goal; without a pause, to the very beginning."""
+        thread_id, goal = turn.start.workflow_id, turn.start.goal
+        pause = await saver.latest(thread_id, _asks_for_input)
+        if pause is not None:
+            left = cancelled(_log(head), _log(pause))
+            back = await saver.head(thread_id, get_checkpoint_id(pause.config))
+            way = Way(entrance(turn, back), get_checkpoint_id(pause.config), left)
+            return self._run(saver, turn, way)
+        first = await saver.first(thread_id)
+        await saver.head(thread_id, first)
+        return self._run(saver, turn, Way(Goal(goal), first))
+
+    def _graph(self, turn: Turn) -> Graph:
+        graph = self._graphs.pop(turn.flow.key, None)
         if graph is None:
-            graph = self._graphs[turn.flow] = compile_flow(turn.flow, self._steps)
-        return GraphRun(graph, saver, turn, entered, self._max_steps)
+            graph = compile_flow(turn.flow, self._models, self._bench)
+        self._graphs[turn.flow.key] = graph
+        if len(self._graphs) > MAX_GRAPHS:
+            self._graphs.popitem(last=False)
+        return graph
 
 
 def entrance(turn: Turn, head: CheckpointTuple | None) -> Entrance:
@@ -102,31 +138,42 @@ def entrance(turn: Turn, head: CheckpointTuple | None) -> Entrance:
         if start.decision is not None:
             return start.decision
         if start.goal.strip():
+            status = status_of(head.checkpoint["channel_values"])
+            if status is Status.TOOL_CALL_APPROVAL_REQUIRED and not turn.flow.talks:
+                raise Invalid("A decision on the tool calls is needed, and not a goal.")
             return Decision("response", start.goal)
     elif start.decision is not None:
         raise Invalid("There is no tool call to decide on.")
-    elif start.goal.strip():
+    elif start.goal.strip() and turn.flow.talks:
         return Goal(start.goal)
     if turn.mode is Mode.RESUME:
         raise Invalid("A goal is needed to go on with this session.")
     return GoOn()
 
 
+def _asks_for_input(found: CheckpointTuple) -> bool:
+    return status_of(found.checkpoint["channel_values"]) is Status.INPUT_REQUIRED and any(
+        channel == INTERRUPT for _, channel, _ in found.pending_writes or ()
+    )
+
+
+def _log(found: CheckpointTuple) -> list[entries.Entry]:
+    return found.checkpoint["channel_values"].get("ui_chat_log") or []
+
+
 class GraphRun:
     """One turn that is ready to run."""
 
-    def __init__(
-        self, graph: Graph, saver: Saver, turn: Turn, entered: Entrance, max_steps: int
-    ) -> None:
+    def __init__(self, graph: Graph, saver: Saver, turn: Turn, way: Way, max_steps: int) -> None:
         self._graph = graph
         self._saver = saver
         self._turn = turn
-        self._entered = entered
+        self._entered, self._way = way.entered, way
         self._max_steps = max_steps
 
     async def drive(self, stage: Stage) -> Status:
         """Run to the end of the turn: the status that the session is in then."""
-        scene = Scene(self._turn, stage, resuming=isinstance(self._entered, Decision))
+        scene = Scene(self._turn, stage, isinstance(self._entered, Decision), self._way.cancelled)
         self._saver.told = self._teller(stage)
         self._show(stage, self._values() | {"status": EXECUTION})
         try:
@@ -143,8 +190,8 @@ class GraphRun:
 
     async def _stream(self, scene: Scene) -> None:
         configurable = {"thread_id": self._turn.start.workflow_id}
-        if self._turn.start.fork_id:
-            configurable["checkpoint_id"] = self._turn.start.fork_id
+        if self._way.checkpoint_id:
+            configurable["checkpoint_id"] = self._way.checkpoint_id
         config = RunnableConfig(configurable=configurable, recursion_limit=self._max_steps)
         graph = self._graph.copy({"checkpointer": self._saver})
         # The engine's library would report runs to its vendor if the environment asked for it.
@@ -164,18 +211,25 @@ class GraphRun:
     def _input(self, scene: Scene) -> State | Command[Any] | None:
         match self._entered:
             case Goal(text):
-                said, entry = user_turn(text, scene)
-                return {
-                    "status": EXECUTION,
-                    "goal": text,
-                    "plan": {"steps": []},
-                    "conversation_history": {self._turn.flow.agent.name: [said]},
-                    "ui_chat_log": [entry],
-                }
+                return self._goal(text, scene)
             case Decision(kind, message):
                 return Command(resume={"kind": kind, "message": message})
             case GoOn():
                 return None
+
+    def _goal(self, text: str, scene: Scene) -> State:
+        """A conversation gets the words as a message, another flow as a part of its context."""
+        flow = self._turn.flow
+        said, entry = user_turn(text, scene)
+        begun: State = {"status": EXECUTION, "goal": text, "plan": {"steps": []}}
+        if flow.talks:
+            begun["conversation_history"] = {flow.agent.name: [said]}
+        else:
+            begun["context"] = {**self._turn.context, "goal": text}
+        if flow.environment == "ambient":
+            entry = entries.begun(text, str(entry["message_id"]), scene.stage.utc().isoformat())
+        begun["ui_chat_log"] = [entry]
+        return begun
 
     def _values(self) -> dict[str, Any]:
         return dict(self._saver.values(self._turn.start.workflow_id))

@@ -2,7 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -19,7 +20,7 @@ from langgraph.checkpoint.base import (
     get_checkpoint_metadata,
     writes_sort_key,
 )
-from langgraph.checkpoint.serde.types import ERROR, INTERRUPT
+from langgraph.checkpoint.serde.types import ERROR, INTERRUPT, RESUME
 from langgraph.types import Interrupt
 
 from isthmus.core.checkpoint import CheckpointQuery, PendingWrites, StoredCheckpoint, Thread
@@ -90,6 +91,36 @@ class Saver(BaseCheckpointSaver[int]):
         self._read = await self.aget_tuple(_config(Thread(thread_id), checkpoint_id))
         return self._read
 
+    def unanswered(self) -> None:
+        """Leave out answers that an earlier turn gave to the pause that was read: a new one came.
+
+        The engine would take the old answer instead of the new one.
+        """
+        if self._read is not None:
+            writes = [write for write in self._read.pending_writes or [] if write[1] != RESUME]
+            self._read = self._read._replace(pending_writes=writes)
+
+    async def latest(
+        self, thread_id: str, fits: Callable[[CheckpointTuple], bool]
+    ) -> CheckpointTuple | None:
+        """The newest checkpoint that fits."""
+        async with aclosing(self.alist(_config(Thread(thread_id), None))) as listed:
+            async for found in listed:
+                if fits(found):
+                    return found
+        return None
+
+    async def first(self, thread_id: str) -> str | None:
+        """The id of a thread's oldest checkpoint."""
+        oldest: str | None = None
+        while True:
+            query = CheckpointQuery(thread_id, "", oldest, PAGE, with_blobs=False)
+            page = await self._store.page(query)
+            if page.items:
+                oldest = page.items[-1].checkpoint_id
+            if not page.more:
+                return oldest
+
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
         """The checkpoint that `config` names, or the latest."""
         thread, wanted = _thread(config), get_checkpoint_id(config)
@@ -114,7 +145,7 @@ class Saver(BaseCheckpointSaver[int]):
         filter: dict[str, Any] | None = None,  # noqa: A002 - the library's name
         before: RunnableConfig | None = None,
         limit: int | None = None,
-    ) -> AsyncIterator[CheckpointTuple]:
+    ) -> AsyncGenerator[CheckpointTuple, None]:
         """Checkpoints of one thread, newest first; a listing over all threads is refused."""
         if config is None:
             raise NotImplementedError("checkpoints are listed one thread at a time")

@@ -1,19 +1,25 @@
 """The channels of a graph: what a checkpoint holds of a session. JSON types only."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, TypedDict
+from typing import Annotated, Any, Final, TypedDict
 
 from isthmus.core.workflow import Status
+from isthmus.platform.address import merged as deep
 from isthmus.platform.entries import Entry, merged
 from isthmus.platform.history import Stored, used
 from isthmus.platform.notifier import Snapshot
 from isthmus.platform.turn import Stage, Turn
 
-EXECUTION = "Execution"
+EXECUTION: Final = "Execution"
+COMPLETED: Final = "Completed"
+BROKEN: Final = "Error"
 _STATUS = {
     "input_required": Status.INPUT_REQUIRED,
     "tool_call_approval_required": Status.TOOL_CALL_APPROVAL_REQUIRED,
+    "plan_approval_required": Status.PLAN_APPROVAL_REQUIRED,
+    COMPLETED: Status.FINISHED,
+    BROKEN: Status.FAILED,
 }
 
 
@@ -33,17 +39,28 @@ class State(TypedDict, total=False):
     status: str
     goal: str
     plan: dict[str, Any]
+    context: Annotated[dict[str, Any], deep]
     conversation_history: Annotated[dict[str, list[Stored]], extended]
     ui_chat_log: Annotated[list[Entry], merged]
 
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """What every step may use. `resuming`: the stream brought an answer to a pause."""
+    """What every step may use. `resuming`: the stream brought an answer to a pause.
+
+    `cancelled` is what the user saw of a turn that was stopped, and that the model never learns of
+    in another way.
+    """
 
     turn: Turn
     stage: Stage
     resuming: bool = False
+    cancelled: Sequence[Entry] = ()
+
+
+def past_of(state: State, component: str) -> list[Stored]:
+    """What was said to and by a component."""
+    return state.get("conversation_history", {}).get(component, [])
 
 
 def status_of(values: Mapping[str, Any]) -> Status:

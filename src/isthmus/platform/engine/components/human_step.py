@@ -1,59 +1,115 @@
-"""The pause for the user's word on tool calls, and what it leads to."""
+"""Pauses for the user: a word on tool calls, and the questions of flows."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
 from uuid import uuid4
 
 from langgraph.types import interrupt
 
+from isthmus.core.messages import Text
 from isthmus.core.workflow import Status
-from isthmus.platform import calls, entries, history
+from isthmus.platform import address, calls, entries, history
 from isthmus.platform.attach import user_text
-from isthmus.platform.engine.state import EXECUTION, Scene, State
+from isthmus.platform.cancelled import cancelled_text
+from isthmus.platform.engine.state import EXECUTION, Scene, State, past_of
+from isthmus.platform.flow import Agent, Question
 from isthmus.platform.history import Stored, StoredUse
 
 REJECTED = "The user rejected this call. Do not repeat it."
 CANCELLED = "The user went on without deciding on this call; it did not run."
+DECLINED = "The user rejected this."
 
 
-class HumanStep:
-    """The step."""
+@dataclass(frozen=True, slots=True)
+class ApprovalStep:
+    """The word on an agent's tool calls."""
+
+    agent: Agent
 
     async def run(self, state: State, scene: Scene) -> State:
         """Wait for a decision; later turns come back here with it."""
-        agent = scene.turn.flow.agent.name
-        uses = history.open_uses(state.get("conversation_history", {}).get(agent, []))
+        uses = history.open_uses(past_of(state, self.agent.name))
         if not scene.resuming:
             await scene.stage.wait(Status.TOOL_CALL_APPROVAL_REQUIRED)
         answer: dict[str, Any] = interrupt({"tool_calls": [use["id"] for use in uses]})
         kind, message = str(answer.get("kind")), str(answer.get("message", ""))
         if kind == "approve":
-            return {"status": EXECUTION}
+            return _on(scene, {})
         why = CANCELLED if kind == "response" else REJECTED
         added: list[Stored] = [
             {"role": "tool", "id": use["id"], "text": why, "failed": True} for use in uses
         ]
-        log = _closed(uses, why, scene)
+        log = self._closed(uses, why, scene)
         if kind in ("modify", "response"):
             said, entry = user_turn(message, scene)
             added.append(said)
             log.append(entry)
-        return {
-            "status": EXECUTION,
-            "conversation_history": {agent: added},
-            "ui_chat_log": log,
-        }
+        return _on(
+            scene,
+            {"conversation_history": {self.agent.name: added}, "ui_chat_log": log},
+        )
+
+    def _closed(self, uses: Sequence[StoredUse], why: str, scene: Scene) -> list[entries.Entry]:
+        at, kit = scene.stage.utc().isoformat(), scene.turn.kits[self.agent.name]
+        found = [calls.read(use, kit.tools, kit.policy) for use in uses]
+        return [entries.tool(call.called, why, at, self.agent.name, "cancelled") for call in found]
+
+
+@dataclass(frozen=True, slots=True)
+class QuestionStep:
+    """A flow's question: one step asks it, the next one waits for the answer."""
+
+    question: Question
+
+    async def ask(self, state: State, scene: Scene) -> State:
+        """Put the question into the log, and let the record wait for the user."""
+        question, at = self.question, scene.stage.utc().isoformat()
+        status = Status.PLAN_APPROVAL_REQUIRED if question.approval else Status.INPUT_REQUIRED
+        log: list[entries.Entry] = []
+        if question.template is not None and question.shows("on_user_input_prompt"):
+            given = address.read_all(question.inputs, state)
+            messages = question.template.render(given)
+            parts = (part for message in messages for part in message.parts)
+            text = "\n".join(part.text for part in parts if isinstance(part, Text))
+            kind = "approval" if question.approval else "input"
+            log = [entries.question(text, f"request-{uuid4()}", at, (question.name, kind))]
+        await scene.stage.wait(status)
+        return {"status": status.value, "ui_chat_log": log}
+
+    async def hear(self, state: State, scene: Scene) -> State:
+        """Wait for the answer, and hand it to the agent that it is for."""
+        del state
+        question = self.question
+        answer: dict[str, Any] = interrupt({"question": question.name})
+        kind, message = str(answer.get("kind")), str(answer.get("message", ""))
+        said, entry = user_turn(message if kind in ("modify", "response") else DECLINED, scene)
+        if kind == "response" and question.approval:
+            # Words instead of a decision ask for something else than what was proposed.
+            kind = "modify"
+        heard: State = {"context": {question.name: {"approval": kind}}}
+        if kind != "approve":
+            heard["conversation_history"] = {question.answers_to: [said]}
+            if question.shows("on_user_response"):
+                heard["ui_chat_log"] = [entry]
+        return _on(scene, heard)
 
 
 def user_turn(text: str, scene: Scene) -> tuple[Stored, entries.Entry]:
     """The user's words for the model, and for the log."""
     contexts = scene.turn.start.contexts
     at = scene.stage.utc().isoformat()
-    said: Stored = {"role": "user", "text": user_text(text, contexts)}
+    told = cancelled_text(scene.cancelled) + user_text(text, contexts)
+    said: Stored = {"role": "user", "text": told}
     return said, entries.user(text, f"user-{uuid4()}", at, contexts)
 
 
-def _closed(uses: Sequence[StoredUse], why: str, scene: Scene) -> list[entries.Entry]:
-    at, turn = scene.stage.utc().isoformat(), scene.turn
-    found = [calls.read(use, turn.tools, turn.policy) for use in uses]
-    return [entries.tool(call.called, why, at, turn.flow.agent.name, "cancelled") for call in found]
+def _on(scene: Scene, heard: State) -> State:
+    """The state behind a pause: what was heard, and the inputs that came with it."""
+    inputs = dict(cast("Mapping[str, object]", scene.turn.context.get("inputs") or {}))
+    if scene.cancelled:
+        inputs["cancelled_turn"] = list(scene.cancelled)
+    heard["status"] = EXECUTION
+    if inputs:
+        heard["context"] = {"inputs": inputs, **heard.get("context", {})}
+    return heard

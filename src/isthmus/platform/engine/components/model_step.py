@@ -8,50 +8,129 @@ from uuid import uuid4
 
 import msgspec
 
-from isthmus.core.messages import Answer, Chat, Delta, Finish, ToolSpec, ToolUse, Usage
+from isthmus.core.errors import LimitExceeded
+from isthmus.core.messages import Answer, Chat, Delta, Finish, Message, ToolSpec, ToolUse, Usage
 from isthmus.core.workflow import Status
-from isthmus.platform import calls, entries, history
-from isthmus.platform.engine.state import EXECUTION, Scene, State
+from isthmus.platform import address, calls, entries, history
+from isthmus.platform.engine.state import EXECUTION, Scene, State, past_of
+from isthmus.platform.flow import Agent
 from isthmus.platform.history import Stored, StoredUse
 from isthmus.platform.policy import patterns
 from isthmus.platform.tool import Tool
+from isthmus.prompts.shape import shaped
 from isthmus.routing.models import Ask, Models
 
 MAX_USES = 32
 NO_ANSWER = "The model gave no answer. Ask again, perhaps in other words."
 DECLINED = "The model declined to answer this."
+NEARLY = "Few turns are left for this task. Work towards your answer."
+NOW = "No turns are left for this task. Call no more tools, and give your answer now."
 
 
 @dataclass(frozen=True, slots=True)
 class ModelStep:
-    """The step. `models` is the door to every model."""
+    """The step of one agent. In a flow that `talks`, an answer hands over to the user."""
 
     models: Models
+    agent: Agent
+    talks: bool
 
     async def run(self, state: State, scene: Scene) -> State:
-        """Ask the model; the state says whether tools, an approval or the user come next."""
-        turn, stage = scene.turn, scene.stage
-        agent = turn.flow.agent
-        past = state.get("conversation_history", {}).get(agent.name, [])
+        """Ask the model; the state says whether tools, an approval or something else comes next."""
+        turn, stage, agent = scene.turn, scene.stage, self.agent
+        past = past_of(state, agent.name)
+        cycle = _cycle(state, agent, past)
         message_id = f"agent-{uuid4()}"
-        spoken = _Spoken(lambda text: stage.say(message_id, text, agent.name))
+        spoken = _Spoken(lambda text: stage.say(message_id, text, agent.name), agent.streams)
         ask = Ask(
-            feature=agent.feature,
-            unit_primitive=agent.unit_primitive,
+            feature=turn.flow.feature,
+            unit_primitive=agent.prompt.unit_primitive,
             prompt=Chat(
-                history.prompt(turn.flow.system, past, turn.model.choice.max_context_tokens),
-                tuple(spec(tool) for tool in turn.tools.values()),
+                self._messages(state, scene, cycle),
+                tuple(spec(tool) for tool in turn.kits[agent.name].tools.values()),
             ),
+            max_tokens=agent.prompt.max_tokens,
+            temperature=agent.prompt.temperature,
+            stop=agent.prompt.stop,
             streaming=True,
         )
-        async with aclosing(self.models.stream(ask, turn.model.choice, turn.caller)) as deltas:
+        choice = turn.choice(agent.name)
+        async with aclosing(self.models.stream(ask, choice, turn.caller)) as deltas:
             async for delta in deltas:
                 spoken.hear(delta)
-        outcome = await _outcome(spoken.answer(), past, message_id, scene)
+        outcome = await self._outcome(spoken.answer(), state, (message_id, cycle), scene)
         if turn.model.gone:
             # Behind the answer: what was streamed must not move.
             outcome["ui_chat_log"] = [*outcome.get("ui_chat_log", []), *_gone(state, scene)]
         return outcome
+
+    def _messages(self, state: State, scene: Scene, cycle: int) -> tuple[Message, ...]:
+        agent, turn = self.agent, scene.turn
+        # A conversation keeps no context of its own: it is this turn's.
+        kept = {"context": turn.context} if self.talks else {}
+        head = agent.prompt.script.render(address.read_all(agent.inputs, {**state, **kept}))
+        past = list(past_of(state, agent.name))
+        if not past and all(message.role == "system" for message in head):
+            past.append({"role": "user", "text": turn.start.goal or turn.record_goal})
+        limits = agent.cycles
+        if not self.talks and cycle >= limits.warn_at:
+            past.append({"role": "user", "text": NOW if cycle >= limits.most else NEARLY})
+        choice = turn.choice(agent.name)
+        return shaped(history.prompt(head, past, choice.max_context_tokens), choice)
+
+    async def _outcome(
+        self, answer: Answer, state: State, at: tuple[str, int], scene: Scene
+    ) -> State:
+        message_id, cycle = at
+        uses = _uses(answer.tool_uses, state)
+        limits = self.agent.cycles
+        if uses and not self.talks and cycle >= limits.most + limits.retries:
+            raise LimitExceeded(f"The agent {self.agent.name!r} is stuck: it gives no answer.", 0.0)
+        text = answer.text
+        if not uses and not text.strip():
+            text = DECLINED if answer.finish == "refused" else NO_ANSWER
+        status, asked = self._next(uses, scene)
+        log = [*self._said(text, message_id, scene, final=not uses), *asked]
+        if status != EXECUTION:
+            await scene.stage.wait(Status(status))
+        result: State = {
+            "status": status,
+            "conversation_history": {self.agent.name: [_stored(text, uses, answer)]},
+            "ui_chat_log": log,
+        }
+        if not self.talks:
+            output: dict[str, Any] = {"cycle_count": cycle}
+            if not uses:
+                output["final_answer"] = text
+            result["context"] = {self.agent.name: output}
+        return result
+
+    def _next(self, uses: list[StoredUse], scene: Scene) -> tuple[str, list[entries.Entry]]:
+        """The status behind this step, and what asks the user."""
+        if not uses:
+            return (Status.INPUT_REQUIRED.value if self.talks else EXECUTION), []
+        kit, at = scene.turn.kits[self.agent.name], scene.stage.utc().isoformat()
+        asked = calls.must_ask([calls.read(use, kit.tools, kit.policy) for use in uses])
+        if not asked:
+            return EXECUTION, []
+        return Status.TOOL_CALL_APPROVAL_REQUIRED.value, [
+            entries.request(call.called, at, patterns(call.called.name, call.called.args))
+            for call in asked
+        ]
+
+    def _said(
+        self, text: str, message_id: str, scene: Scene, *, final: bool
+    ) -> list[entries.Entry]:
+        """What the log gets of an answer."""
+        agent, at = self.agent, scene.stage.utc().isoformat()
+        event = "on_agent_final_answer" if final else "on_agent_reasoning"
+        if not text.strip() or not agent.shows(event):
+            return []
+        entry = entries.agent(text, message_id, at, agent.name)
+        if not self.talks:
+            entry["message_type"] = agent.shown_as
+            entry["message_sub_type"] = None if final else "reasoning"
+        return [entry]
 
 
 def _gone(state: State, scene: Scene) -> list[entries.Entry]:
@@ -62,36 +141,27 @@ def _gone(state: State, scene: Scene) -> list[entries.Entry]:
     return [] if entry["message_id"] in known else [entry]
 
 
-async def _outcome(answer: Answer, past: list[Stored], message_id: str, scene: Scene) -> State:
-    turn, stage = scene.turn, scene.stage
-    name, at = turn.flow.agent.name, stage.utc().isoformat()
-    uses = _uses(answer.tool_uses, past)
-    text = answer.text
-    if not uses and not text.strip():
-        text = DECLINED if answer.finish == "refused" else NO_ANSWER
+def _cycle(state: State, agent: Agent, past: list[Stored]) -> int:
+    """Which turn of its model this is, since the agent was last entered."""
+    if not past or past[-1]["role"] != "tool":
+        return 1
+    known = state.get("context", {}).get(agent.name, {}).get("cycle_count", 0)
+    return int(known) + 1
+
+
+def _stored(text: str, uses: list[StoredUse], answer: Answer) -> Stored:
     said: Stored = {"role": "assistant", "text": text}
     if uses:
         said["tools"] = uses
     if answer.usage is not None:
         said["tokens"] = answer.usage.input_tokens + answer.usage.output_tokens
-    log = [entries.agent(text, message_id, at, name)] if text.strip() else []
-    status = EXECUTION
-    if not uses:
-        status = Status.INPUT_REQUIRED.value
-    elif asked := calls.must_ask([calls.read(use, turn.tools, turn.policy) for use in uses]):
-        status = Status.TOOL_CALL_APPROVAL_REQUIRED.value
-        log += [
-            entries.request(call.called, at, patterns(call.called.name, call.called.args))
-            for call in asked
-        ]
-    if status != EXECUTION:
-        await stage.wait(Status(status))
-    return {"status": status, "conversation_history": {name: [said]}, "ui_chat_log": log}
+    return said
 
 
-def _uses(asked: tuple[ToolUse, ...], past: list[Stored]) -> list[StoredUse]:
-    """The calls as they are kept: their ids are unique in the conversation, whoever made them."""
-    taken = {use["id"] for message in past for use in message.get("tools", [])}
+def _uses(asked: tuple[ToolUse, ...], state: State) -> list[StoredUse]:
+    """The calls as they are kept: their ids are unique in the session, whoever made them."""
+    pasts = state.get("conversation_history", {}).values()
+    taken = {use["id"] for past in pasts for message in past for use in message.get("tools", [])}
     uses: list[StoredUse] = []
     for use in asked[:MAX_USES]:
         use_id = clean(use.id)[:128]
@@ -110,8 +180,9 @@ def clean(text: str) -> str:
 class _Spoken:
     """Collects an answer while it is shown."""
 
-    def __init__(self, show: Callable[[str], None]) -> None:
+    def __init__(self, show: Callable[[str], None], streams: bool) -> None:
         self._show = show
+        self._streams = streams
         self._texts: list[str] = []
         self._uses: list[ToolUse] = []
         self._finish: Finish = "stop"
@@ -121,7 +192,8 @@ class _Spoken:
         if delta.text:
             text = clean(delta.text)
             self._texts.append(text)
-            self._show(text)
+            if self._streams:
+                self._show(text)
         if delta.tool_use is not None:
             self._uses.append(delta.tool_use)
         self._finish = delta.finish or self._finish

@@ -9,7 +9,8 @@ from isthmus.core.events import ToolCalled
 from isthmus.core.ports import Clock, Telemetry
 from isthmus.platform import calls, entries, history
 from isthmus.platform.engine.components.model_step import clean
-from isthmus.platform.engine.state import EXECUTION, Scene, State
+from isthmus.platform.engine.state import EXECUTION, Scene, State, past_of
+from isthmus.platform.flow import Agent
 from isthmus.platform.history import Stored
 from isthmus.platform.tool import Tool
 from isthmus.platform.truncate import shown, truncated
@@ -19,29 +20,15 @@ INLINE_CHARS = 32_768
 
 
 @dataclass(frozen=True, slots=True)
-class ToolStep:
-    """The step. `redact` takes secrets out of a tool's answer, before anything else sees it."""
+class Bench:
+    """Runs single calls. `redact` takes secrets out of answers, before anything else sees them."""
 
     telemetry: Telemetry
     clock: Clock
     redact: Callable[[str], str]
 
-    async def run(self, state: State, scene: Scene) -> State:
-        """Run every call that has no result yet; whoever had to agree has agreed."""
-        agent = scene.turn.flow.agent.name
-        turn = scene.turn
-        uses = history.open_uses(state.get("conversation_history", {}).get(agent, []))
-        found = [calls.read(use, turn.tools, turn.policy) for use in uses]
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(self._call(call, scene)) for call in found]
-        results = [task.result() for task in tasks]
-        return {
-            "status": EXECUTION,
-            "conversation_history": {agent: [message for message, _ in results]},
-            "ui_chat_log": [entry for _, entry in results],
-        }
-
-    async def _call(self, call: calls.Call, scene: Scene) -> tuple[Stored, entries.Entry]:
+    async def call(self, call: calls.Call, scene: Scene) -> tuple[Stored, str]:
+        """The result for the model, and the whole of its text."""
         began = self.clock.now_s()
         text, failed = await self._result(call, scene)
         text = await self._redacted(clean(text))
@@ -55,9 +42,7 @@ class ToolStep:
             )
         )
         said: Stored = {"role": "tool", "id": call.id, "text": truncated(text), "failed": failed}
-        status = "failure" if failed else "success"
-        at, agent = scene.stage.utc().isoformat(), scene.turn.flow.agent.name
-        return said, entries.tool(call.called, shown(text), at, agent, status)
+        return said, text
 
     async def _redacted(self, text: str) -> str:
         if len(text) <= INLINE_CHARS:
@@ -72,6 +57,43 @@ class ToolStep:
             return await call.tool.run(call.args, scene.stage.client), False
         except ToolRefused as refusal:
             return refusal.detail, True
+
+
+@dataclass(frozen=True, slots=True)
+class ToolStep:
+    """The step of one agent."""
+
+    bench: Bench
+    agent: Agent
+
+    async def run(self, state: State, scene: Scene) -> State:
+        """Run every call that has no result yet; whoever had to agree has agreed."""
+        agent, kit = self.agent, scene.turn.kits[self.agent.name]
+        uses = history.open_uses(past_of(state, agent.name))
+        found = [calls.read(use, kit.tools, kit.policy) for use in uses]
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(self.bench.call(call, scene)) for call in found]
+        results = [task.result() for task in tasks]
+        at = scene.stage.utc().isoformat()
+        return {
+            "status": EXECUTION,
+            "conversation_history": {agent.name: [said for said, _ in results]},
+            "ui_chat_log": [
+                entries.tool(call.called, shown(text), at, agent.name, status(said))
+                for call, (said, text) in zip(found, results, strict=True)
+                if agent.shows(event(said))
+            ],
+        }
+
+
+def status(said: Stored) -> str:
+    """How an entry names the end of a call."""
+    return "failure" if said.get("failed") else "success"
+
+
+def event(said: Stored) -> str:
+    """How a flow names the end of a call."""
+    return f"on_tool_execution_{'failed' if said.get('failed') else 'success'}"
 
 
 def _label(tool: Tool | None) -> str:
