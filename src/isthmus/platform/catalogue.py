@@ -12,8 +12,10 @@ from google.protobuf.json_format import MessageToDict
 
 from isthmus.contract.contract_pb2 import StartWorkflowRequest
 from isthmus.core.errors import Invalid
+from isthmus.core.identity import ClientInfo
 from isthmus.platform.flow import Flow
 from isthmus.platform.flow_check import UNSAFE, digest, flow_of, parse
+from isthmus.platform.versions import at_least
 from isthmus.prompts import semver
 
 SCHEMAS = ("v1", "experimental")
@@ -23,6 +25,8 @@ BUILT_IN = frozenset(
 MAX_NAME_CHARS = 256
 MAX_CONFIG_BYTES = 512 * 1024
 MAX_INLINE = 64
+_TELLS_SCHEMA = (8, 51, 0)
+"""Editors from this version on name the schema of the configurations that they send."""
 _INLINE = "Failed to create flow from FlowConfig protobuf:"
 _RENAMED = {
     "duo_planner/experimental": "duo_planner/v1",
@@ -97,13 +101,13 @@ class Catalogue:
         self._flows = {name: dict(versions) for name, versions in flows.items()}
         self._inline: OrderedDict[str, Flow] = OrderedDict()
 
-    def resolve(self, selector: Selector, start: StartWorkflowRequest | None = None) -> Flow:
+    def resolve(self, selector: Selector, start: StartWorkflowRequest, client: ClientInfo) -> Flow:
         """The flow that was selected; `start` holds an inline one.
 
         Raises Invalid when this server has none, or it cannot run.
         """
-        if selector.inline and start is not None:
-            return self._configured(start)
+        if selector.inline:
+            return self._configured(start, client)
         if selector.built_in:
             return self._named(selector.built_in, "*", f"Unknown flow: {selector.built_in}")
         named = f"Unknown flow: {selector.flow_id}/{selector.schema}"
@@ -124,11 +128,14 @@ class Catalogue:
             raise Invalid(otherwise)
         return versions[best.text]
 
-    def _configured(self, start: StartWorkflowRequest) -> Flow:
+    def _configured(self, start: StartWorkflowRequest, client: ClientInfo) -> Flow:
         """An inline flow. Its errors name the place in the configuration."""
         if start.flowConfig.ByteSize() > MAX_CONFIG_BYTES:
             raise Invalid(f"{_INLINE} it is larger than {MAX_CONFIG_BYTES} bytes")
         value = MessageToDict(start.flowConfig)
+        told = at_least(client.get("x-gitlab-language-server-version"), _TELLS_SCHEMA)
+        if told and start.flowConfigSchemaVersion != value.get("version"):
+            raise Invalid(f"{_INLINE} flowConfigSchemaVersion is not the configuration's version")
         key = digest(value)
         flow = self._inline.pop(key, None)
         if flow is None:

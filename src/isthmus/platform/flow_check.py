@@ -209,12 +209,11 @@ def _agent(part: AgentPart, book: _Book) -> Agent:
 
 def _prompt(part: PromptPart, inputs: tuple[Input, ...], book: _Book) -> Prompt:
     # A configuration on the wire has lost the order of its keys. The history comes last.
-    said = ((key, part.prompt_template.get(key)) for key in _ORDER)
-    templates: dict[TemplateKey, str] = {
-        key: text if isinstance(text, str) else "\n\n".join(text)
-        for key, text in said
-        if text is not None
-    }
+    templates: dict[TemplateKey, str] = {}
+    for key in _ORDER:
+        text = part.prompt_template.get(key)
+        if text is not None:
+            templates[key] = text if isinstance(text, str) else "\n\n".join(text)
     script = _script(book, templates, f"prompt {part.prompt_id}")
     _supplied(script, inputs)
     params = part.model.params if part.model is not None else None

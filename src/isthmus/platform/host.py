@@ -155,7 +155,7 @@ class LocalHost:
         opening = Opening(
             start=start.read(message, client),
             selector=selector,
-            flow=parts.flows.resolve(selector, message),
+            flow=parts.flows.resolve(selector, message, client),
             caller=caller,
             client=client,
             conversation=stream[0],

@@ -3,7 +3,6 @@
 Source: agent-platform contract, sections 3.6, 3.8, 8.1 and 8.5 to 8.7.
 """
 
-import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
@@ -13,6 +12,7 @@ from isthmus.core.workflow import PRIVILEGES, Terms, ToolApproval
 from isthmus.platform.policy import Policy, agreed
 from isthmus.platform.start import Start
 from isthmus.platform.tool import Effect, Tool
+from isthmus.platform.versions import at_least
 
 _NEEDED: Final[Mapping[Effect, frozenset[str]]] = {
     "read": frozenset({"read_only_files", "read_write_files"}),
@@ -22,7 +22,6 @@ _NEEDED: Final[Mapping[Effect, frozenset[str]]] = {
 }
 """Effect of a tool -> privileges, any of which admits it."""
 _ABLE_SINCE = (7, 43, 0)
-_VERSION = re.compile(r"v?(\d{1,6})\.(\d{1,6})(?:\.(\d{1,6}))?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,10 +102,7 @@ def _listed(wishes: Wishes, given: Given, known: Mapping[str, Tool]) -> Iterable
 def _reaches_executor(client: ClientInfo) -> bool:
     """Whether the client is new enough for tools of ours; one that tells no version is."""
     text = client.get("x-gitlab-language-server-version")
-    if not text:
-        return True
-    found = _VERSION.match(text)
-    return found is not None and tuple(int(part or 0) for part in found.groups()) >= _ABLE_SINCE
+    return not text or at_least(text, _ABLE_SINCE)
 
 
 def _said(names: Collection[str], tools: Iterable[Tool]) -> frozenset[str]:

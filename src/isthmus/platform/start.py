@@ -14,12 +14,12 @@ from isthmus.core.errors import Invalid
 from isthmus.core.identity import ClientInfo
 from isthmus.platform.mcp import tools_of
 from isthmus.platform.tool import Tool
+from isthmus.platform.versions import at_least
 
 MAX_CAPABILITIES = 100
 MAX_PREAPPROVED = 1000
 MAX_CONTEXTS = 200
 _WORKFLOW_ID = re.compile(r"[1-9][0-9]{0,18}")
-_VERSION = re.compile(r"v?(\d{1,6})\.(\d{1,6})(?:\.(\d{1,6}))?")
 _CAPABLE_SINCE = (18, 7, 0)
 
 
@@ -91,8 +91,7 @@ def _decision(message: StartWorkflowRequest) -> Decision | None:
 
 
 def _capabilities(message: StartWorkflowRequest, client: ClientInfo) -> frozenset[str]:
-    found = _VERSION.match(client.get("x-gitlab-version"))
-    if found is None or tuple(int(part or 0) for part in found.groups()) < _CAPABLE_SINCE:
+    if not at_least(client.get("x-gitlab-version"), _CAPABLE_SINCE):
         return frozenset()
     return frozenset(message.clientCapabilities[:MAX_CAPABILITIES])
 

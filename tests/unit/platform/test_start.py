@@ -146,7 +146,7 @@ def test_a12_18_19_20_selectors_that_do_not_fit(fields: dict[str, Any], text: st
 )
 def test_a12_21_a_flow_that_is_not_there_is_named(fields: dict[str, Any], text: str) -> None:
     with pytest.raises(Invalid) as failure:
-        Catalogue({}).resolve(select(message(**fields)), message(**fields))
+        Catalogue({}).resolve(select(message(**fields)), message(**fields), NEW)
     assert failure.value.detail.startswith(text)
 
 
