@@ -57,7 +57,7 @@ class Extra:
     flow_config_id: str = ""
     flow_config_schema_version: str = ""
     flow_version: str = ""
-    context: tuple[Mapping[str, str], ...] = ()
+    context: tuple[Mapping[str, object], ...] = ()
     trigger: str = ""
     shallow: bool = True
 
@@ -92,11 +92,10 @@ class JobOrder:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """How a waiting session goes on: the person's word, None for none, and what they said."""
+    """How a waiting session goes on: the person's word, and what they said with it."""
 
-    approved: bool | None = None
+    approved: bool
     message: str = ""
-    goal: str = ""
 
 
 class Kept(msgspec.Struct, frozen=True):
@@ -125,30 +124,26 @@ def variables(order: JobOrder, tokens: JobTokens) -> dict[str, str]:
     }
 
 
-def resumed(
-    order: JobOrder, tokens: JobTokens, previous: Mapping[str, str], decision: Decision
-) -> dict[str, str]:
+def resumed(order: JobOrder, tokens: JobTokens, previous: Mapping[str, str]) -> dict[str, str]:
     """The previous job's variables with fresh tokens; a full set where there was no job.
 
-    Git's own settings are made anew, a new goal replaces the old one, and a model that was
-    resolved or stored replaces the job's.
+    Git's own settings are made anew, the goal is the record's, and a model that was resolved or
+    stored replaces the job's.
     """
     fresh = variables(order, tokens)
     kept = {name: text for name, text in previous.items() if name not in _NEVER_KEPT}
     merged = fresh | {n: text for n, text in kept.items() if not n.startswith(_GIT_PAIR)}
     merged |= _fresh(tokens)
-    if decision.goal:
-        merged["DUO_WORKFLOW_GOAL"] = decision.goal[:GOAL_CHARS]
     if order.model:
-        merged["AGENT_PLATFORM_MODEL_METADATA"] = order.model
-        merged["DUO_WORKFLOW_METADATA"] = fresh["DUO_WORKFLOW_METADATA"]
+        for name in ("AGENT_PLATFORM_MODEL_METADATA", "DUO_WORKFLOW_METADATA"):
+            merged[name] = fresh[name]
     return merged
 
 
 def arguments(workflow_id: str, decision: Decision | None = None) -> tuple[str, ...]:
     """What follows the executor's command."""
     words = ["--existing-session-id", workflow_id, "--connection-type", "websocket"]
-    if decision is not None and decision.approved is not None:
+    if decision is not None:
         words += ["--approval", "true" if decision.approved else "false"]
     if decision is not None and decision.message:
         words += ["--rejection-reason", decision.message[:REASON_CHARS]]
@@ -286,7 +281,9 @@ def _context(order: JobOrder) -> str:
         "session_owner_id": str(order.user.id),
         "service_account_name": order.user.username,
     }
-    entries = [_entry(STANDARD_CONTEXT, msgspec.json.encode(content).decode())]
+    entries: list[dict[str, object]] = [
+        _entry(STANDARD_CONTEXT, msgspec.json.encode(content).decode())
+    ]
     if order.extra.trigger:
         entries.append(_entry(TRIGGER_CONTEXT, order.extra.trigger))
     ours = {STANDARD_CONTEXT, TRIGGER_CONTEXT}
@@ -294,7 +291,7 @@ def _context(order: JobOrder) -> str:
     return msgspec.json.encode(entries).decode()
 
 
-def _entry(category: str, content: str) -> dict[str, str]:
+def _entry(category: str, content: str) -> dict[str, object]:
     return {"Category": category, "Content": content, "Metadata": '{"version":"1.0.0"}'}
 
 

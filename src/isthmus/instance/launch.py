@@ -8,15 +8,17 @@ from dataclasses import dataclass, replace
 from typing import Final, TypeAlias
 
 from isthmus.core.accounts import FLOW_SCOPES, Member, Place, TokenKind
-from isthmus.core.errors import Rejected
-from isthmus.core.job import RunnerJob, RunnerRef
+from isthmus.core.errors import NotFound, Rejected
+from isthmus.core.job import RunnerJob
 from isthmus.core.ports import Runner, WorkflowStore
 from isthmus.core.workflow import Workflow
 from isthmus.instance import jobs
 from isthmus.instance.accounts import Accounts, Wish
 from isthmus.instance.broker import Broker
 from isthmus.instance.jobs import Decision, Extra, JobOrder, JobTokens, Site
+from isthmus.instance.launcher import Kickoff, Workload
 from isthmus.instance.metadata import JOB_FEATURE, ModelMetadata, Wanted
+from isthmus.instance.places import Places
 
 TOKEN_S: Final = 7_200.0
 """How long a job may act."""
@@ -26,79 +28,85 @@ Mint: TypeAlias = Callable[[Member, Place, str], Awaitable[JobTokens]]
 
 
 @dataclass(frozen=True, slots=True)
-class Launched:
-    """What is started, for whom, and where: `site` is where the job finds us."""
+class Parts:
+    """What launching needs. `site` is where jobs find us."""
 
-    member: Member
-    workflow: Workflow
-    place: Place
+    runner: Runner
+    workflows: WorkflowStore
+    places: Places
+    metadata: ModelMetadata
+    mint: Mint
     site: Site
 
 
 class Launch:
-    """Whoever calls has checked that the workflow is the member's own."""
+    """A `Launcher`. Whoever calls has checked that the workflow is the member's own."""
 
-    def __init__(
-        self, runner: Runner, store: WorkflowStore, mint: Mint, metadata: ModelMetadata
-    ) -> None:
-        self._runner = runner
-        self._store = store
-        self._mint = mint
-        self._metadata = metadata
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
 
-    async def start(self, what: Launched, extra: Extra | None = None) -> RunnerRef:
+    async def start(self, member: Member, workflow: Workflow, kickoff: Kickoff) -> Workload:
         """Run a new workflow. Raises Rejected, Unavailable."""
-        if what.place.project is None:
+        place = await self._place(workflow)
+        if place.project is None:
             raise Rejected("Can not execute workflow in CI")
-        wanted = Wanted(JOB_FEATURE)
-        model = await self._metadata.resolved(what.member, what.place, wanted)
-        order = _order(what, model, extra or Extra())
-        tokens = await self._mint(what.member, what.place, what.workflow.definition)
-        words = jobs.arguments(what.workflow.workflow_id)
-        return await self._run(what, jobs.variables(order, tokens), words)
+        model = await self._parts.metadata.resolved(member, place, Wanted(JOB_FEATURE))
+        extra = Extra(context=kickoff.context, shallow=kickoff.shallow_clone)
+        order = JobOrder(workflow, member.user, place, self._parts.site, model, extra)
+        tokens = await self._parts.mint(member, place, workflow.definition)
+        given = jobs.variables(order, tokens)
+        return await self._run(workflow, place, given, jobs.arguments(workflow.workflow_id))
 
-    async def resume(self, what: Launched, decision: Decision) -> RunnerRef:
+    async def resume(
+        self, member: Member, workflow: Workflow, *, approved: bool, message: str = ""
+    ) -> Workload:
         """Run it again from where it waits, with the person's word. Raises Rejected, Unavailable.
 
         The model is the stored one where the flag is on, by the text that is stored.
         """
-        workflow = what.workflow
+        place = await self._place(workflow)
         wanted = Wanted(JOB_FEATURE)
-        model = await self._metadata.text(what.member, what.place, wanted, workflow)
-        order = _order(what, model, Extra())
-        tokens = await self._mint(what.member, what.place, workflow.definition)
-        before = jobs.last(workflow).variables
-        given = jobs.resumed(order, tokens, before, decision)
-        return await self._run(what, given, jobs.arguments(workflow.workflow_id, decision))
+        model = await self._parts.metadata.text(member, place, wanted, workflow)
+        order = JobOrder(workflow, member.user, place, self._parts.site, model)
+        tokens = await self._parts.mint(member, place, workflow.definition)
+        given = jobs.resumed(order, tokens, jobs.last(workflow).variables)
+        words = jobs.arguments(workflow.workflow_id, Decision(approved, message))
+        return await self._run(workflow, place, given, words)
 
     async def stop(self, workflow: Workflow) -> None:
         """Stop its last run, when it has one."""
         ref = jobs.last(workflow).ref
         if ref is not None:
-            await self._runner.stop(ref)
+            await self._parts.runner.stop(ref)
+
+    async def _place(self, workflow: Workflow) -> Place:
+        place = await self._parts.places.of(workflow)
+        if place is None:
+            raise NotFound("404 Workflow Not Found")
+        return place
 
     async def _run(
-        self, what: Launched, given: dict[str, str], words: tuple[str, ...]
-    ) -> RunnerRef:
-        workflow = what.workflow
+        self, workflow: Workflow, place: Place, given: dict[str, str], words: tuple[str, ...]
+    ) -> Workload:
         job = RunnerJob(
             workflow_id=workflow.workflow_id,
             variables=given,
             secrets=jobs.SECRETS,
             arguments=words,
-            project=what.place.project.full_path if what.place.project else "",
+            project=place.project.full_path if place.project else "",
             branch=workflow.terms.source_branch,
             image=workflow.terms.image,
         )
-        ref = await self._runner.start(job)
+        ref = await self._parts.runner.start(job)
         text = jobs.kept(ref, given)
+        store = self._parts.workflows
         try:
-            await self._store.change(workflow.workflow_id, lambda found: replace(found, job=text))
+            await store.change(workflow.workflow_id, lambda found: replace(found, job=text))
         except BaseException:
             # A run that nobody remembers could never be stopped.
-            await self._runner.stop(ref)
+            await self._parts.runner.stop(ref)
             raise
-        return ref
+        return Workload(ref.number, ref.url or None)
 
 
 def minting(accounts: Accounts, broker: Broker) -> Mint:
@@ -111,7 +119,3 @@ def minting(accounts: Accounts, broker: Broker) -> Mint:
         return JobTokens(flow.text, service.token)
 
     return mint
-
-
-def _order(what: Launched, model: str, extra: Extra) -> JobOrder:
-    return JobOrder(what.workflow, what.member.user, what.place, what.site, model, extra)

@@ -13,8 +13,10 @@ from isthmus.core.workflow import NewWorkflow, Terms, Workflow
 from isthmus.instance import jobs
 from isthmus.instance.broker import Identity, Reach
 from isthmus.instance.jobs import Decision, Extra, JobOrder, JobTokens, Site
-from isthmus.instance.launch import Launch, Launched
+from isthmus.instance.launch import Launch, Parts
+from isthmus.instance.launcher import Kickoff
 from isthmus.instance.metadata import ModelMetadata, Wanted
+from isthmus.instance.places import Places
 from tests.support.memory_store import NOW, MemoryWorkflows
 
 NAMES = """
@@ -104,8 +106,21 @@ async def mint(member: Member, place: Place, definition: str) -> JobTokens:
     return TOKENS
 
 
-def launch(store: MemoryWorkflows, runner: Kept, *, sticky: bool = False) -> Launch:
-    return Launch(runner, store, mint, Fixed(sticky=sticky))
+class Here(Places):
+    """Everything is at one place."""
+
+    def __init__(self, place: Place) -> None:
+        self._place = place
+
+    async def of(self, workflow: Workflow) -> Place | None:
+        del workflow
+        return self._place
+
+
+def launch(
+    store: MemoryWorkflows, runner: Kept, *, sticky: bool = False, place: Place = PLACE
+) -> Launch:
+    return Launch(Parts(runner, store, Here(place), Fixed(sticky=sticky), mint, SITE))
 
 
 async def test_i7_25_a_start_has_every_variable_of_the_contract_and_names_its_secrets() -> None:
@@ -154,24 +169,25 @@ async def test_i7_24_a_resume_keeps_variables_but_for_tokens_and_escapes_its_rea
         "DUO_WORKFLOW_SOURCE_BRANCH": "topic",
         "AGENT_PLATFORM_MODEL_METADATA": "before",
         "GITLAB_TOKEN": "old",
+        "DUO_WORKFLOW_GOAL": "an old goal",
         "GIT_CONFIG_COUNT": "99",
         "SET_BY_HAND": "1",
     }
-    again = jobs.resumed(await order(model=""), TOKENS, before, Decision(True, goal="now this"))
+    again = jobs.resumed(await order(model=""), TOKENS, before)
     assert again["DUO_WORKFLOW_SOURCE_BRANCH"] == "topic"
     assert again["SET_BY_HAND"] == "1"
     assert again["AGENT_PLATFORM_MODEL_METADATA"] == "before"
     assert again["GIT_CONFIG_COUNT"] == "4"
-    assert again["DUO_WORKFLOW_GOAL"] == "now this"
+    assert again["DUO_WORKFLOW_GOAL"] == "fix the tests"
     assert {again[name] for name in jobs.SECRETS} == {"flow-token", "service-token"}
     reason = 'no; use $HOME\'s `ls` "please"\n'
-    words = jobs.arguments("42", Decision(False, reason))
+    words = jobs.arguments("42", Decision(approved=False, message=reason))
     line = jobs.command(words)
     assert line.startswith("isthmus executor --headless --existing-session-id 42 ")
     assert "--approval false" in line
     assert shlex.split(line)[-2:] == ["--rejection-reason", reason]
-    assert "--approval" not in jobs.arguments("42", Decision())
-    assert jobs.arguments("42", Decision(True))[-2:] == ("--approval", "true")
+    assert "--approval" not in jobs.arguments("42")
+    assert jobs.arguments("42", Decision(approved=True))[-2:] == ("--approval", "true")
 
 
 @pytest.mark.parametrize("place", [PLACE, Place(GROUP)], ids=["project", "namespace"])
@@ -181,8 +197,8 @@ async def test_i7_23_a_resume_uses_the_stored_model_where_the_flag_is_on(
 ) -> None:
     store, runner = MemoryWorkflows(), Kept()
     stored = replace(await workflow(store), model=MODEL)
-    what = Launched(MEMBER, stored, place, SITE)
-    await launch(store, runner, sticky=sticky).resume(what, Decision(approved=True))
+    launcher = launch(store, runner, sticky=sticky, place=place)
+    await launcher.resume(MEMBER, stored, approved=True)
     assert runner.jobs[0].variables["AGENT_PLATFORM_MODEL_METADATA"] == told
 
 
@@ -190,8 +206,8 @@ async def test_a_start_runs_and_is_remembered_without_its_secrets() -> None:
     store, runner = MemoryWorkflows(), Kept()
     made = await workflow(store, Terms(source_branch="topic", image="ci:1"))
     launcher = launch(store, runner, sticky=True)
-    ref = await launcher.start(Launched(MEMBER, made, PLACE, SITE))
-    assert (ref.id, ref.number) == ("run-1", 1)
+    told = await launcher.start(MEMBER, made, Kickoff())
+    assert (told.id, told.message) == (1, "https://runner.example.test/1")
     (job,) = runner.jobs
     assert (job.project, job.branch, job.image) == ("group/app", "topic", "ci:1")
     assert job.secrets == jobs.SECRETS
@@ -199,7 +215,7 @@ async def test_a_start_runs_and_is_remembered_without_its_secrets() -> None:
     kept = await store.get("42")
     assert "-token" not in kept.job
     assert jobs.last(kept).variables["DUO_WORKFLOW_SOURCE_BRANCH"] == "topic"
-    await launcher.resume(Launched(MEMBER, kept, PLACE, SITE), Decision(False, "no"))
+    await launcher.resume(MEMBER, kept, approved=False, message="no")
     assert runner.jobs[1].arguments[-4:] == ("--approval", "false", "--rejection-reason", "no")
     await launcher.stop(await store.get("42"))
     await launcher.stop(made)
@@ -210,14 +226,14 @@ async def test_a_run_that_cannot_start_or_be_remembered_leaves_nothing_behind() 
     store = MemoryWorkflows()
     made = await workflow(store)
     with pytest.raises(Unavailable):
-        await launch(store, Kept(Unavailable("full"))).start(Launched(MEMBER, made, PLACE, SITE))
+        await launch(store, Kept(Unavailable("full"))).start(MEMBER, made, Kickoff())
     assert (await store.get("42")).job == ""
     with pytest.raises(Rejected, match="Can not execute workflow in CI"):
-        await launch(store, Kept()).start(Launched(MEMBER, made, Place(GROUP), SITE))
+        await launch(store, Kept(), place=Place(GROUP)).start(MEMBER, made, Kickoff())
     runner = Kept()
     gone = replace(made, workflow_id="43")
     with pytest.raises(Exception, match="no such"):
-        await launch(store, runner).start(Launched(MEMBER, gone, PLACE, SITE))
+        await launch(store, runner).start(MEMBER, gone, Kickoff())
     assert runner.stopped == ["run-1"]
 
 
