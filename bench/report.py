@@ -59,6 +59,16 @@ class Sticky:
 
 
 @dataclass(frozen=True, slots=True)
+class Posts:
+    """Checkpoints posted one after the other on one connection."""
+
+    database: str
+    size_kb: int
+    p50_ms: float
+    p99_ms: float
+
+
+@dataclass(frozen=True, slots=True)
 class Installed:
     """Size of an install without test tools."""
 
@@ -73,6 +83,8 @@ class Results:
     rows: list[Row]
     streams: list[Streams]
     steps: list[Steps]
+    posts: list[Posts]
+    sticky: list[Sticky]
     sizes: list[Installed]
 
 
@@ -95,6 +107,15 @@ def write(path: Path, machine: str, results: Results) -> None:
             for s in steps
         ]
         lines.append("")
+    if results.posts:
+        lines += ["| Checkpoint posted to | KB | p50 ms | p99 ms |", "|---|---|---|---|"]
+        lines += [
+            f"| {post.database} | {post.size_kb} | {post.p50_ms:.1f} | {post.p99_ms:.1f} |"
+            for post in results.posts
+        ]
+        lines.append("")
+    if results.sticky:
+        lines += _sticky(results.sticky)
     if sizes:
         lines += ["| Install | MB |", "|---|---|"]
         lines += [f"| {size.name} | {size.size_mb:.0f} |" for size in sizes]
@@ -134,6 +155,19 @@ def _streams(streams: list[Streams]) -> list[str]:
         ),
         "",
         f"- The v4 stream adds {added_ms:.2f} ms p99 to the first byte.",
+        "",
+    ]
+
+
+def _sticky(rows: list[Sticky]) -> list[str]:
+    return [
+        "| Provider stickiness | Sessions | Cacheable turns | Read from the cache | Tokens read |",
+        "|---|---|---|---|---|",
+        *(
+            f"| {row.name} | {row.sessions} | {row.cacheable} "
+            f"| {100 * row.hits / max(1, row.cacheable):.1f} % | {100 * row.read_share:.1f} % |"
+            for row in rows
+        ),
         "",
     ]
 

@@ -43,7 +43,9 @@ RESUMED = frozenset({201, 400, 404, 422})
 
 REST = {
     "read": Way("GET", ONE, relayed=True),
-    "read by an id with zeros before": Way("GET", FLOWS + "/workflows/000{workflow}", relayed=True),
+    "read by an id with zeros before": Way(
+        "GET", FLOWS + "/workflows/000{workflow}", relayed=True, owner=frozenset({404})
+    ),
     "head": Way("HEAD", ONE, relayed=True),
     "start": Way("PATCH", ONE, {"status_event": "start"}),
     "stop": Way("PATCH", ONE, {"status_event": "stop"}),
