@@ -21,7 +21,7 @@ from bench.server import isthmus
 POSTS = 400
 WARM = 40
 SIZE = 256 * 1024
-SECRET = "the relay's and the server's"
+SECRET = "the relay's and the server's"  # noqa: S105 - of this measurement
 POSTGRES = os.environ.get("BENCH_POSTGRES", "postgresql://127.0.0.1:5432/test?user=root")
 WORKFLOWS = "/api/v4/ai/duo_workflows/workflows"
 
