@@ -20,9 +20,9 @@ from isthmus.app.gateway import open_gateway
 from isthmus.app.late import Late, open_late
 from isthmus.core.errors import Unavailable
 from isthmus.core.events import Started, Stopping
-from isthmus.edge.http.app import create
 from isthmus.edge.http.protocol import CorkedProtocol
 from isthmus.edge.instance import InstanceDoor, InstanceServices
+from isthmus.edge.sockets import configured, create
 from isthmus.edge.tls import Certificate, open_certificate
 from isthmus.settings import GrpcSettings, HttpSettings, Settings, SettingsError
 
@@ -186,7 +186,7 @@ def _configuration(
     config = uvicorn.Config(
         app,  # pyright: ignore[reportArgumentType] - an ASGI application by its own name
         http=CorkedProtocol,
-        ws="none",
+        **configured(settings.instance),
         lifespan="off",
         log_config=None,
         access_log=False,

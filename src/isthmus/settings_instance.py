@@ -28,6 +28,9 @@ class RelaySettings(Group):
         default=4 * 1024 * 1024, ge=65_536, description="Largest frame, both ways."
     )
     max_sockets: int = Field(default=5_000, ge=1, description="Sockets at once in this process.")
+    sockets_per_minute: int = Field(
+        default=240, ge=1, description="Sockets that one user may open in a minute."
+    )
     lock: bool = Field(default=True, description="One socket a workflow at a time.")
     origins: tuple[str, ...] = Field(
         default=(), description="Origins besides our own from which browsers may connect."

@@ -188,6 +188,38 @@ class ActionAnswered(Struct, frozen=True, gc=False):
     duration_s: float
 
 
+class RelayOpened(Struct, frozen=True, gc=False):
+    """A client's socket was accepted. `client_type` is its own word."""
+
+    client_type: str
+
+
+class RelayClosed(Struct, frozen=True, gc=False):
+    """A client's socket ended. `workflow_id` is "" when no session began.
+
+    `status` is gRPC's name of the session's end; `error` is "" or quota_exceeded, locked or other.
+    """
+
+    workflow_id: str
+    code: int
+    status: str
+    error: str
+    duration_s: float
+
+
+class ActionRelayed(Struct, frozen=True, gc=False):
+    """The relay carried out an HTTP action. `status` is 0 when there was no answer.
+
+    `error` is "" or timeout, aborted, size_limit_exceeded or other.
+    """
+
+    workflow_id: str
+    method: str
+    status: int
+    error: str
+    duration_s: float
+
+
 class ToolCalled(Struct, frozen=True, gc=False):
     """A tool ran for a session. `failure` is "" when it went well."""
 
@@ -232,6 +264,9 @@ Fact: TypeAlias = (
     | SessionStarted
     | SessionEnded
     | ActionAnswered
+    | RelayOpened
+    | RelayClosed
+    | ActionRelayed
     | ToolCalled
     | CheckpointWritten
     | KeysRefreshed

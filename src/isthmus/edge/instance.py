@@ -1,16 +1,17 @@
 """The use cases of the instance API, and the door to them: they load when first asked for."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
-from isthmus.core.ports import Clock, EventQueue, Limiter, Telemetry
+from isthmus.core.ports import Clock, EventQueue, Limiter, Outbound, Telemetry
 from isthmus.instance.accounts import Accounts
 from isthmus.instance.broker import Broker
 from isthmus.instance.checkpoints import Checkpoints
 from isthmus.instance.discovery import Discovery
 from isthmus.instance.flags import Flags
 from isthmus.instance.launcher import Launcher
+from isthmus.instance.locks import Locks
 from isthmus.instance.metadata import ModelMetadata
 from isthmus.instance.oauth import OAuth
 from isthmus.instance.places import Places
@@ -26,7 +27,8 @@ if TYPE_CHECKING:  # what it speaks, protobuf, is not part of the base install
 class InstanceServices:
     """Everything that the instance's edge may call.
 
-    `sessions` is None where none can run, `launcher` where no runner is set up.
+    `sessions` is None where none can run, `launcher` where no runner is set up. `outbound` reaches
+    the instance of `settings.gitlab_url`; `locks` are the relay's.
     """
 
     accounts: Accounts
@@ -46,6 +48,8 @@ class InstanceServices:
     clock: Clock
     settings: InstanceSettings
     launcher: Launcher | None = None
+    outbound: Outbound | None = None
+    locks: Locks = field(default_factory=Locks)
 
 
 InstanceDoor: TypeAlias = Callable[[], Awaitable[InstanceServices]]

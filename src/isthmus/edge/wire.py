@@ -43,12 +43,10 @@ def encode(message: Message) -> bytes:
 def decode(frame: str | bytes, into: type[Specific]) -> Specific:
     """The message in a JSON text. Raises Invalid: no JSON, nested too deeply, a wrong type."""
     try:
-        value: object = msgspec.json.decode(frame)
-        if not isinstance(value, dict):
-            raise _Unfit("it is no object")
-        _shallow(cast("dict[str, object]", value), DEPTH_LIMIT)
+        value: dict[str, object] = _expect(msgspec.json.decode(frame), dict, "the whole")
+        _shallow(value, DEPTH_LIMIT)
         message = into()
-        _fill(message, cast("dict[str, object]", value))
+        _fill(message, value)
     except (_Unfit, msgspec.DecodeError, UnicodeError, RecursionError) as error:
         reason = f"{error}" if isinstance(error, _Unfit) else "it is not JSON"
         raise Invalid(f"The frame cannot be read: {reason}.") from error
@@ -83,8 +81,8 @@ def _writer(descriptor: Descriptor) -> tuple[tuple[str, int, Convert | None], ..
 
 
 def _whole_out(field: FieldDescriptor) -> Convert | None:
-    if _is_map(field):
-        convert = _one_out(field.message_type.fields_by_name["value"])
+    if (item := _map_value(field)) is not None:
+        convert = _one_out(item)
         if convert is None:
             return dict[Any, Any]
         return lambda items: {key: convert(item) for key, item in items.items()}
@@ -150,12 +148,14 @@ def _reader(descriptor: Descriptor) -> Mapping[str, tuple[FieldDescriptor, Place
 
 
 def _place(field: FieldDescriptor) -> Place:
-    if _is_map(field):
-        return partial(_put_map, field.name, _one_in(field.message_type.fields_by_name["value"]))
+    if (item := _map_value(field)) is not None:
+        return partial(_put_map, field.name, _one_in(item))
     if field.message_type is not None:
         fill = _put_struct if field.message_type.full_name == STRUCT else _put_message
-        return partial(_put_all, field.name, fill) if field.is_repeated else partial(
-            _put_one, field.name, fill
+        return (
+            partial(_put_all, field.name, fill)
+            if field.is_repeated
+            else partial(_put_one, field.name, fill)
         )
     convert = _one_in(field)
     if field.is_repeated:
@@ -244,6 +244,9 @@ def _enum_in(name: str, kind: EnumDescriptor, value: object) -> int | None:
     return _integer(name, 1 << 31, value)
 
 
-def _is_map(field: FieldDescriptor) -> bool:
+def _map_value(field: FieldDescriptor) -> FieldDescriptor | None:
+    """What the values of a map are; None for a field that is no map."""
     kind = field.message_type
-    return kind is not None and kind.has_options and kind.GetOptions().map_entry
+    if kind is None or not (kind.has_options and kind.GetOptions().map_entry):
+        return None
+    return kind.fields_by_name["value"]

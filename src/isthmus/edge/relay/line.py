@@ -4,15 +4,13 @@ ASGI knows one way to be gone; the relay has a different answer to each. What it
 code travels in the message, under WHY. Loaded at the first upgrade: it costs a tenth of a second.
 """
 
+import asyncio
 from typing import Any, Final
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
-WHY: Final = "isthmus.why"
-PONG: Final = "pong"
-PING: Final = "ping"
-SHUTDOWN: Final = "shutdown"
-LOST: Final = "lost"
+from isthmus.edge.relay.socket import LOST, PING, PONG, SHUTDOWN, WHY
+
 CLOSING_S: Final = 5.0
 """How long a client may take to answer our closing frame."""
 
@@ -51,6 +49,11 @@ class Line(WebSocketsSansIOProtocol):
             self._gone(PING, 1011)
         else:
             self.schedule_ping()
+
+    def on_task_complete(self, task: asyncio.Task[None]) -> None:
+        """The relay is done: a client that does not even read goes with it."""
+        super().on_task_complete(task)
+        self.loop.call_later(CLOSING_S, self.transport.abort)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection ended without a closing handshake, or after it."""

@@ -6,15 +6,21 @@ from typing import Final
 
 from starlette.types import Message, Receive, Send
 
+from isthmus.contract.contract_pb2 import Action
 from isthmus.core.errors import ClientGone
+from isthmus.edge import wire
 
 WHY: Final = "isthmus.why"
 """Where a server's message says more than its code does; see `line.py`."""
 REASON_LIMIT_BYTES: Final = 123
+PONG: Final = "pong"
+PING: Final = "ping"
+SHUTDOWN: Final = "shutdown"
+LOST: Final = "lost"
 STOP: Final = {
-    "pong": "WORKHORSE_WEBSOCKET_PONG_TIMEOUT",
-    "ping": "WORKHORSE_WEBSOCKET_PING_FAILED",
-    "shutdown": "WORKHORSE_SERVER_SHUTDOWN",
+    PONG: "WORKHORSE_WEBSOCKET_PONG_TIMEOUT",
+    PING: "WORKHORSE_WEBSOCKET_PING_FAILED",
+    SHUTDOWN: "WORKHORSE_SERVER_SHUTDOWN",
 }
 """Why the client is gone -> the reason with which its session is stopped."""
 _POLITE: Final = frozenset({1000, 1001})
@@ -30,7 +36,7 @@ class Gone:
     @property
     def shutdown(self) -> bool:
         """Whether it is we who go."""
-        return self.stop == STOP["shutdown"]
+        return self.stop == STOP[SHUTDOWN]
 
 
 class Socket:
@@ -53,10 +59,10 @@ class Socket:
                 case _:
                     continue
 
-    async def send(self, frame: bytes) -> None:
-        """Raises ClientGone; TimeoutError when the client does not read."""
+    async def show(self, action: Action) -> None:
+        """Send an action. Raises ClientGone; TimeoutError when the client does not read."""
         async with asyncio.timeout(self._write_s):
-            await self._out({"type": "websocket.send", "bytes": frame})
+            await self._out({"type": "websocket.send", "bytes": wire.encode(action)})
 
     async def close(self, code: int, reason: str = "") -> None:
         """Say goodbye; a client that is gone does not hear it."""

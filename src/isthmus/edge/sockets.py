@@ -1,0 +1,97 @@
+"""The whole HTTP side: requests, and WebSockets, whose relay loads when the first one comes."""
+
+import asyncio
+import importlib
+from collections.abc import Awaitable
+from typing import TYPE_CHECKING, Any, Final
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from isthmus.edge.http.app import assemble, endpoints_of
+from isthmus.edge.http.endpoint import Endpoint
+from isthmus.edge.instance import InstanceDoor
+from isthmus.edge.services import Services
+from isthmus.settings import InstanceSettings
+
+if TYPE_CHECKING:  # what it speaks, protobuf, is not part of the base install
+    from isthmus.edge.relay.entry import Relay
+
+EXECUTE: Final = "/api/v4/ai/duo_workflows/execute"
+
+
+def create(services: Services) -> ASGIApp:
+    """The whole application; without an instance it has no WebSockets."""
+    endpoints = endpoints_of(services)
+    if services.instance is None:
+        return assemble(services, endpoints)
+    sockets = Sockets(services.instance)
+    sockets.app = assemble(services, [*endpoints, sockets.execute()])
+    return sockets
+
+
+class Sockets:
+    """The outermost application: requests go on to `app`, WebSockets to the relay."""
+
+    app: ASGIApp
+
+    def __init__(self, door: InstanceDoor) -> None:
+        self._door = door
+        self._relay: Relay | None = None
+
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        if scope["type"] == "websocket":
+            return self._upgrade(scope, receive, send)
+        return self.app(scope, receive, send)
+
+    def execute(self) -> Endpoint:
+        """The route that runs a session for a client which only listens."""
+        return Endpoint(
+            method="POST",
+            path=EXECUTE,
+            handle=self._execute,
+            summary="Run a session's turn without a socket; notices come as JSON lines.",
+            stream_type="application/x-ndjson",
+            scopes="`api` or `ai_workflows`",
+        )
+
+    async def _loaded(self) -> "Relay":
+        """The one relay of this application."""
+        if self._relay is None:
+            await asyncio.to_thread(importlib.import_module, "isthmus.edge.relay.entry")
+            from isthmus.edge.relay.entry import Relay  # noqa: PLC0415
+
+            self._relay = self._relay or Relay(self.app, self._door)
+        return self._relay
+
+    async def _upgrade(self, scope: Scope, receive: Receive, send: Send) -> None:
+        relay = await self._loaded()
+        await relay(scope, receive, send)
+
+    async def _execute(self, request: Request) -> Response:
+        relay = await self._loaded()
+        return await relay.execute(request)
+
+
+def configured(settings: InstanceSettings) -> dict[str, Any]:
+    """What uvicorn is told of WebSockets. Frames are small and many: they are not compressed."""
+    relay = settings.relay
+    return {
+        "ws": upgraded if settings.enabled else "none",
+        "ws_max_size": relay.message_limit_bytes,
+        "ws_ping_interval": relay.ping_s,
+        # The limit counts from the last pong; the next ping leaves in between.
+        "ws_ping_timeout": max(relay.pong_s - relay.ping_s, min(relay.ping_s, relay.pong_s) / 2),
+        "ws_per_message_deflate": False,
+    }
+
+
+def upgraded(**given: Any) -> asyncio.Protocol:
+    """The server's protocol for a connection that upgrades, for uvicorn's `ws`.
+
+    Loaded at the first one: it costs a tenth of a second that no start should pay for.
+    """
+    from isthmus.edge.relay.line import Line  # noqa: PLC0415
+
+    return Line(**given)
