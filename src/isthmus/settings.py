@@ -282,7 +282,6 @@ class Settings(Group):
         # Said at start: a setting without effect would be found out in production.
         asked = {
             "workers": self.workers > 1,
-            "platform.url": bool(self.platform.url),
             "limits.url": bool(self.limits.url.get_secret_value()),
         }
         for name, wanted in asked.items():
