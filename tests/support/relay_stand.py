@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import uvicorn
+from starlette.types import ASGIApp, Receive, Scope, Send
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
@@ -21,9 +22,10 @@ from isthmus.contract.contract_pb2 import (
     StartWorkflowRequest,
 )
 from isthmus.core.identity import Caller, ClientInfo
+from isthmus.edge.http.membership import INWARD
 from isthmus.edge.http.protocol import CorkedProtocol
 from isthmus.edge.instance import InstanceServices
-from isthmus.edge.sockets import configured, create
+from isthmus.edge.sockets import Sockets, configured, create
 from isthmus.instance.workflows import Order
 from isthmus.platform.host import SessionHost
 from isthmus.settings import InstanceSettings, RelaySettings
@@ -105,12 +107,15 @@ class ScriptedHost:
     def __init__(self) -> None:
         self.script: Script = one_turn
         self.turns: list[Turn] = []
+        self._opened = asyncio.Condition()
 
     async def open(
         self, caller: Caller, client: ClientInfo, events: AsyncIterator[ClientEvent]
     ) -> AsyncGenerator[Action, None]:
         turn = Turn(caller, client, events)
         self.turns.append(turn)
+        async with self._opened:
+            self._opened.notify_all()
         try:
             turn.start = (await turn.next()).startRequest
             async for action in self.script(turn):
@@ -130,8 +135,8 @@ class ScriptedHost:
 
     async def opened(self, number: int = 1) -> Turn:
         """The stream with this number, once it was opened."""
-        while len(self.turns) < number:
-            await asyncio.sleep(0.005)
+        async with asyncio.timeout(LIMIT_S), self._opened:
+            await self._opened.wait_for(lambda: len(self.turns) >= number)
         return self.turns[number - 1]
 
 
@@ -165,22 +170,19 @@ class RelayStand:
     port: int
     server: uvicorn.Server
     sink: MemorySink
+    inward: "Inside"
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
-    def connect(
-        self, query: str = "", who: Person | None = None, **options: Any
-    ) -> connect:
+    def connect(self, query: str = "", who: Person | None = None, **options: Any) -> connect:
         """A socket of Alice's, or of another person's."""
         headers: Mapping[str, str] = options.pop("headers", None) or {}
-        if "authorization" not in headers and options.pop("known", True):
+        if options.pop("known", True) and "authorization" not in headers:
             headers = {**(who or self.people.alice).bearer, **headers}
         url = f"ws://127.0.0.1:{self.port}{options.pop('path', PATH)}{query and '?' + query}"
-        return connect(
-            url, additional_headers=headers, ping_interval=None, proxy=None, **options
-        )
+        return connect(url, additional_headers=headers, ping_interval=None, proxy=None, **options)
 
     async def refused(self, query: str = "", **options: Any) -> tuple[int, Any, Any]:
         """Status, JSON body and headers of an upgrade that must be refused."""
@@ -218,9 +220,7 @@ async def say(socket: ClientConnection, frame: object) -> None:
     await socket.send(json.dumps(frame))
 
 
-async def hear(
-    socket: ClientConnection, answer: Callable[[Frame], object] | None = None
-) -> Heard:
+async def hear(socket: ClientConnection, answer: Callable[[Frame], object] | None = None) -> Heard:
     """Everything until the server closes; `answer` is asked for a frame to send after each one."""
     heard, clock = Heard(), asyncio.get_running_loop()
     async with asyncio.timeout(LIMIT_S):
@@ -247,6 +247,22 @@ def plain(frame: Frame, text: str = "done") -> Frame | None:
     return {"actionResponse": response}
 
 
+class Inside:
+    """What the relay's own requests meet: `app`, or whatever a test puts in its place."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+        self.instead: ASGIApp | None = None
+        self.scopes: list[Scope] = []
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope.get(INWARD) is not True:
+            await self._app(scope, receive, send)
+            return
+        self.scopes.append(scope)
+        await (self.instead or self._app)(scope, receive, send)
+
+
 class _Server(uvicorn.Server):
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -263,6 +279,7 @@ async def serving(app: Any, settings: InstanceSettings) -> AsyncIterator[uvicorn
         lifespan="off",
         log_config=None,
         access_log=False,
+        proxy_headers=False,
         timeout_graceful_shutdown=10,
         **configured(settings),
     )
@@ -283,7 +300,7 @@ async def open_relay(
     *,
     host: SessionHost | None = None,
     instance: Mapping[str, Any] | None = None,
-    change: Callable[[InstanceServices], InstanceServices] | None = None,
+    change: Callable[[InstanceStand, InstanceServices], InstanceServices] | None = None,
     **relay: Any,
 ) -> AsyncIterator[RelayStand]:
     """The stand; `relay` and `instance` are settings, `change` has the last word."""
@@ -292,15 +309,17 @@ async def open_relay(
         scripted, sink = ScriptedHost(), MemorySink()
         services = replace(people.instance, sessions=host or scripted, telemetry=sink)
         if change is not None:
-            services = change(services)
+            services = change(people, services)
 
         async def door() -> InstanceServices:
             return services
 
         app = create(replace(people.services, instance=door))
+        assert isinstance(app, Sockets)
+        app.app = inside = Inside(app.app)
         async with serving(app, settings) as server:
             port = server.servers[0].sockets[0].getsockname()[1]
-            yield RelayStand(people, services, scripted, port, server, sink)
+            yield RelayStand(people, services, scripted, port, server, sink, inside)
 
 
 def prepare() -> None:

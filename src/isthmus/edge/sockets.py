@@ -9,8 +9,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from isthmus.core.events import Crashed
+from isthmus.core.ports import Telemetry
 from isthmus.edge.http.app import assemble, endpoints_of
 from isthmus.edge.http.endpoint import Endpoint
+from isthmus.edge.http.errors import trace
 from isthmus.edge.instance import InstanceDoor
 from isthmus.edge.services import Services
 from isthmus.settings import InstanceSettings
@@ -26,7 +29,7 @@ def create(services: Services) -> ASGIApp:
     endpoints = endpoints_of(services)
     if services.instance is None:
         return assemble(services, endpoints)
-    sockets = Sockets(services.instance)
+    sockets = Sockets(services.instance, services.telemetry)
     sockets.app = assemble(services, [*endpoints, sockets.execute()])
     return sockets
 
@@ -36,8 +39,9 @@ class Sockets:
 
     app: ASGIApp
 
-    def __init__(self, door: InstanceDoor) -> None:
+    def __init__(self, door: InstanceDoor, telemetry: Telemetry) -> None:
         self._door = door
+        self._telemetry = telemetry
         self._relay: Relay | None = None
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
@@ -66,8 +70,12 @@ class Sockets:
         return self._relay
 
     async def _upgrade(self, scope: Scope, receive: Receive, send: Send) -> None:
-        relay = await self._loaded()
-        await relay(scope, receive, send)
+        try:
+            relay = await self._loaded()
+            await relay(scope, receive, send)
+        except Exception as bug:
+            self._telemetry.emit(Crashed("websocket", type(bug).__name__, trace(bug)))
+            raise
 
     async def _execute(self, request: Request) -> Response:
         relay = await self._loaded()
@@ -78,6 +86,7 @@ def configured(settings: InstanceSettings) -> dict[str, Any]:
     """What uvicorn is told of WebSockets. Frames are small and many: they are not compressed."""
     relay = settings.relay
     return {
+        "interface": "asgi3",  # uvicorn guesses by `async def`, which ours need not be
         "ws": upgraded if settings.enabled else "none",
         "ws_max_size": relay.message_limit_bytes,
         "ws_ping_interval": relay.ping_s,

@@ -14,7 +14,7 @@ def prepared() -> None:
 
 
 @pytest.fixture
-async def relay(tmp_path: Path, prepared: None) -> AsyncIterator[RelayStand]:
+async def relay(tmp_path: Path) -> AsyncIterator[RelayStand]:
     """With every setting at its default."""
     async with open_relay(tmp_path) as stand:
         yield stand

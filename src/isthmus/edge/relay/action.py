@@ -187,7 +187,8 @@ class Actions:
 
     def _headers(self, token: str, body: bytes) -> list[Header]:
         knock = self._errand.admission.knock
-        chain = [knock.headers.get("x-forwarded-for", ""), knock.peer]
+        before = knock.headers.get("x-forwarded-for", "")
+        chain = [before] if before.endswith(knock.peer) else [before, knock.peer]
         named = {
             "host": knock.headers.get("host", "localhost"),
             "authorization": f"Bearer {token}",

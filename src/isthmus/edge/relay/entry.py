@@ -43,44 +43,40 @@ class Relay:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await receive()  # the request for the upgrade itself
         try:
-            if scope["path"] != PATH:
-                raise NotFound("404 Not Found")
-            instance = await self._door()
-            admission = await self._admitted(instance, scope)
+            instance, admission, acting = await self._met(scope)
         except Failure as failure:
-            reply = refusals.instance(failure) or errors.respond(failure, verbose=False)
-            await reply(scope, receive, send)
+            await _refusal(failure)(scope, receive, send)
             return
         self._open += 1
         try:
-            await self._serve(instance, admission, receive, send)
+            await send({"type": "websocket.accept", "subprotocol": admission.subprotocol})
+            instance.telemetry.emit(RelayOpened(admission.knock.client_type))
+            socket = Socket(receive, send, instance.settings.relay.write_s)
+            await self._serve(instance, Bridge(instance, admission, socket, acting), socket)
         finally:
             self._open -= 1
+
+    async def _met(self, scope: Scope) -> tuple[InstanceServices, Admission, Acting]:
+        if scope["path"] != PATH:
+            raise NotFound("404 Not Found")
+        instance = await self._door()
+        if self._open >= instance.settings.relay.max_sockets:
+            raise Unavailable("too many sockets are open; try again a little later")
+        admission = await admit(instance, knock_of(scope))
+        return instance, admission, Acting(instance, self._asking(instance), admission)
 
     async def execute(self, request: Request) -> Response:
         """A session for a client that only listens. Raises what `admit` raises, and Invalid."""
         instance = await self._door()
         listener = Listener(await read(request))
-        admission = await self._admitted(instance, request.scope)
-        acting = Acting(instance, self.asking(instance), admission)
+        admission = await admit(instance, knock_of(request.scope))
+        acting = Acting(instance, self._asking(instance), admission)
         bridge = Bridge(instance, admission, listener, acting)
         run = partial(self._carried, instance, bridge)
         return Execution(listener, run, instance.settings.relay.ping_s)
 
-    async def _admitted(self, instance: InstanceServices, scope: Scope) -> Admission:
-        if self._open >= instance.settings.relay.max_sockets:
-            raise Unavailable("too many sockets are open; try again a little later")
-        return await admit(instance, knock_of(scope))
-
-    async def _serve(
-        self, instance: InstanceServices, admission: Admission, receive: Receive, send: Send
-    ) -> None:
+    async def _serve(self, instance: InstanceServices, bridge: Bridge, socket: Socket) -> None:
         began_s, telemetry = instance.clock.now_s(), instance.telemetry
-        await send({"type": "websocket.accept", "subprotocol": admission.subprotocol})
-        telemetry.emit(RelayOpened(admission.knock.client_type))
-        socket = Socket(receive, send, instance.settings.relay.write_s)
-        acting = Acting(instance, self.asking(instance), admission)
-        bridge = Bridge(instance, admission, socket, acting)
         end = Farewell(1006, "", "CANCELLED", "other")
         try:
             end = await self._carried(instance, bridge)
@@ -97,7 +93,7 @@ class Relay:
             instance.telemetry.emit(Crashed("relay", type(bug).__name__, errors.trace(bug)))
             return await bridge.part(UpstreamFailed("Something went wrong in this session."))
 
-    def asking(self, instance: InstanceServices) -> Asking:
+    def _asking(self, instance: InstanceServices) -> Asking:
         """Where HTTP actions go."""
         settings = instance.settings
         if not settings.gitlab_url:
@@ -106,3 +102,8 @@ class Relay:
             raise MisconfiguredProvider("No HTTP client was set up for the other instance.")
         limit_s = settings.relay.action_s
         return Abroad(settings.gitlab_url, instance.outbound, instance.clock, limit_s)
+
+
+def _refusal(failure: Failure) -> Response:
+    """The answer to an upgrade that is refused, in the instance's words."""
+    return refusals.instance(failure) or errors.respond(failure, verbose=False)

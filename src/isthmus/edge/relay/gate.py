@@ -164,12 +164,11 @@ async def _place(instance: InstanceServices, member: Member, knock: Knock) -> Pl
     named = query.get("namespace_id") or knock.headers.get("x-gitlab-namespace-id", "")
     root = await _namespace(instance, member, query.get("root_namespace_id", ""))
     namespace = await _namespace(instance, member, named)
+    given, project = namespace or root, query.get("project_id")
     try:
-        place = await places.place(member, query.get("project_id"))
+        place = Place(given) if given and not project else await places.place(member, project)
     except Rejected as error:
         raise Forbidden(NO_NAMESPACE) from error
-    if place.project is None and (given := namespace or root):
-        place = Place(given)
     if (root and root.id != place.root_id) or (namespace and namespace.root_id != place.root_id):
         raise Forbidden(MISMATCH)
     return place

@@ -5,6 +5,7 @@ code travels in the message, under WHY. Loaded at the first upgrade: it costs a 
 """
 
 import asyncio
+import logging
 from typing import Any, Final
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
@@ -13,6 +14,8 @@ from isthmus.edge.relay.socket import LOST, PING, PONG, SHUTDOWN, WHY
 
 CLOSING_S: Final = 5.0
 """How long a client may take to answer our closing frame."""
+_SILENT: Final = logging.getLogger("isthmus.line")
+_SILENT.disabled = True
 
 
 class Line(WebSocketsSansIOProtocol):
@@ -20,6 +23,7 @@ class Line(WebSocketsSansIOProtocol):
 
     def __init__(self, **given: Any) -> None:
         super().__init__(**given)
+        self.logger = _SILENT  # facts tell of sockets; uvicorn calls every refusal an error
         self.close_timeout = CLOSING_S
         self._unsent_since_s = 0.0
 
