@@ -81,6 +81,7 @@ def _services(
         telemetry=foundation.telemetry,
         clock=clock,
         settings=settings,
+        outbound=foundation.outbound,
     )
 
 

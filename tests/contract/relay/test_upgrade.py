@@ -107,6 +107,23 @@ async def test_a_page_brings_its_token_as_a_subprotocol(relay: RelayStand) -> No
             assert socket.subprotocol == "isthmus.v1"
 
 
+async def test_a_browsers_cookie_opens_a_socket_for_our_own_pages_alone(relay: RelayStand) -> None:
+    bearer = await relay.people.token(relay.people.alice, TokenKind.BROWSER, "api")
+    session = bearer["authorization"].removeprefix("Bearer ")
+    headers = {"cookie": f"other=1; isthmus_session={session}"}
+    async with relay.connect(known=False, headers=headers, origin=relay.url):
+        pass
+    for origin in ("https://evil.test", None):
+        options: Mapping[str, Any] = {"origin": origin} if origin else {}
+        status, _, _ = await relay.refused(known=False, headers=headers, **options)
+        assert status == 403
+    status, _, _ = await relay.refused(headers=bearer)
+    assert status == 401, "a cookie's token is no bearer token"
+    personal = {"cookie": f"isthmus_session={relay.people.alice.token}"}
+    status, _, _ = await relay.refused(known=False, headers=personal, origin=relay.url)
+    assert status == 401, "nor the other way round"
+
+
 @pytest.mark.parametrize("origin", ["https://evil.test", "null", "http://127.0.0.1:1"])
 async def test_a_page_of_another_origin_is_refused(relay: RelayStand, origin: str) -> None:
     token = relay.people.alice.token

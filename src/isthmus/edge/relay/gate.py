@@ -14,13 +14,13 @@ from urllib.parse import parse_qsl, urlsplit
 
 from starlette.types import Scope
 
-from isthmus.core.accounts import Member, Namespace, Place
+from isthmus.core.accounts import Member, Namespace, Place, TokenKind
 from isthmus.core.errors import Forbidden, Rejected, Unauthenticated, Unavailable
 from isthmus.core.limits import LimitKey
-from isthmus.edge.http.membership import headers_of, presented
+from isthmus.edge.http.membership import SESSION, cookie, credential, headers_of
 from isthmus.edge.instance import InstanceServices
 from isthmus.instance import broker
-from isthmus.instance.accounts import require
+from isthmus.instance.accounts import BROWSERS, LETTING_IN, require
 from isthmus.instance.metadata import CHAT_FEATURE, Wanted
 from isthmus.settings import InstanceSettings
 
@@ -99,8 +99,8 @@ def knock_of(scope: Scope) -> Knock:
 
 async def admit(instance: InstanceServices, knock: Knock) -> Admission:
     """Raises Unauthenticated, Forbidden, NotFound, LimitExceeded, Unavailable or Rejected."""
-    token, subprotocol = _token(knock, instance.settings)
-    member = await instance.accounts.member(token)
+    token, kinds = _token(knock, instance.settings)
+    member = await instance.accounts.member(token, kinds=kinds)
     require(member, "api", "ai_workflows")
     settings = instance.settings.relay
     limit = LimitKey("sockets", str(member.user.id), settings.sockets_per_minute, 60.0)
@@ -120,37 +120,43 @@ async def admit(instance: InstanceServices, knock: Knock) -> Admission:
         ),
         knock=knock,
         headers=await _metadata(instance, member, place, knock),
-        subprotocol=subprotocol,
+        subprotocol=SUBPROTOCOL if SUBPROTOCOL in knock.subprotocols else None,
         capabilities=broker.capabilities(
             approval=instance.settings.tool_approval_for_session,
             incremental=await on("incremental_checkpoints", place, member.user),
         ),
-        token=token,
+        token=token if kinds == LETTING_IN else "",
     )
 
 
-def _token(knock: Knock, settings: InstanceSettings) -> tuple[str, str | None]:
-    """The token, and the subprotocol to agree on. Raises Unauthenticated, Forbidden."""
+def _token(knock: Knock, settings: InstanceSettings) -> tuple[str, frozenset[TokenKind]]:
+    """The token, and what kind it may be of. Raises Unauthenticated, Forbidden."""
+    headers = knock.headers
+    if "private-token" in headers or "authorization" in headers:
+        return credential(headers, reads=False)
     carried = [name for name in knock.subprotocols if name.startswith(TOKEN_PROTOCOL)]
-    agreed = SUBPROTOCOL if SUBPROTOCOL in knock.subprotocols else None
-    if not carried:
-        return presented(knock.headers), agreed
-    # A page cannot lie about its origin, and only a page needs this way in.
-    if not _ours(knock, settings):
+    session = cookie(headers, SESSION)
+    # A page cannot lie about its origin, and only a page needs these ways in.
+    if (carried or session) and not _ours(knock, settings, silent=bool(carried)):
         raise Forbidden("This page may not connect.")
+    if not carried:
+        return session, BROWSERS
     text = carried[0].removeprefix(TOKEN_PROTOCOL)
     try:
         token = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)).decode("ascii")
     except (binascii.Error, ValueError) as error:
         raise Unauthenticated("401 Unauthorized") from error
-    return token, agreed
+    return token, LETTING_IN
 
 
-def _ours(knock: Knock, settings: InstanceSettings) -> bool:
-    """Whether the page that connects is our own, or of an origin that the operator lists."""
+def _ours(knock: Knock, settings: InstanceSettings, *, silent: bool) -> bool:
+    """Whether the page that connects is our own, or of an origin that the operator lists.
+
+    `silent` is the answer for who names no origin.
+    """
     origin = knock.headers.get("origin", "").lower()
     if not origin:
-        return True
+        return silent
     own = {f"{knock.scheme}://{knock.headers.get('host', '').lower()}"}
     if settings.external_url:
         parts = urlsplit(settings.external_url.lower())
