@@ -18,7 +18,7 @@ BUDGET = {
     "gateway": 4_000,
     "platform": 6_000,
     "instance": 3_200,
-    "edge": 10_500,
+    "edge": 12_500,
     "adapters": 13_500,
     "executor": 3_600,
     "app": 900,
