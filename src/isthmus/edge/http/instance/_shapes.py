@@ -5,14 +5,14 @@ import msgspec
 from isthmus.core.workflow import PRIVILEGES, Workflow
 from isthmus.edge.http.instance._entry import Visit
 from isthmus.edge.http.reply import JSON, Headers, Reply
-from isthmus.instance.launcher import Workload
+from isthmus.instance import jobs
 
 FLAGS = b"x-gitlab-enabled-feature-flags"
 _encode = msgspec.json.Encoder().encode
 
 
 class WorkloadShape(msgspec.Struct, frozen=True):
-    """The run that a runner was given; nulls where there is none."""
+    """The last run that a runner was given, and its log's address; nulls where there is none."""
 
     id: int | None = None
     message: str | None = None
@@ -42,10 +42,9 @@ class WorkflowShape(msgspec.Struct, frozen=True):
     gitlab_url: str
 
 
-def shape(workflow: Workflow, url: str, workload: Workload | None = None) -> WorkflowShape:
-    """`url` is our own; `workload` the run that was started just now."""
-    terms = workflow.terms
-    run = workload or Workload()
+def shape(workflow: Workflow, url: str) -> WorkflowShape:
+    """`url` is our own."""
+    terms, run = workflow.terms, jobs.last(workflow).ref
     return WorkflowShape(
         id=int(workflow.workflow_id),
         project_id=workflow.project_id,
@@ -62,7 +61,7 @@ def shape(workflow: Workflow, url: str, workload: Workload | None = None) -> Wor
         image=terms.image or None,
         environment=terms.environment or None,
         ai_catalog_item_version_id=terms.catalog_item_version_id,
-        workload=WorkloadShape(run.id, run.message),
+        workload=WorkloadShape(run.number, run.url or None) if run else WorkloadShape(),
         mcp_enabled=terms.mcp,
         incremental_checkpoints_enabled=terms.incremental_checkpoints,
         gitlab_url=url,
@@ -74,14 +73,12 @@ def reply(value: object, status: int = 200, headers: Headers | None = None) -> R
     return Reply(_encode(value), [JSON, *(headers or ())], status)
 
 
-async def shown(
-    visit: Visit, workflow: Workflow, status: int = 200, workload: Workload | None = None
-) -> Reply:
+async def shown(visit: Visit, workflow: Workflow, status: int = 200) -> Reply:
     """A workflow, with the flags that its session is told of."""
     place = await visit.instance.workflows.place(workflow)
     names = await visit.instance.flags.forwarded(place, visit.member.user)
     flags = (FLAGS, ",".join(names).encode())
-    return reply(shape(workflow, visit.url, workload), status, [flags])
+    return reply(shape(workflow, visit.url), status, [flags])
 
 
 def _names(privileges: tuple[int, ...]) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ Source: instance contract, sections 1.2 and 1.4 to 1.6.
 
 from typing import Annotated, Literal
 
+import msgspec
 from msgspec import Meta, Struct
 from msgspec.structs import replace
 from starlette.responses import JSONResponse, Response
@@ -16,7 +17,7 @@ from isthmus.edge.http.instance._entry import ONE, ROOT, Route, Visit, endpoints
 from isthmus.edge.http.instance._params import reader
 from isthmus.edge.http.instance._shapes import WorkflowShape, reply, shape, shown
 from isthmus.edge.services import Services
-from isthmus.instance.launcher import Kickoff, Workload
+from isthmus.instance.launcher import Kickoff
 from isthmus.instance.workflows import Order
 
 _Upto2000 = Annotated[str, Meta(max_length=2_000)]
@@ -27,10 +28,11 @@ SUBFLOWS = "agentic_foundational_flow_tool"
 
 
 class ContextItem(Struct, frozen=True, rename="pascal"):
-    """Something a run should know; `Content` is JSON text."""
+    """Something a run should know; `Content` is JSON text, `Metadata` that or an object."""
 
     category: Annotated[str, Meta(max_length=255)]
     content: Annotated[str, Meta(max_length=1_000_000)]
+    metadata: object = "{}"
 
 
 class NewWorkflowBody(Struct, frozen=True, kw_only=True):
@@ -124,10 +126,10 @@ async def _resume(visit: Visit) -> Response:
     launcher = visit.instance.launcher
     if launcher is None:
         raise NotFound("404 Workflow Not Found")
-    workload = await launcher.resume(
+    await launcher.resume(
         visit.member, workflow, approved=body.human_approval, message=body.human_message or ""
     )
-    return await shown(visit, await visit.workflow(), 201, workload)
+    return await shown(visit, await visit.workflow(), 201)
 
 
 ROUTES = (
@@ -203,7 +205,7 @@ async def _created(visit: Visit, body: NewWorkflowBody) -> Response:
     if not body.start_workflow:
         return await shown(visit, workflow, 201)
     try:
-        workload = await _start(visit, workflow, body)
+        await _start(visit, workflow, body)
     except Failure as failure:
         # Nobody would ever carry the record on.
         await visit.instance.workflows.move(visit.member, workflow.workflow_id, StatusEvent.DROP)
@@ -211,18 +213,21 @@ async def _created(visit: Visit, body: NewWorkflowBody) -> Response:
             raise
         return JSONResponse({"message": failure.detail}, 422)
     started = await visit.instance.workflows.own(visit.member, workflow.workflow_id)
-    return await shown(visit, started, 201, workload)
+    return await shown(visit, started, 201)
 
 
-async def _start(visit: Visit, workflow: Workflow, body: NewWorkflowBody) -> Workload:
+async def _start(visit: Visit, workflow: Workflow, body: NewWorkflowBody) -> None:
     if visit.instance.launcher is None:
         raise Unavailable("No runner is set up here.")
-    items = body.additional_context or ()
-    kickoff = Kickoff(
-        tuple({"Category": item.category, "Content": item.content} for item in items),
-        shallow_clone=body.shallow_clone is not False,
-    )
-    return await visit.instance.launcher.start(visit.member, workflow, kickoff)
+    context = tuple(map(_item, body.additional_context or ()))
+    kickoff = Kickoff(context, shallow_clone=body.shallow_clone is not False)
+    await visit.instance.launcher.start(visit.member, workflow, kickoff)
+
+
+def _item(item: ContextItem) -> dict[str, str]:
+    told = item.metadata
+    metadata = told if isinstance(told, str) else msgspec.json.encode(told).decode()
+    return {"Category": item.category, "Content": item.content, "Metadata": metadata}
 
 
 def _terms(body: NewWorkflowBody) -> Terms:
