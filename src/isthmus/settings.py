@@ -21,6 +21,7 @@ from isthmus.settings_gateway import (
 )
 from isthmus.settings_group import NONE, Group
 from isthmus.settings_instance import InstanceSettings, OidcSettings, RelaySettings
+from isthmus.settings_runners import RunnersSettings
 from isthmus.settings_sources import Reading, SettingsError
 from isthmus.settings_upstream import (
     AnthropicSettings,
@@ -65,6 +66,7 @@ __all__ = [
     "ProvidersSettings",
     "QuotaSettings",
     "RelaySettings",
+    "RunnersSettings",
     "ScriptedSettings",
     "SearchSettings",
     "Settings",
@@ -273,6 +275,7 @@ class Settings(Group):
     search: SearchSettings = SearchSettings()
     platform: PlatformSettings = PlatformSettings()
     instance: InstanceSettings = InstanceSettings()
+    runners: RunnersSettings = RunnersSettings()
     limits: LimitsSettings = LimitsSettings()
     logging: LoggingSettings = LoggingSettings()
     drain: DrainSettings = DrainSettings()

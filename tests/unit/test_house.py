@@ -19,7 +19,7 @@ BUDGET = {
     "platform": 6_000,
     "instance": 3_200,
     "edge": 12_500,
-    "adapters": 13_500,
+    "adapters": 14_200,
     "executor": 3_600,
     "app": 900,
     "cli": 1_600,
