@@ -51,6 +51,7 @@ class Session:
         )
         self._waiting: dict[str, asyncio.Future[ActionResponse]] = {}
         self._wake = asyncio.Event()
+        self._composed = asyncio.Event()
         self._over = False
         self._engine: asyncio.Task[None] | None = None
         self._halt: Halt | None = None
@@ -199,6 +200,10 @@ class Session:
         else:
             self._held = snapshot
 
+    async def shown(self) -> None:
+        """Wait until what was shown is on its way to the client."""
+        await self._composed.wait()
+
     def stored(self, written: Written) -> None:
         """A step was stored."""
         self._steps += 1
@@ -298,6 +303,7 @@ class Session:
         return "" if self._end is None else type(self._end).__name__
 
     def _compose(self) -> NewCheckpoint | None:
+        self._composed.set()
         return self._notifier.compose(self._wiring.clock.now_s())
 
     async def _settle(self, event: StatusEvent) -> None:
@@ -314,6 +320,7 @@ class Session:
 
     def _notice(self) -> None:
         self._conversation.notice()
+        self._composed.clear()
         self._wake.set()
 
 

@@ -84,6 +84,10 @@ class Stage(Protocol):
         """Show the state of the session as it is stored."""
         ...
 
+    async def shown(self) -> None:
+        """Wait until what was shown is on its way to the client, and not merged with what comes."""
+        ...
+
     def stored(self, written: Written) -> None:
         """A step was stored."""
         ...

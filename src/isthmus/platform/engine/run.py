@@ -134,11 +134,13 @@ def entrance(turn: Turn, head: CheckpointTuple | None) -> Entrance:
         if not goal.strip():
             raise Invalid("A goal is needed to start a session.")
         return Goal(goal)
-    if any(channel == INTERRUPT for _, channel, _ in head.pending_writes or ()):
+    status = status_of(head.checkpoint["channel_values"])
+    # The status tells of a pause whose own write was lost with its server.
+    pauses = WAITING - ({Status.INPUT_REQUIRED} if turn.flow.talks else set())
+    if status in pauses or any(name == INTERRUPT for _, name, _ in head.pending_writes or ()):
         if start.decision is not None:
             return start.decision
         if start.goal.strip():
-            status = status_of(head.checkpoint["channel_values"])
             if status is Status.TOOL_CALL_APPROVAL_REQUIRED and not turn.flow.talks:
                 raise Invalid("A decision on the tool calls is needed, and not a goal.")
             return Decision("response", start.goal)
@@ -176,6 +178,8 @@ class GraphRun:
         scene = Scene(self._turn, stage, isinstance(self._entered, Decision), self._way.cancelled)
         self._saver.told = self._teller(stage)
         self._show(stage, self._values() | {"status": EXECUTION})
+        # Clients take the first state of a stream as what they know already.
+        await stage.shown()
         try:
             await self._stream(scene)
         except GraphRecursionError as error:

@@ -15,6 +15,7 @@ from isthmus.platform.cancelled import cancelled_text
 from isthmus.platform.engine.state import EXECUTION, Scene, State, past_of
 from isthmus.platform.flow import Agent, Question
 from isthmus.platform.history import Stored, StoredUse
+from isthmus.platform.mode import Mode
 
 REJECTED = "The user rejected this call. Do not repeat it."
 CANCELLED = "The user went on without deciding on this call; it did not run."
@@ -96,8 +97,13 @@ class QuestionStep:
 
 
 def user_turn(text: str, scene: Scene) -> tuple[Stored, entries.Entry]:
-    """The user's words for the model, and for the log."""
-    contexts = scene.turn.start.contexts
+    """The user's words for the model, and for the log.
+
+    Some clients send the whole conversation along with each turn: what was said here is known.
+    """
+    known = ("conversation", "system_prompt") if scene.turn.mode is not Mode.START else ()
+    attached = scene.turn.start.contexts
+    contexts = [context for context in attached if context.category not in known]
     at = scene.stage.utc().isoformat()
     told = cancelled_text(scene.cancelled) + user_text(text, contexts)
     said: Stored = {"role": "user", "text": told}

@@ -183,6 +183,7 @@ class _Spoken:
     def __init__(self, show: Callable[[str], None], streams: bool) -> None:
         self._show = show
         self._streams = streams
+        self._began, self._held = False, ""
         self._texts: list[str] = []
         self._uses: list[ToolUse] = []
         self._finish: Finish = "stop"
@@ -192,12 +193,18 @@ class _Spoken:
         if delta.text:
             text = clean(delta.text)
             self._texts.append(text)
-            if self._streams:
-                self._show(text)
+            self._hold(text)
         if delta.tool_use is not None:
             self._uses.append(delta.tool_use)
         self._finish = delta.finish or self._finish
         self._usage = delta.usage or self._usage
+
+    def _hold(self, text: str) -> None:
+        """Show text from its first letter on: an answer of blanks is never an entry of the log."""
+        self._held += text
+        if self._streams and (self._began or not self._held.isspace()):
+            self._show(self._held)
+            self._began, self._held = True, ""
 
     def answer(self) -> Answer:
         return Answer("".join(self._texts), tuple(self._uses), self._finish, self._usage)
