@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 from isthmus.app.foundation import Foundation
 from isthmus.app.instance import open_instance
 from isthmus.app.stores import Stores, open_stores
+from isthmus.core.identity import Caller, ClientInfo
 from isthmus.edge.instance import InstanceServices
 
 if TYPE_CHECKING:  # where sessions run elsewhere their engine is never loaded
-    from isthmus.platform.host import LocalHost
+    from isthmus.platform.host import LocalHost, SessionHost
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,5 +38,19 @@ async def open_backstage(foundation: Foundation) -> AsyncIterator[Backstage]:
             from isthmus.app.sessions import local_host  # noqa: PLC0415 - only where they run
 
             host = await stack.enter_async_context(local_host(foundation, stores))
-        opened = open_instance(foundation, stores, host)
+        sessions = host or await _elsewhere(stack, foundation)
+        opened = open_instance(foundation, stores, sessions)
         yield Backstage(stores, host, await stack.enter_async_context(opened))
+
+
+async def _elsewhere(stack: AsyncExitStack, foundation: Foundation) -> "SessionHost | None":
+    """The platform in another process, where one is set."""
+    settings = foundation.settings.platform
+    if not settings.url:
+        return None
+    from isthmus.adapters.sessions.remote import open_remote  # noqa: PLC0415 - gRPC, where it is
+
+    def mint(caller: Caller, client: ClientInfo) -> str:
+        return foundation.grant.platform_token(caller, client, "chat").token
+
+    return await stack.enter_async_context(open_remote(settings, mint))

@@ -7,12 +7,15 @@ import asyncio
 import hashlib
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 
 from isthmus.adapters.limits.inprocess import InProcessLimiter
 from isthmus.adapters.signin.oidc import OidcProvider
 from isthmus.app.foundation import Foundation
 from isthmus.app.gateway import key_set
+from isthmus.app.runners import open_runner
 from isthmus.app.stores import Stores
+from isthmus.core.ports import Runner
 from isthmus.core.signin import IdentityProvider
 from isthmus.edge.instance import InstanceServices
 from isthmus.instance.accounts import Accounts
@@ -20,6 +23,8 @@ from isthmus.instance.broker import Broker, Identity, Reach
 from isthmus.instance.checkpoints import Checkpoints, Sources
 from isthmus.instance.discovery import Discovery
 from isthmus.instance.flags import Flags
+from isthmus.instance.jobs import Site
+from isthmus.instance.launch import Launch, Parts, minting
 from isthmus.instance.metadata import ModelMetadata
 from isthmus.instance.oauth import OAuth
 from isthmus.instance.places import Places
@@ -39,7 +44,9 @@ async def open_instance(
     settings = foundation.settings.instance
     async with AsyncExitStack() as stack:
         provider = await stack.enter_async_context(_provider(foundation))
+        runner = await stack.enter_async_context(open_runner(foundation.settings, foundation.clock))
         services = _services(foundation, stores, sessions, provider)
+        services = replace(services, launcher=_launcher(foundation, stores, services, runner))
         group = await stack.enter_async_context(asyncio.TaskGroup())
         sweeping = group.create_task(
             sweep(stores.workflows, foundation.clock, settings, foundation.telemetry)
@@ -82,6 +89,24 @@ def _services(
         clock=clock,
         settings=settings,
         outbound=foundation.outbound,
+    )
+
+
+def _launcher(
+    foundation: Foundation, stores: Stores, services: InstanceServices, runner: Runner
+) -> Launch:
+    settings = foundation.settings
+    own = f"http://127.0.0.1:{settings.http.port}"
+    base_url = (settings.instance.external_url or own).rstrip("/")
+    return Launch(
+        Parts(
+            runner=runner,
+            workflows=stores.workflows,
+            places=services.places,
+            metadata=services.metadata,
+            mint=minting(services.accounts, services.broker),
+            site=Site(base_url, services.broker.identity, services.broker.reach),
+        )
     )
 
 
