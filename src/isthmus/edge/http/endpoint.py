@@ -38,5 +38,7 @@ class Endpoint:
     """Statuses of its own, besides those that every route of its kind may answer."""
     choices: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
     """Parameter of the path -> its values, where it has few."""
+    status: int = 200
+    """Of the answer, when all is well."""
     relays: bool = False
     """Whether answers are a provider's own, whatever they are."""

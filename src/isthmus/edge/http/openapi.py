@@ -11,6 +11,7 @@ from starlette.responses import HTMLResponse, Response
 from isthmus import __version__
 from isthmus.edge.http.auth import PUBLIC
 from isthmus.edge.http.endpoint import Endpoint
+from isthmus.edge.http.membership import FAMILIES, OPEN
 from isthmus.settings import HttpSettings
 
 Json = dict[str, object]
@@ -51,6 +52,15 @@ class NoCredit(msgspec.Struct):
     message: str
 
 
+class Refusal(msgspec.Struct):
+    """Why the instance API refused: `message`, or `error` with what belongs to it."""
+
+    message: object = None
+    error: str | None = None
+    error_description: str | None = None
+    scope: str | None = None
+
+
 class NotKnown(msgspec.Struct):
     """Why a caller could not be authenticated."""
 
@@ -60,6 +70,8 @@ class NotKnown(msgspec.Struct):
 def document(endpoints: Sequence[Endpoint]) -> Json:
     """The document; deterministic, in the order of paths."""
     named: list[type] = [Detail, NoCredit, NotKnown]
+    if any(each.path.startswith(FAMILIES) for each in endpoints):
+        named.append(Refusal)
     named += [kind for each in endpoints for kind in (each.body, each.reply) if kind is not None]
     unique = list(dict.fromkeys(named))
     shown, components = msgspec.json.schema_components(
@@ -96,7 +108,7 @@ def _undiscriminated(schema: Json) -> Json:
 
 
 def _operation(endpoint: Endpoint, schemas: dict[type, Json]) -> Json:
-    public = endpoint.path in PUBLIC
+    public = endpoint.path in PUBLIC | OPEN
     operation: Json = {
         "summary": endpoint.summary,
         "operationId": _operation_id(endpoint),
@@ -132,7 +144,13 @@ def _responses(endpoint: Endpoint, schemas: dict[type, Json], *, public: bool) -
         content["application/json"] = {}
     if content:
         answered["content"] = content
-    responses: Json = {"200": answered}
+    responses: Json = {str(endpoint.status): answered}
+    if endpoint.path.startswith(FAMILIES):
+        # Theirs are many, and of one shape; people read pages where nobody has a token yet.
+        told = _json(schemas[Refusal])
+        if endpoint.path in OPEN:
+            told["text/html"] = {}
+        return responses | {"default": {"description": "Why not.", "content": told}}
     if endpoint.relays:
         responses["default"] = {
             "description": "What the provider answers, or why it was not asked."

@@ -56,7 +56,7 @@ class Route:
     body: type | None = None
     reply: type | None = None
     stream_type: str = ""
-    refusals: tuple[int, ...] = (400, 404)
+    status: int = 200
 
 
 def endpoints(routes: Iterable[Route]) -> list[Endpoint]:
@@ -72,7 +72,7 @@ def endpoints(routes: Iterable[Route]) -> list[Endpoint]:
             stream_type=route.stream_type,
             scopes=" or ".join(f"`{scope}`" for scope in route.scopes)
             + (", through the relay" if route.relayed else ""),
-            refusals=route.refusals,
+            status=route.status,
         )
         for route in routes
     ]

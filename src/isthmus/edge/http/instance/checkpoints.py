@@ -48,7 +48,7 @@ class CheckpointBody(Struct, frozen=True, kw_only=True):
     metadata: Raw
     parent_ts: _Upto255 | None = None
     checkpoint_ns: _Lineage | None = None
-    checkpoint: Raw = Raw(b"null")
+    checkpoint: Raw | msgspec.UnsetType = msgspec.UNSET
     compressed_checkpoint: str | None = None
     model_metadata_json: _Json | None = None
     flow_metadata_json: _Json | None = None
@@ -194,6 +194,7 @@ ROUTES = (
         summary="Store a checkpoint.",
         body=CheckpointBody,
         reply=BasicCheckpoint,
+        status=201,
     ),
     _ours(
         method="GET",
@@ -258,8 +259,8 @@ def _new(workflow_id: str, body: CheckpointBody) -> NewRecord:
 
 
 def _checkpoint(body: CheckpointBody) -> bytes:
-    plain = bytes(body.checkpoint)
-    if plain == b"null":
+    plain = b"" if body.checkpoint is msgspec.UNSET else bytes(body.checkpoint)
+    if plain in {b"", b"null"}:
         if not body.compressed_checkpoint:
             raise Rejected("Either checkpoint or compressed_checkpoint must be provided")
         try:

@@ -104,6 +104,7 @@ ROUTES = (
         scopes=("api", "ai_workflows"),
         body=EventBody,
         reply=EventShape,
+        status=201,
     ),
     Route(
         method="GET",
@@ -128,6 +129,7 @@ ROUTES = (
         summary="Take what a session did, and keep nothing: sessions here tell it as facts.",
         scopes=("ai_workflows",),
         body=AuditBody,
+        status=202,
     ),
 )
 

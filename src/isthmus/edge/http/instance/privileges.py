@@ -59,7 +59,6 @@ ROUTES = (
         summary="List what an agent may be allowed.",
         scopes=("api",),
         reply=Privileges,
-        refusals=(),
     ),
 )
 

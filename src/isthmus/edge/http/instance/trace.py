@@ -52,7 +52,6 @@ ROUTES = (
         summary="Read what happened in a workflow, a JSON line each.",
         scopes=("api", "ai_workflows"),
         stream_type=NDJSON,
-        refusals=(400, 404, 413),
     ),
 )
 

@@ -141,7 +141,7 @@ ROUTES = (
         scopes=("api",),
         body=NewWorkflowBody,
         reply=WorkflowShape,
-        refusals=(400, 404, 422),
+        status=201,
     ),
     Route(
         method="POST",
@@ -151,7 +151,7 @@ ROUTES = (
         scopes=("ai_workflows",),
         body=NewWorkflowBody,
         reply=WorkflowShape,
-        refusals=(400, 404, 422),
+        status=201,
     ),
     Route(
         method="GET",
@@ -161,7 +161,6 @@ ROUTES = (
         scopes=("api", "ai_workflows"),
         relayed=True,
         reply=WorkflowShape,
-        refusals=(404,),
     ),
     Route(
         method="PATCH",
@@ -180,6 +179,7 @@ ROUTES = (
         scopes=("api",),
         body=ResumeBody,
         reply=WorkflowShape,
+        status=201,
     ),
 )
 
