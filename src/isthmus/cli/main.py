@@ -20,6 +20,10 @@ COMMANDS = {
     "config": "check or show the settings",
     "prompts": "list, check or render the prompts",
     "docs": "index and search documentation",
+    "users": "list and change accounts",
+    "projects": "list projects, and say who belongs to them",
+    "tokens": "make, list and revoke personal access tokens",
+    "flags": "list and set feature flags",
 }
 
 
