@@ -149,6 +149,8 @@ def _reader(descriptor: Descriptor) -> Mapping[str, tuple[FieldDescriptor, Place
 
 def _place(field: FieldDescriptor) -> Place:
     if (item := _map_value(field)) is not None:
+        if item.message_type is not None:
+            return partial(_put_named, field.name)
         return partial(_put_map, field.name, _one_in(item))
     if field.message_type is not None:
         fill = _put_struct if field.message_type.full_name == STRUCT else _put_message
@@ -177,6 +179,12 @@ def _put_list(name: str, convert: Convert, message: Message, value: object) -> N
 def _put_map(name: str, convert: Convert, message: Message, value: object) -> None:
     items = _expect(value, dict, name)
     getattr(message, name).update({key: convert(item) for key, item in items.items()})
+
+
+def _put_named(name: str, message: Message, value: object) -> None:
+    children = getattr(message, name)
+    for key, item in _expect(value, dict, name).items():
+        _fill(children[key], _expect(item, dict, name))
 
 
 def _put_one(name: str, fill: Place, message: Message, value: object) -> None:

@@ -29,14 +29,18 @@ from isthmus.adapters.telemetry.exposition import (
 )
 from isthmus.adapters.telemetry.family import Count, Family, Timer
 from isthmus.adapters.telemetry.pipeline import Told
+from isthmus.adapters.telemetry.relay import Relays
 from isthmus.core.events import (
     ActionAnswered,
+    ActionRelayed,
     CheckpointWritten,
     Fact,
     HttpServed,
     ModelCalled,
     ModelCallStarted,
     QuotaAsked,
+    RelayClosed,
+    RelayOpened,
     RpcServed,
     SessionEnded,
     SessionStarted,
@@ -86,11 +90,12 @@ class Prometheus:
             self._platform.register(make(registry=self._http))
         gateway = Gateway()
         platform = Platform()
+        relay = Relays()
         models = ModelCalls()
         credit = Credits()
         both = (*models.shows, *limit_gauges(limits or {}), *credit.shows)
         for registry, shows in (
-            (self._http, (*gateway.shows, *both)),
+            (self._http, (*gateway.shows, *relay.shows, *both)),
             (self._platform, (*platform.shows, *both)),
         ):
             registry.register(Shown(shows))
@@ -101,6 +106,9 @@ class Prometheus:
             ModelCallStarted: models.started,
             ModelCalled: models.called,
             QuotaAsked: credit.asked,
+            RelayOpened: relay.opened,
+            RelayClosed: relay.closed,
+            ActionRelayed: relay.acted,
             RpcServed: platform.served,
             ActionAnswered: platform.action,
             ToolCalled: platform.tool,

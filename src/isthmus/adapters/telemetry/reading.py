@@ -22,6 +22,7 @@ from isthmus.core.events import (
     Noted,
     PayloadSeen,
     QuotaAsked,
+    RelayClosed,
     RpcServed,
     SessionEnded,
     SessionStarted,
@@ -193,6 +194,10 @@ def _ended(fact: SessionEnded) -> Reading:
     return Reading(level, "sessions", "Session ended", _values(fact), "event")
 
 
+def _closed(fact: RelayClosed) -> Reading:
+    return Reading(logging.INFO, "sessions", "Socket closed", _values(fact), "event")
+
+
 def _begun(fact: SessionStarted) -> Reading:
     return Reading(logging.INFO, "sessions", "Session started", _values(fact), "event")
 
@@ -232,6 +237,7 @@ _READERS: dict[type[Fact], Reader] = {
     PayloadSeen: _payload,
     KeysRefreshed: _keys,
     SessionStarted: _begun,
+    RelayClosed: _closed,
     SessionEnded: _ended,
     ToolCalled: _tool,
 }

@@ -9,10 +9,13 @@ from isthmus.adapters.telemetry.family import SERIES_LIMIT
 from isthmus.adapters.telemetry.prometheus import Prometheus
 from isthmus.core.events import (
     ActionAnswered,
+    ActionRelayed,
     CheckpointWritten,
     Fact,
     ModelCallStarted,
     QuotaAsked,
+    RelayClosed,
+    RelayOpened,
     RpcServed,
     SessionEnded,
     SessionStarted,
@@ -223,3 +226,24 @@ def test_questions_for_credits_are_counted_and_timed() -> None:
     assert f'{prefix}_requests_total{{outcome="allow",status="200"}} 1.0' in page
     assert f'{prefix}_requests_total{{outcome="error",status="none"}} 1.0' in page
     assert f'{prefix}_latency_seconds_count{{realm="saas"}} 2.0' in page
+
+
+def test_the_relay_counts_sockets_sessions_and_actions() -> None:
+    http, platform = pages(
+        RelayOpened("browser"),
+        RelayClosed("7", 1000, "OK", "", 1.0),
+        RelayClosed("8", 1008, "RESOURCE_EXHAUSTED", "quota_exceeded", 1.0),
+        RelayClosed("", 1013, "OK", "locked", 1.0),
+        ActionRelayed("7", "POST", 201, "", 0.3),
+        ActionRelayed("7", "GET", 0, "timeout", 5.0),
+    )
+    name = "gitlab_workhorse_duo_workflow"
+    assert value(http, f"{name}_connections_total") == 1
+    assert value(http, f"{name}_connection_errors_total", error_type="quota_exceeded") == 1
+    assert value(http, f"{name}_connection_errors_total", error_type="locked") == 1
+    assert value(http, f"{name}_sessions_total") == 2
+    assert value(http, f"{name}_session_errors_total", grpc_code="RESOURCE_EXHAUSTED") == 1
+    assert value(http, f"{name}_http_actions_total", method="POST", status_code="201") == 1
+    assert value(http, f"{name}_http_action_duration_seconds_count", method="GET") == 1
+    assert value(http, f"{name}_http_action_errors_total", method="GET", error_type="timeout") == 1
+    assert not any(kind.startswith(name) for kind, _ in platform)
