@@ -15,7 +15,7 @@ from isthmus.contract.contract_pb2 import (
     RunCommandAction,
     RunShellCommand,
 )
-from tests.support.relay_stand import RelayStand, Turn, hear, notice, open_relay, plain, say
+from tests.support.relay_stand import Frame, RelayStand, Turn, hear, notice, open_relay, plain, say
 
 ACTIONS = (
     Action(requestID="1", findFiles=FindFiles(name_pattern="*.py")),
@@ -77,7 +77,7 @@ async def test_i7_35_wide_integers_come_as_number_or_text(relay: RelayStand) -> 
 
 async def test_i7_36_unknown_fields_and_nulls_are_ignored(relay: RelayStand) -> None:
     relay.host.script = listening
-    start = {
+    start: Frame = {
         "workflowID": await relay.workflow(),
         "goal": "hi",
         "useOrbit": True,

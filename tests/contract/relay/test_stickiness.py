@@ -5,6 +5,7 @@ Source: instance contract, sections 2.5 and 3.13 (trace 4).
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,7 +16,7 @@ from tests.support.relay_stand import RelayStand, open_relay
 STORED = '{"name": "claude_sonnet_4_5_vertex","provider":"gitlab",  "endpoint":null}'
 
 
-async def stored(relay: RelayStand, text: str = STORED, **order: object) -> str:
+async def stored(relay: RelayStand, text: str = STORED, **order: Any) -> str:
     """A workflow whose record keeps this text."""
     workflow_id = await relay.workflow(**order)
     if text:
@@ -36,7 +37,7 @@ def resolved(text: str) -> bool:
 
 @pytest.mark.parametrize("order", [{}, {"project": "acme/app"}, {"namespace": "acme"}])
 async def test_i7_20_the_stored_text_is_told_byte_for_byte(
-    relay: RelayStand, order: dict[str, object]
+    relay: RelayStand, order: dict[str, Any]
 ) -> None:
     await relay.people.flag(STICKINESS, default=True)
     workflow_id = await stored(relay, **order)

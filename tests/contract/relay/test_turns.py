@@ -129,7 +129,7 @@ async def test_i7_42_the_lock_is_free_before_the_socket_is_closed(relay: RelaySt
     workflow_id = await relay.workflow()
     async with relay.connect() as socket:
         await say(socket, {"startRequest": {"workflowID": workflow_id}})
-        while b"INPUT_REQUIRED" not in await socket.recv():
+        while b"INPUT_REQUIRED" not in await socket.recv(decode=False):
             pass
         await relay.host.turn.closed.wait()
         # The client hurries: its next socket comes before it has seen the close of this one.

@@ -23,7 +23,7 @@ from isthmus.contract.contract_pb2 import (
 from isthmus.core.errors import Invalid
 from isthmus.edge import wire
 
-START = {
+START: dict[str, Any] = {
     "workflowID": "7",
     "clientCapabilities": ["a", "b"],
     "mcpTools": [
