@@ -1,6 +1,5 @@
 """Workflow records over HTTP, on the real stores."""
 
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, cast
 
@@ -89,16 +88,36 @@ async def test_i7_03_a_project_has_many_names(stand: InstanceStand, key: str) ->
             assert (body["project_id"], body["namespace_id"]) == (project.id, None)
 
 
-async def test_i7_04_unknown_keys_are_ignored(stand: InstanceStand) -> None:
-    extra = {"feature_flags": {"a": 1}, "requires_duo_cli_enabled": True, "goal": "x"}
-    async with stand.client() as http, stand.client(relayed=True) as relay:
-        one = f"{WORKFLOWS}/{(await created(http, **extra))['id']}"
-        posts: dict[str, tuple[Mapping[str, object], int]] = {
-            "resume": ({"human_approval": True}, 404),
-        }
-        for path, (body, status) in posts.items():
-            reply = await relay.post(f"{one}/{path}", json={**extra, **body})
-            assert reply.status_code == status, reply.text
+EXTRA: dict[str, object] = {
+    "feature_flags": {"a": [1]},
+    "requires_duo_cli_enabled": True,
+    "metadata_2": None,
+}
+AUDIT = {
+    "id": "00000000-0000-4000-8000-000000000001",
+    "type": "t",
+    "source": "s",
+    "time": "2026-01-01T00:00:00Z",
+}
+POSTS: list[tuple[str, dict[str, object], int]] = [
+    ("", {"goal": "x"}, 201),
+    ("/{id}/resume", {"human_approval": True}, 404),
+    ("/{id}/checkpoints", {"thread_ts": "1", "metadata": {}, "checkpoint": {}}, 201),
+    ("/{id}/checkpoint_writes_batch", {"thread_ts": "1", "checkpoint_writes": []}, 200),
+    ("/{id}/events", {"event_type": "stop", "message": "x"}, 201),
+    ("/{id}/audit_events", {"events": [AUDIT]}, 202),
+]
+
+
+@pytest.mark.parametrize(("path", "body", "status"), POSTS, ids=[path for path, *_ in POSTS])
+async def test_i7_04_unknown_keys_are_ignored(
+    stand: InstanceStand, path: str, body: dict[str, object], status: int
+) -> None:
+    async with stand.client(relayed=True) as relay:
+        made = await created(relay)
+        url = WORKFLOWS + path.replace("{id}", str(made["id"]))
+        reply = await relay.post(url, json=EXTRA | body)
+    assert reply.status_code == status, reply.text
 
 
 @pytest.mark.parametrize("header", ["authorization", "private-token"])
