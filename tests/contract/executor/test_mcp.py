@@ -42,7 +42,7 @@ async def test_a_programs_tools_are_announced_and_called(tmp_path: Path) -> None
         for name, arguments, says in (
             ("demo_fail", "{}", "executing tool fail"),
             ("demo_shout", "[]", "JSON object"),
-            ("demo_shout", "{}", ""),
+            ("demo_shout", "{}", "shout"),
             ("shout", "{}", "no MCP tool"),
         ):
             with pytest.raises(ToolRefused, match=says):
