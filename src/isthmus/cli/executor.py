@@ -23,7 +23,7 @@ from isthmus.executor.address import Address, BadAddress, address_of
 from isthmus.executor.answer import Answerer, load_actions
 from isthmus.executor.approve import Approver, Mode
 from isthmus.executor.channel import Access
-from isthmus.executor.client import Exit, Session
+from isthmus.executor.client import Exit, Patience, Session
 from isthmus.executor.connect import dial, git_login, over_relay, platform_headers, relay, trailers
 from isthmus.executor.git import Git
 from isthmus.executor.instance import InstanceClient, NotRegistered
@@ -61,6 +61,7 @@ class Plan:
     address: Address | None = None
     token: str = field(default="", repr=False)
     mcp_config: Path | None = None
+    patience: Patience = field(default_factory=Patience)
 
 
 def add(
@@ -93,6 +94,13 @@ def add(
     )
     parser.add_argument("--token", default="", help=f"bearer token, else {TOKEN}")
     parser.add_argument("--mcp-config", type=Path, metavar="FILE", help="MCP servers, JSON")
+    parser.add_argument(
+        "--patience",
+        type=float,
+        default=Patience().outage_s,
+        metavar="SECONDS",
+        help="how long a server that went away is waited for",
+    )
     for flag, about in (("allow", "run only such commands"), ("deny", "never run such commands")):
         parser.add_argument(
             f"--{flag}-command", action="append", default=[], metavar="GLOB", help=about
@@ -142,6 +150,7 @@ def _plan(
         policy=Policy(tuple(args.allow_command), (*DENIED, *args.deny_command)),
         headless=headless,
         mcp_config=args.mcp_config,
+        patience=Patience(outage_s=args.patience),
     )
     _check_id(options.workflow_id)
     token = args.token or given.get(TOKEN, "")
@@ -169,7 +178,7 @@ async def _run(plan: Plan, screen: Screen, given: Mapping[str, str]) -> tuple[Ex
         machine = _machine(plan, task.workflow_id, given, tools)
         kinds = await asyncio.to_thread(load_actions, actions)
         hands = Hands(Answerer(kinds, machine, report), Approver(plan.mode, screen))
-        session = Session(_dial(plan, task.workflow_id), hands, screen)
+        session = Session(_dial(plan, task.workflow_id), hands, screen, patience=plan.patience)
         task = replace(task, goal=machine.mask.plain(task.goal), tools=announced)
         stop = asyncio.Event()
         code = await _interruptible(session, task, stop)
