@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 
+import isthmus.platform.tools as tools_package
 from isthmus.adapters.limits.inprocess import InProcessLimiter
 from isthmus.adapters.signin.oidc import OidcProvider
 from isthmus.app.foundation import Foundation
@@ -31,8 +32,9 @@ from isthmus.instance.places import Places
 from isthmus.instance.signin import SignIn
 from isthmus.instance.sweep import sweep
 from isthmus.instance.workflows import Workflows
-from isthmus.platform.host import SessionHost
+from isthmus.platform.host import SessionHost, load_tools
 from isthmus.platform.records import record_of
+from isthmus.platform.tool import specification
 from isthmus.settings import Settings
 
 
@@ -89,6 +91,7 @@ def _services(
         clock=clock,
         settings=settings,
         outbound=foundation.outbound,
+        tools=tuple(map(specification, load_tools(tools_package).values())),
     )
 
 

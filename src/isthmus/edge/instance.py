@@ -1,6 +1,6 @@
 """The use cases of the instance API, and the door to them: they load when first asked for."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -28,7 +28,8 @@ class InstanceServices:
     """Everything that the instance's edge may call.
 
     `sessions` is None where none can run, `launcher` where no runner is set up. `outbound` reaches
-    the instance of `settings.gitlab_url`; `locks` are the relay's.
+    the instance of `settings.gitlab_url`; `locks` are the relay's; `tools` are the specifications
+    of those that sessions have.
     """
 
     accounts: Accounts
@@ -49,6 +50,7 @@ class InstanceServices:
     settings: InstanceSettings
     launcher: Launcher | None = None
     outbound: Outbound | None = None
+    tools: Sequence[Mapping[str, object]] = ()
     locks: Locks = field(default_factory=Locks)
 
 

@@ -4,6 +4,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
+import msgspec
+
 from isthmus.contract.contract_pb2 import Action, ActionResponse
 
 Effect = Literal["read", "write", "run", "mcp"]
@@ -63,3 +65,14 @@ class Tool:
             if has(capability):
                 return variant
         return self
+
+
+def specification(tool: Tool) -> dict[str, object]:
+    """A tool as the function specification that clients are shown; JSON values only.
+
+    Source: agent-platform contract, section 4.10.
+    """
+    schema = tool.schema or msgspec.json.schema(tool.args, ref_template="#/$defs/{name}")
+    described = {"name": tool.name, "description": tool.description, "parameters": schema}
+    # The round trip turns tuples and enums of a schema into what JSON knows.
+    return msgspec.json.decode(msgspec.json.encode({"type": "function", "function": described}))

@@ -1,5 +1,6 @@
 """Messages to running flows, audit events, privileges and paths that nobody serves."""
 
+from dataclasses import replace
 from uuid import uuid4
 
 import pytest
@@ -105,6 +106,22 @@ async def test_the_privileges_are_told(stand: InstanceStand) -> None:
     assert all(one["description"] for one in listed)
 
 
+async def test_the_tools_of_sessions_are_listed(stand: InstanceStand) -> None:
+    shown = {"type": "function", "function": {"name": "read_file"}}
+    stand.serve(replace(stand.instance, tools=(shown,)))
+    async with stand.client() as http:
+        reply = await http.get(f"{ROOT}/list_tools?workflow_definition=chat")
+    assert (reply.status_code, reply.json()) == (200, {"tools": [shown], "eval_dataset": []})
+
+
+async def test_no_merge_request_is_kept_here(stand: InstanceStand) -> None:
+    async with stand.client() as http:
+        minded = await http.get(f"{ROOT}/code_review/custom_instructions?project_id=1")
+        commented = await http.post(f"{ROOT}/code_review/add_comments", json={"project_id": 1})
+    assert (minded.status_code, minded.json()) == (200, {"instructions": ""})
+    assert commented.status_code == 404
+
+
 async def test_what_is_not_served_is_refused_in_the_instances_words(stand: InstanceStand) -> None:
     async with stand.client() as http:
         listing = await http.get(f"{ROOT}/workflows")
@@ -142,6 +159,9 @@ ROUTES = [
     ("PUT", "/{id}/events/1", FLOW, 400),
     ("POST", "/{id}/audit_events", FLOW, 400),
     ("POST", "/../agent_workflows", FLOW, 404),
+    ("GET", "/../list_tools", HUMAN, 200),
+    ("GET", "/../code_review/custom_instructions", FLOW, 200),
+    ("POST", "/../code_review/add_comments", FLOW, 404),
 ]
 RELAYED = {
     ("GET", "/{id}"),

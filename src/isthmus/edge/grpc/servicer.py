@@ -1,11 +1,9 @@
 """The session contract's RPCs, each a few lines over a use case."""
 
 import asyncio
-import json
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from typing import Any, Never, TypeAlias
 
-import msgspec
 from google.protobuf.json_format import ParseDict
 from google.protobuf.struct_pb2 import Struct
 from grpc import StatusCode, aio
@@ -26,7 +24,7 @@ from isthmus.edge.grpc.auth import caller_of, client_of
 from isthmus.edge.grpc.errors import CANCELLED_BY_CLIENT
 from isthmus.gateway.grant import Grant
 from isthmus.platform.host import SessionHost
-from isthmus.platform.tool import Tool
+from isthmus.platform.tool import Tool, specification
 
 Context: TypeAlias = "aio.ServicerContext[Any, Any]"
 
@@ -169,7 +167,4 @@ async def _closed(iterator: AsyncIterator[object]) -> None:
 
 def function_of(tool: Tool) -> Struct:
     """A tool as the function specification that `ListTools` sends."""
-    parameters: dict[str, object] = msgspec.json.schema(tool.args, ref_template="#/$defs/{name}")
-    described = {"name": tool.name, "description": tool.description, "parameters": parameters}
-    # Struct knows JSON values only; the round trip turns tuples and enums of a schema into those.
-    return ParseDict(json.loads(json.dumps({"type": "function", "function": described})), Struct())
+    return ParseDict(specification(tool), Struct())
