@@ -79,6 +79,16 @@ def add(
             "1 the session failed, 2 wrong usage, 75 the server is gone (retry), 130 interrupted."
         ),
     )
+    _add_own(parser)
+    for name, option in OPTIONS.items():
+        parser.add_argument(
+            *option.flags, dest=name, default="", metavar=option.metavar, help=option.about
+        )
+    parser.set_defaults(run=run)
+
+
+def _add_own(parser: argparse.ArgumentParser) -> None:
+    """Arguments that no variable stands for."""
     parser.add_argument("--headless", action="store_true", help="run as a job")
     parser.add_argument("--workspace", "--cwd", type=Path, default=Path(), metavar="DIR")
     parser.add_argument(
@@ -105,11 +115,6 @@ def add(
         parser.add_argument(
             f"--{flag}-command", action="append", default=[], metavar="GLOB", help=about
         )
-    for name, option in OPTIONS.items():
-        parser.add_argument(
-            *option.flags, dest=name, default="", metavar=option.metavar, help=option.about
-        )
-    parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace, settings: Settings) -> int:
