@@ -54,6 +54,8 @@ def test_the_library_is_sound() -> None:
         "gpt-5",
         "gpt-5.1",
         "gpt-5.3-codex",
+        "gpt-5-codex",
+        "gpt-5.2-codex",
     }
     assert catalogue.proxied("local") == frozenset()
 
