@@ -13,7 +13,7 @@ from tests.support.postgres import let_asyncpg_read_its_files
 settings.register_profile("house", deadline=None)
 settings.load_profile("house")
 
-pytest_plugins = ["tests.support.fixtures_store"]
+pytest_plugins = ["tests.support.fixtures_store", "tests.support.fixtures_npm"]
 
 
 @pytest.fixture(scope="session", autouse=True)

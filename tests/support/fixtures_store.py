@@ -10,7 +10,7 @@ import os
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import pytest
 
@@ -19,6 +19,8 @@ from tests.support.servers import NO_SERVER, Missing, Server
 
 if TYPE_CHECKING:
     from isthmus.adapters.stores.database import Database
+
+Found = TypeVar("Found")
 
 # SQLAlchemy and asyncpg are imported by the fixtures that need them: most tests do not.
 
@@ -29,14 +31,14 @@ def postgres() -> Iterator[Server]:
     from tests.support.postgres import postgres_server
 
     with postgres_server() as server:
-        yield _required(server)
+        yield required(server)
 
 
 @pytest.fixture(scope="session")
 def redis_url() -> Iterator[str]:
     """The URL of a Redis or Valkey whose keys may be anything: prefix yours."""
     with redis_server() as server:
-        yield _required(server).url
+        yield required(server).url
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
@@ -81,9 +83,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.write_line(f"LEFT OUT {count} tests: {reason}", yellow=True, bold=True)
 
 
-def _required(server: Server | Missing) -> Server:
-    if isinstance(server, Server):
-        return server
+def required(found: Found | Missing) -> Found:
+    """What was found; in CI everything has to be."""
+    if not isinstance(found, Missing):
+        return found
     if os.environ.get("CI") == "true":
-        pytest.fail(NO_SERVER + server.reason)
-    pytest.skip(NO_SERVER + server.reason)
+        pytest.fail(NO_SERVER + found.reason)
+    pytest.skip(NO_SERVER + found.reason)
