@@ -7,12 +7,14 @@ import subprocess
 import time
 from pathlib import Path
 
+import httpx
 import pytest
 
 from tests.support.cut import network
 from tests.support.process import KEPT, PROGRAM, RunningServer, running_server
 
 SLOW = {"ISTHMUS_PROVIDERS__SCRIPTED__PAUSE_MS": "700"}
+WORKFLOWS = "/api/v4/ai/duo_workflows/workflows"
 MODEL = '{"provider":"gitlab","feature_setting":"duo_agent_platform"}'
 
 
@@ -44,6 +46,26 @@ def grpc_job(server: RunningServer, port: int, **more: str) -> dict[str, str]:
         "AGENT_PLATFORM_GITLAB_VERSION": "19.0.0-ee",
         "AGENT_PLATFORM_MODEL_METADATA": MODEL,
         "GITLAB_DUO_CONNECTION_TYPE": "grpc",
+        **more,
+    }
+
+
+def relay_job(server: RunningServer, port: int, **more: str) -> dict[str, str]:
+    """The variables of a job that speaks to the instance, for a session that is registered."""
+    token = server.command("tokens", "create", "--name", "job").stdout.strip()
+    with httpx.Client(headers={"private-token": token}) as http:
+        asked = {"goal": "Look around", "workflow_definition": "chat", "project_id": "my/app"}
+        made = http.post(f"{server.url}{WORKFLOWS}", json=asked)
+    assert made.status_code == 201, made.text
+    plain = {name: os.environ[name] for name in KEPT if name in os.environ}
+    return plain | {
+        "DUO_WORKFLOW_WORKFLOW_ID": str(made.json()["id"]),
+        "DUO_WORKFLOW_GOAL": "Look around",
+        "DUO_WORKFLOW_DEFINITION": "chat",
+        "GITLAB_BASE_URL": f"http://127.0.0.1:{port}",
+        "GITLAB_PROJECT_PATH": "my/app",
+        "GITLAB_OAUTH_TOKEN": token,
+        "AGENT_PLATFORM_FEATURE_SETTING_NAME": "duo_agent_platform",
         **more,
     }
 
@@ -84,6 +106,40 @@ def test_a_job_over_grpc_changes_a_repository(tmp_path: Path, clone: Path) -> No
     assert "First I list the workspace" in err
 
 
+def test_a_job_over_the_relay_changes_a_repository(tmp_path: Path, clone: Path) -> None:
+    with running_server(tmp_path) as server:
+        server.wait_for_sessions()
+        job = relay_job(server, server.http)
+        run = start(job, clone, "--connection-type", "websocket")
+        out, err = run.communicate(timeout=60)
+        assert run.returncode == 0, err
+    assert out.startswith("[scripted tour]")
+    assert "TODO" in (clone / "isthmus-tour.md").read_text()
+    assert job["GITLAB_OAUTH_TOKEN"] not in out + err
+
+
+def test_the_servers_own_runner_carries_a_workflow_out(tmp_path: Path, clone: Path) -> None:
+    settings = {"ISTHMUS_RUNNERS__SUBPROCESS__DIRECTORY": str(clone)}
+    with running_server(tmp_path, settings) as server:
+        server.wait_for_sessions()
+        token = server.command("tokens", "create", "--name", "me").stdout.strip()
+        with httpx.Client(base_url=server.url, headers={"private-token": token}) as http:
+            asked = {"goal": "Look around", "workflow_definition": "chat", "project_id": "my/app"}
+            made = http.post(WORKFLOWS, json=asked | {"start_workflow": True})
+        assert made.status_code == 201, made.text
+        process = Path(f"/proc/{made.json()['workload']['id']}/stat")
+        until_s = time.monotonic() + 60
+        while process.exists() and ") Z " not in process.read_text():
+            assert time.monotonic() < until_s, _job_log(tmp_path)
+            time.sleep(0.1)
+        assert "TODO" in (clone / "isthmus-tour.md").read_text(), _job_log(tmp_path)
+        assert "[scripted tour]" in _job_log(tmp_path)
+
+
+def _job_log(folder: Path) -> str:
+    return "\n".join(path.read_text() for path in folder.glob("var/jobs/*/log.txt"))
+
+
 def test_a_job_that_may_not_approve_leaves_the_session_to_the_next(
     tmp_path: Path, clone: Path
 ) -> None:
@@ -101,11 +157,15 @@ def test_a_job_that_may_not_approve_leaves_the_session_to_the_next(
     assert (clone / "isthmus-tour.md").exists()
 
 
-def test_a_network_that_is_cut_for_five_seconds_ends_no_job(tmp_path: Path, clone: Path) -> None:
+@pytest.mark.parametrize("kind", ["grpc", "relay"])
+def test_a_network_that_is_cut_for_five_seconds_ends_no_job(
+    tmp_path: Path, clone: Path, kind: str
+) -> None:
     with running_server(tmp_path, SLOW) as server:
         server.wait_for_sessions()
-        with network(server.grpc) as wire:
-            run = start(grpc_job(server, wire.port), clone)
+        job = grpc_job if kind == "grpc" else relay_job
+        with network(server.grpc if kind == "grpc" else server.http) as wire:
+            run = start(job(server, wire.port), clone)
             log = until(run, "Read README.md")
             wire.cut()
             time.sleep(5)
