@@ -1,13 +1,14 @@
 """What a workflow left behind: traces, and checkpoints that our own engine wrote."""
 
 import json
+from pathlib import Path
 
 import pytest
 
 from isthmus.core.accounts import TokenKind
 from isthmus.core.checkpoint import Blob, BlobRef, PendingWrites, StoredCheckpoint, Thread, Write
 from isthmus.platform.checkpoints import Step, encode, pack
-from tests.support.instance_stand import InstanceStand
+from tests.support.instance_stand import InstanceStand, open_instance
 
 WORKFLOWS = "/api/v4/ai/duo_workflows/workflows"
 CHANNELS = {
@@ -186,3 +187,32 @@ async def test_the_first_and_the_latest_of_the_contracts(
     assert first is not None
     assert latest is not None
     assert (first.thread_ts, latest.thread_ts) == (stamp(1), stamp(max(numbers)))
+
+
+async def test_a_session_is_kept_on_each_kind_of_database(
+    database_url: str, tmp_path: Path
+) -> None:
+    model = '{"name":"m",  "provider":"gitlab"}'
+    sent = {
+        "thread_ts": stamp(1),
+        "metadata": {"step": 1},
+        "checkpoint": {"channel_values": CHANNELS | {"__start__": {"goal": "mend it"}}},
+        "model_metadata_json": model,
+    }
+    write = {"task": "t", "idx": 0, "channel": "c", "write_type": "json", "data": "e30="}
+    async with (
+        open_instance(tmp_path, url=database_url) as stand,
+        stand.client(relayed=True) as relay,
+    ):
+        one = f"{WORKFLOWS}/{await created(stand, project_id='acme/app')}"
+        assert (await relay.patch(one, json={"status_event": "start"})).status_code == 200
+        assert (await relay.post(f"{one}/checkpoints", json=sent)).status_code == 201
+        writes = {"thread_ts": stamp(1), "checkpoint_writes": [write]}
+        assert (await relay.post(f"{one}/checkpoint_writes_batch", json=writes)).status_code == 200
+        event = {"event_type": "message", "message": "hello"}
+        assert (await relay.post(f"{one}/events", json=event)).status_code == 201
+        (shown,) = (await relay.get(f"{one}/checkpoints")).json()
+        record = await stand.stores.workflows.get(one.rpartition("/")[2])
+    assert shown["checkpoint"] == sent["checkpoint"]
+    assert [kept["task"] for kept in shown["checkpoint_writes"]] == ["t"]
+    assert (record.model, record.goal, record.status) == (model, "mend it", "running")
