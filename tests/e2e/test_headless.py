@@ -9,7 +9,12 @@ from pathlib import Path
 
 import httpx
 import pytest
+from websockets.sync.client import connect
 
+from isthmus.contract.contract_pb2 import ClientEvent
+from isthmus.executor.frames import decoded, encoded
+from isthmus.executor.socket import relay_url
+from isthmus.executor.task import Task
 from tests.support.cut import network
 from tests.support.process import KEPT, PROGRAM, RunningServer, running_server
 
@@ -191,3 +196,22 @@ def test_a_server_that_is_gone_for_good_is_told_by_the_exit_code(
     assert run.returncode == 75, err
     assert json.loads(out)["exitCode"] == 75
     assert "retry" in err
+
+
+def test_i7_64_a_client_that_leaves_in_the_middle_of_an_action_leaves_a_session_to_resume(
+    tmp_path: Path, clone: Path
+) -> None:
+    with running_server(tmp_path) as server:
+        server.wait_for_sessions()
+        job = relay_job(server, server.http)
+        url = relay_url(server.url, {"workflow_id": job["DUO_WORKFLOW_WORKFLOW_ID"]})
+        headers = {"Authorization": f"Bearer {job['GITLAB_OAUTH_TOKEN']}"}
+        task = Task(job["DUO_WORKFLOW_WORKFLOW_ID"], "Look around")
+        with connect(url, additional_headers=headers, proxy=None) as socket:
+            socket.send(encoded(ClientEvent(startRequest=task.first())))
+            while decoded(socket.recv(30)).HasField("newCheckpoint"):
+                pass
+        run = start(job | {"DUO_WORKFLOW_GOAL": ""}, clone)
+        _, err = run.communicate(timeout=60)
+        assert run.returncode == 0, err
+    assert "TODO" in (clone / "isthmus-tour.md").read_text()
