@@ -7,6 +7,7 @@ import pytest
 
 from isthmus.core.accounts import TokenKind
 from isthmus.core.checkpoint import Blob, BlobRef, PendingWrites, StoredCheckpoint, Thread, Write
+from isthmus.instance.sweep import once
 from isthmus.platform.checkpoints import Step, encode, pack
 from tests.support.instance_stand import InstanceStand, open_instance
 
@@ -216,3 +217,18 @@ async def test_a_session_is_kept_on_each_kind_of_database(
     assert shown["checkpoint"] == sent["checkpoint"]
     assert [kept["task"] for kept in shown["checkpoint_writes"]] == ["t"]
     assert (record.model, record.goal, record.status) == (model, "mend it", "running")
+
+
+async def test_checkpoints_keep_a_workflow_from_being_given_up(stand: InstanceStand) -> None:
+    silent, busy, waiting = [await created(stand) for _ in range(3)]
+    async with stand.client() as http:
+        for workflow_id in (silent, busy, waiting):
+            await http.patch(f"{WORKFLOWS}/{workflow_id}", json={"status_event": "start"})
+        await http.patch(f"{WORKFLOWS}/{waiting}", json={"status_event": "require_input"})
+    stand.clock.advance(1_700)
+    await put(stand, busy, CHANNELS)
+    stand.clock.advance(200)
+    store, settings = stand.stores.workflows, stand.instance.settings
+    assert await once(store, stand.clock, settings) == [silent]
+    assert (await store.get(silent)).status == "failed"
+    assert await once(store, stand.clock, settings) == []
