@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from isthmus.contract.contract_pb2 import Action, ActionResponse, PlainTextResponse
+from isthmus.contract.contract_pb2 import Action, ActionResponse, HttpResponse, PlainTextResponse
 from isthmus.executor import actions
 from isthmus.executor.action import Lent, Machine
 from isthmus.executor.answer import Answerer, load_actions
@@ -36,12 +36,16 @@ class Agent:
         )
         self._answerer = Answerer(load_actions(actions), self._machine, _unexpected)
 
-    async def ask(self, action: Action) -> PlainTextResponse:
+    async def answer(self, action: Action) -> ActionResponse:
         """The answer to one action."""
         action.requestID = "r"
-        answer: ActionResponse = await self._answerer.answer(action)
+        answer = await self._answerer.answer(action)
         assert answer.requestID == "r"
-        return answer.plainTextResponse
+        return answer
+
+    async def ask(self, action: Action) -> PlainTextResponse:
+        """The same, of those that answer by text."""
+        return (await self.answer(action)).plainTextResponse
 
     async def says(self, action: Action) -> str:
         """Its text, when it worked."""
@@ -225,6 +229,28 @@ async def test_i7_60_git_runs_with_checked_arguments(root: Path) -> None:
     assert "Unsafe" in await agent.fails(unsafe)
     remote = Action(runGitCommand={"command": "ls-remote", "arguments": "."})
     assert "refs/heads" in await agent.says(remote)
+
+
+class Elsewhere:
+    """An instance and MCP servers in one: says what it was asked."""
+
+    async def answer(self, method: str, path: str, body: str | None) -> HttpResponse:
+        return HttpResponse(statusCode=404, body=f"{method} {path} {body} {TOKEN}")
+
+    async def call(self, name: str, arguments: str) -> str:
+        return f"{name} {arguments} {TOKEN}"
+
+
+async def test_i7_60_the_instance_answers_unmasked_and_tools_answer_masked(root: Path) -> None:
+    far = Elsewhere()
+    agent = await asyncio.to_thread(Agent, root, Lent(instance=far, tools=far))
+    action = Action(runHTTPRequest={"method": "GET", "path": "/api/v4/x"})
+    reply = (await agent.answer(action)).httpResponse
+    assert (reply.statusCode, reply.error) == (404, "")
+    assert reply.body == f"GET /api/v4/x None {TOKEN}"
+    told = await agent.says(Action(runMCPTool={"name": "demo_x", "args": "{}"}))
+    assert told.startswith("demo_x {} ")
+    assert TOKEN not in told
 
 
 async def test_i7_60_what_nobody_offered_is_an_error_and_the_rest_goes_on(agent: Agent) -> None:

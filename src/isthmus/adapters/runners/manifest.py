@@ -12,6 +12,7 @@ LABELS: Final = {"app.kubernetes.io/name": "isthmus", "app.kubernetes.io/compone
 WORKFLOW_LABEL: Final = "isthmus/workflow"
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _WORK: Final = "/work"
+_HOME: Final = {"name": "HOME", "value": "/tmp"}  # noqa: S108 - of the pod
 _LOGIN: Final = '!f() { echo username=oauth; echo "password=$GIT_PASSWORD"; }; f'
 """The token comes from the secret and stands in no argument."""
 
@@ -72,7 +73,12 @@ def _container(name: str, job: RunnerJob, settings: KubernetesRunner) -> Manifes
         "args": list(job.arguments),
         "workingDir": "/tmp",  # noqa: S108 - of the pod: the working copy holds no settings of ours
         "env": [
-            {"name": key, "value": job.variables[key]} for key in plain if _VARIABLE.fullmatch(key)
+            _HOME,
+            *(
+                {"name": key, "value": job.variables[key]}
+                for key in plain
+                if _VARIABLE.fullmatch(key)
+            ),
         ],
         "envFrom": [{"secretRef": {"name": name}}],
         "resources": {"limits": limits, "requests": limits},
@@ -92,7 +98,7 @@ def _checkout(name: str, job: RunnerJob, settings: KubernetesRunner) -> list[Man
             "image": job.image or settings.image,
             "command": ["git", "-c", f"credential.helper={_LOGIN}", "clone", "--quiet", *branch],
             "args": ["--", url, _WORK],
-            "env": [{"name": "HOME", "value": "/tmp"}],  # noqa: S108 - of the pod
+            "env": [_HOME],
             "envFrom": [{"secretRef": {"name": name}}],
             **_confined(),
         }
