@@ -1,9 +1,7 @@
 """The reference page and the route table say the same."""
 
-from isthmus.edge.http.app import endpoints_of
 from isthmus.edge.http.auth import PUBLIC
-from tests.support.http_app import Stand
-from tests.support.reference import PAGE, written
+from tests.support.reference import PAGE, endpoints, written
 
 
 def test_the_page_is_the_one_that_make_docs_writes() -> None:
@@ -11,5 +9,5 @@ def test_the_page_is_the_one_that_make_docs_writes() -> None:
 
 
 def test_every_closed_route_says_who_may_call_it() -> None:
-    closed = [each for each in endpoints_of(Stand().services()) if each.path not in PUBLIC]
+    closed = [each for each in endpoints() if each.path not in PUBLIC]
     assert [f"{each.method} {each.path}" for each in closed if not each.scopes] == []
