@@ -69,6 +69,16 @@ class Posts:
 
 
 @dataclass(frozen=True, slots=True)
+class Relayed:
+    """From a client's answer to its next action, over gRPC and over a socket; an idle socket."""
+
+    sessions: int
+    direct_ms: float
+    relayed_ms: float
+    idle_kb: float
+
+
+@dataclass(frozen=True, slots=True)
 class Installed:
     """Size of an install without test tools."""
 
@@ -85,6 +95,7 @@ class Results:
     steps: list[Steps]
     posts: list[Posts]
     sticky: list[Sticky]
+    relay: list[Relayed]
     sizes: list[Installed]
 
 
@@ -114,6 +125,8 @@ def write(path: Path, machine: str, results: Results) -> None:
             for post in results.posts
         ]
         lines.append("")
+    if results.relay:
+        lines += _relay(results.relay)
     if results.sticky:
         lines += _sticky(results.sticky)
     if sizes:
@@ -155,6 +168,19 @@ def _streams(streams: list[Streams]) -> list[str]:
         ),
         "",
         f"- The v4 stream adds {added_ms:.2f} ms p99 to the first byte.",
+        "",
+    ]
+
+
+def _relay(rows: list[Relayed]) -> list[str]:
+    return [
+        "| Sessions | gRPC p50 ms | WebSocket p50 ms | The relay adds ms | Idle socket KB |",
+        "|---|---|---|---|---|",
+        *(
+            f"| {row.sessions} | {row.direct_ms:.2f} | {row.relayed_ms:.2f} "
+            f"| {row.relayed_ms - row.direct_ms:.2f} | {row.idle_kb:.1f} |"
+            for row in rows
+        ),
         "",
     ]
 

@@ -1,7 +1,7 @@
 """The whole HTTP side: requests, and WebSockets, whose relay loads when the first one comes."""
 
 import asyncio
-import importlib
+import importlib.util
 from collections.abc import Awaitable
 from typing import TYPE_CHECKING, Any, Final
 
@@ -87,13 +87,18 @@ def configured(settings: InstanceSettings) -> dict[str, Any]:
     relay = settings.relay
     return {
         "interface": "asgi3",  # uvicorn guesses by `async def`, which ours need not be
-        "ws": upgraded if settings.enabled else "none",
+        "ws": upgraded if settings.enabled and _installed() else "none",
         "ws_max_size": relay.message_limit_bytes,
         "ws_ping_interval": relay.ping_s,
         # The limit counts from the last pong; the next ping leaves in between.
         "ws_ping_timeout": max(relay.pong_s - relay.ping_s, min(relay.ping_s, relay.pong_s) / 2),
         "ws_per_message_deflate": False,
     }
+
+
+def _installed() -> bool:
+    """Whether what sockets speak is there: neither is part of the base install."""
+    return all(importlib.util.find_spec(name) for name in ("websockets", "google.protobuf"))
 
 
 def upgraded(**given: Any) -> asyncio.Protocol:

@@ -111,7 +111,7 @@ class Bridge:
         if not workflow_id:
             return Farewell()
         if not self._instance.locks.take(workflow_id):
-            return Farewell(LOCKED, TAKEN, error="locked")
+            return Farewell(LOCKED, TAKEN, "ABORTED", "locked")
         try:
             return await self._turn(start, client)
         finally:
