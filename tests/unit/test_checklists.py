@@ -14,3 +14,7 @@ def numbers(section: str) -> set[int]:
 
 def test_the_gateways_checklist_is_complete() -> None:
     assert numbers("h11") == set(range(1, 73))
+
+
+def test_the_instances_checklist_is_complete() -> None:
+    assert numbers("i7") == set(range(1, 65))
