@@ -115,3 +115,26 @@ def test_a_session_goes_on_after_the_server_was_killed(
         run.go_on()
         _ended_well(run.turn(), "Hello once more.")
     assert "I mended the title." in str(stand.upstream.asked[-1].body["messages"][:-1])
+
+
+def test_a_turn_that_a_kill_cuts_is_told_and_the_next_one_goes_on(
+    clients: Clients, stand: Stand, repository: Path
+) -> None:
+    asked = len(stand.upstream.asked)
+    stand.upstream.pause_s = 0.05
+    plan = {"model": MODEL, "folder": str(repository), "pause": True}
+    try:
+        with clients.driving(
+            "workflow", stand.account, **plan, prompts=["Count [long]", "And [again]"]
+        ) as run:
+            assert stand.upstream.was_asked(asked + 1)
+            stand.again()
+            first = run.turn()
+            stand.upstream.pause_s = 0.0
+            run.go_on()
+            second = run.turn()
+    finally:
+        stand.upstream.pause_s = 0.0
+    assert first["errors"]
+    assert first["text"] != NUMBERS
+    _ended_well(second, "Hello once more.")

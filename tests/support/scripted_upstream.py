@@ -8,7 +8,7 @@ import json
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -58,12 +58,13 @@ class Upstream:
             "ISTHMUS_PROVIDERS__OPENAI__BASE_URL": f"{root}/v1",
         }
 
-    def was_left(self, times: int, limit_s: float = 30.0) -> bool:
-        """Whether so many answers were given up by their reader, at the latest after the limit."""
-        until = time.monotonic() + limit_s
-        while self.left < times and time.monotonic() < until:
-            time.sleep(0.02)
-        return self.left == times
+    def was_left(self, times: int) -> bool:
+        """Whether so many answers were given up by their reader, soon."""
+        return _soon(lambda: self.left == times)
+
+    def was_asked(self, times: int) -> bool:
+        """Whether so many requests came, soon."""
+        return _soon(lambda: len(self.asked) == times)
 
     def refuse(self, *statuses: int) -> None:
         """Answer the next requests with these statuses."""
@@ -98,6 +99,13 @@ class Upstream:
         places = {text.rfind(cue): script for cue, script in self.scripts.items()}
         last = max(places, default=-1)
         return places[last] if last >= 0 else None
+
+
+def _soon(happened: Callable[[], bool], limit_s: float = 60.0) -> bool:
+    until = time.monotonic() + limit_s
+    while not happened() and time.monotonic() < until:
+        time.sleep(0.02)
+    return happened()
 
 
 @contextmanager
