@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
-from websockets.exceptions import InvalidStatus
 from websockets.typing import Subprotocol
 
 from isthmus.core.accounts import Namespace, TokenKind
@@ -195,12 +194,12 @@ async def test_where_no_session_can_run_the_upgrade_is_503(tmp_path: Path) -> No
         assert status == 503
 
 
-async def test_another_path_is_404_and_a_plain_request_too(relay: RelayStand) -> None:
-    status, body, _ = await relay.refused(path="/api/v4/elsewhere")
-    assert (status, body) == (404, {"message": "404 Not Found"})
-    with pytest.raises(InvalidStatus):
-        async with relay.connect("a=1" + "&b=1" * 60):
-            pass
+async def test_another_path_is_404_and_a_query_without_end_400(relay: RelayStand) -> None:
+    for path in ("/api/v4/elsewhere", "/v1/proxy/anthropic/v1/messages", "/"):
+        status, body, _ = await relay.refused(path=path)
+        assert (status, body) == (404, {"message": "404 Not Found"}), path
+    status, _, _ = await relay.refused("a=1" + "&b=1" * 60)
+    assert status == 400
 
 
 async def test_the_platform_is_told_everything_of_the_caller(relay: RelayStand) -> None:
