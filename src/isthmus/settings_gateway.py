@@ -27,6 +27,11 @@ class GatewaySettings(Group):
         default={},
         description="Model -> least score of a completion; no provider tells scores yet.",
     )
+    suggestions_per_minute: int = Field(
+        default=0,
+        ge=0,
+        description="Code suggestions that one user may have in a minute, by whatever way; 0: any.",
+    )
     duo_core_cutoff: bool = Field(
         default=False, description="Refuse v1 chat to callers whose enablement type is `duo_core`."
     )

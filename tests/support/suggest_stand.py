@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 from starlette.types import ASGIApp
 
+from isthmus.adapters.limits.inprocess import InProcessLimiter
 from isthmus.adapters.providers.local import LocalProvider
 from isthmus.auth.authenticate import AuthPolicy
 from isthmus.core.deadline import Deadline
@@ -118,7 +119,7 @@ def suggest_of(
         Library(PROMPTS, LANGUAGES),
         stand.sink,
         stand.clock,
-        Rules(gateway or GatewaySettings(), quota, stand.payloads),
+        Rules(gateway or GatewaySettings(), quota, stand.payloads, InProcessLimiter(stand.clock)),
     )
 
 

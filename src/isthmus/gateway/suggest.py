@@ -25,9 +25,9 @@ from isthmus.core.errors import (
 )
 from isthmus.core.events import FeatureUsed, SuggestionAsked, SuggestionTrimmed
 from isthmus.core.identity import Caller, ClientInfo
-from isthmus.core.limits import Use
+from isthmus.core.limits import LimitKey, Use
 from isthmus.core.messages import Answer, ModelChoice
-from isthmus.core.ports import Clock, Quota, Telemetry
+from isthmus.core.ports import Clock, Limiter, Quota, Telemetry
 from isthmus.gateway.fences import without_fences
 from isthmus.gateway.flags import effective
 from isthmus.gateway.hints import ANY, Kind, Wish
@@ -78,11 +78,12 @@ class Library(Struct, frozen=True):
 
 
 class Rules(Struct, frozen=True):
-    """What this server allows, and whom it asks for credits."""
+    """What this server allows, whom it asks for credits, and what counts its users' requests."""
 
     settings: GatewaySettings
     quota: Quota | None = None
     payloads: PayloadPolicy = NO_PAYLOADS
+    limiter: Limiter | None = None
 
 
 class Suggest:
@@ -103,6 +104,8 @@ class Suggest:
         self._clock = clock
         settings, self._quota, self._payloads = rules.settings, rules.quota, rules.payloads
         self._logs = self._payloads.always or self._payloads.custom_models
+        self._limiter = rules.limiter if settings.suggestions_per_minute else None
+        self._per_minute = settings.suggestions_per_minute
         self._region = settings.region
         self._least_scores = settings.score_thresholds
         self._polish = Polish(settings.skipped_post_processing)
@@ -116,10 +119,10 @@ class Suggest:
     ) -> Awaitable[Suggestion]:
         """The suggestion in one piece, made to fit its place.
 
-        Raises what Quota raises, Forbidden, Invalid, Rejected, Unavailable, NotBuilt for Amazon Q,
-        or what the model raises; of several variants, what the first one raised.
+        Raises what Limiter and Quota raise, Forbidden, Invalid, Rejected, Unavailable, NotBuilt for
+        Amazon Q, or what the model raises; of several variants, what the first one raised.
         """
-        if self._quota is None and not request.variants:
+        if self._quota is None and self._limiter is None and not request.variants:
             return self._whole(request, self._allow(request, caller, client), caller, client)
 
         def serve(one: SuggestRequest, prompt: Prompt) -> Awaitable[Suggestion]:
@@ -148,6 +151,9 @@ class Suggest:
         serve: Callable[[SuggestRequest, Prompt], Awaitable[T]],
     ) -> T:
         """What the first variant answers that can be served. Credits are asked for once."""
+        if self._limiter is not None:
+            user = f"{caller.instance_id} {caller.global_user_id or caller.subject}"
+            await self._limiter.take(LimitKey("suggestions", user, self._per_minute, 60.0), 1)
         if self._quota is not None:
             wish, event = request.wish, FEATURE[request.kind]
             name = wish.model_id or (wish.metadata.name if wish.metadata else "")

@@ -43,6 +43,8 @@ OPEN: Final = frozenset(
     }
 )
 """Paths where nobody has a token yet."""
+COMPLETIONS: Final = "/api/v4/code_suggestions/completions"
+"""Where clients are told that it was not the gateway that refused."""
 _READS: Final = frozenset({"GET", "HEAD"})
 
 
@@ -66,7 +68,8 @@ class Membership:
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         exchange: Exchange = scope[EXCHANGE]
-        exchange.refuse = refusals.instance
+        here = scope["path"] == COMPLETIONS
+        exchange.refuse = refusals.monolith if here else refusals.instance
         headers = headers_of(scope)
         exchange.headers.pop("authorization", None)
         exchange.client = ClientInfo(exchange.headers)

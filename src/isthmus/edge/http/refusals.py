@@ -117,11 +117,19 @@ def instance(failure: Failure) -> Response | None:
             return _titled(failure)
 
 
+def monolith(failure: Failure) -> Response | None:
+    """The same where clients must tell our refusals from a gateway's. Source: section 1.17."""
+    response = instance(failure)
+    if response is not None:
+        response.headers["x-gitlab-error-origin"] = "monolith"
+    return response
+
+
 def unserved(
     exchange: Exchange, status: Literal[404, 405], headers: Mapping[str, str] | None = None
 ) -> Response:
     """The answer to a path, or a method of it, that nobody serves, in the words of its family."""
-    if exchange.refuse is instance:
+    if exchange.refuse in {instance, monolith}:
         title = {404: "Not Found", 405: "Not Allowed"}[status]
         return JSONResponse({"error": f"{status} {title}"}, status, headers)
     return JSONResponse({"detail": _PHRASES[status]}, status, headers)

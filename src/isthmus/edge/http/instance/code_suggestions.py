@@ -103,6 +103,7 @@ def routes(_: Services) -> list[Endpoint]:
             body=body,
             reply=replies.get(name),
             scopes="`api` or `ai_features`",
+            status=201 if name in replies else 200,
         )
         for name, handle, summary, body in told
     ]

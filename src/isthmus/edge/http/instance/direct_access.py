@@ -134,5 +134,6 @@ def routes(_: Services) -> list[Endpoint]:
             body=AccessBody,
             reply=SessionAccess,
             scopes="`api`",
-        )
+            status=201,
+        ),
     ]

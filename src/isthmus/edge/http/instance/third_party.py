@@ -41,5 +41,6 @@ def routes(_: Services) -> list[Endpoint]:
             summary="Hand out a token for the provider proxies.",
             reply=ProxyAccess,
             scopes="`api` or `ai_features`",
+            status=201,
         )
     ]
