@@ -12,7 +12,8 @@ from tests.support.process import PROGRAM
 
 CHAT = "gitlab/duo-chat-sonnet-4-5"
 WORKFLOW = "gitlab/duo-workflow-sonnet-4-6"
-GUIDE = Path(__file__).resolve().parents[2] / "docs" / "guide"
+ROOT = Path(__file__).resolve().parents[2]
+GUIDE = ROOT / "docs" / "guide"
 USUAL = "http://127.0.0.1:5052"
 
 
@@ -80,10 +81,13 @@ def test_i7_58_what_nobody_allowed_is_not_done(
 def test_i7_58_a_declared_model_does_by_the_guides_commands_as_pasted(
     clients: Clients, stand: Stand, repository: Path, tmp_path: Path
 ) -> None:
-    found = re.search(r"```sh\n(make run.*?)```", (GUIDE / "opencode.md").read_text(), re.DOTALL)
+    guide = (GUIDE / "opencode.md").read_text()
+    found = re.search(r"```sh\n(make install.*?)```", guide, re.DOTALL)
     assert found
+    assert found.group() in (ROOT / "README.md").read_text()
+    # A server runs already, and OpenCode is installed.
     start, install, *pasted = found.group(1).splitlines()
-    assert start == "make run &"
+    assert start == "make install && (make run &)"
     assert install.endswith(f"opencode-ai@{clients.version('opencode-ai')}")
     clone, neighbour = tmp_path / "clone", tmp_path / "your-repository"
     (clone / ".venv" / "bin").mkdir(parents=True)
