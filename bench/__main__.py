@@ -12,7 +12,7 @@ from pathlib import Path
 from bench import peers, records, relay, sessions, sizes, sticky, streams
 from bench.machine import SECONDS, SERVER_CORE, Load, cpu_s, post, require, tree, tree_rss_mb, wrk
 from bench.report import Results, Row, write
-from bench.server import isthmus
+from bench.server import command, isthmus
 from bench.upstream import mock_upstream, nginx_proxy
 
 OUT = Path(__file__).parent / "out"
@@ -37,6 +37,7 @@ EMBEDDINGS = (
     + "]}"
 )
 STREAM = MESSAGE.replace('"max_tokens":64', '"max_tokens":64,"stream":true')
+THROUGH = "Isthmus completion, by the instance"
 CHAT = MESSAGE.replace("claude-sonnet-4-6", "gpt-5")
 
 
@@ -100,6 +101,7 @@ def _isthmus(folder: Path, base: str) -> list[Row]:
         url = f"{home}/v2/code/completions"
         row = _row("Isthmus completion", url, post(COMPLETION, headers), folder, pid)
         rows.append(row.with_ready(server.ready_s))
+        rows.append(_relayed(home, folder, pid))
         url = f"{home}/v1/proxy/anthropic/v1/messages"
         rows.append(_row("Isthmus proxy", url, post(MESSAGE, headers), folder, pid))
         url = f"{home}/v1/embeddings/code_embeddings"
@@ -111,6 +113,14 @@ def _isthmus(folder: Path, base: str) -> list[Row]:
         script = post(STREAM, server.headers)
         rows.append(_row("Isthmus proxy, streamed", url, script, folder, server.pid))
     return rows
+
+
+def _relayed(home: str, folder: Path, pid: int) -> Row:
+    """The same completion asked of the instance API: the hop that direct connections save."""
+    token = command(folder, "tokens", "create", "--name", "bench")
+    headers = {"private-token": token, "content-type": "application/json"}
+    url = f"{home}/api/v4/code_suggestions/completions"
+    return _row(THROUGH, url, post(COMPLETION, headers), folder, pid)
 
 
 def _peers(folder: Path, upstream: int, base: str) -> list[Row]:

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 from bench.machine import CLIENT_CORE
 from bench.report import Posts
-from bench.server import isthmus
+from bench.server import command, isthmus
 
 POSTS = 400
 WARM = 40
@@ -34,19 +34,11 @@ def measure(folder: Path) -> list[Posts]:
         place.mkdir()
         settings = {"ISTHMUS_INSTANCE__RELAY_SECRET": SECRET, "ISTHMUS_DATABASE__URL": url}
         with isthmus(place, extra=settings) as server:
-            environment = dict(os.environ) | settings | {"ISTHMUS_DATA_DIR": str(place / "var")}
-            program = str(Path(sys.executable).with_name("isthmus"))
-            token = subprocess.run(
-                [program, "tokens", "create", "--name", "bench"],
-                env=environment,
-                stdout=subprocess.PIPE,
-                text=True,
-                check=True,
-            ).stdout.strip()
+            token = command(place, "tokens", "create", "--name", "bench", extra=settings)
             driver = ["taskset", "-c", str(CLIENT_CORE), sys.executable, "-m", "bench.records"]
             done = subprocess.run(
                 [*driver, str(server.port)],
-                env=environment | {"BENCH_TOKEN": token},
+                env=dict(os.environ) | {"BENCH_TOKEN": token},
                 stdout=subprocess.PIPE,
                 text=True,
                 check=True,

@@ -92,3 +92,13 @@ def authenticated(token: str) -> dict[str, str]:
         "x-gitlab-unit-primitive": "ai_gateway_model_provider_proxy",
         "content-type": "application/json",
     }
+
+
+def command(folder: Path, *words: str, extra: dict[str, str] | None = None) -> str:
+    """What a command of ours prints, run beside the server of this folder."""
+    program = str(Path(sys.executable).with_name("isthmus"))
+    environment = dict(os.environ) | {"ISTHMUS_DATA_DIR": str(folder / "var")} | (extra or {})
+    done = subprocess.run(
+        [program, *words], env=environment, capture_output=True, text=True, check=True
+    )
+    return done.stdout.strip()

@@ -7,7 +7,6 @@ prompt that providers keep (1,024 tokens); it hits when at least that prompt was
 
 import asyncio
 import json
-import os
 import secrets
 import subprocess
 import sys
@@ -20,7 +19,7 @@ from websockets.asyncio.client import connect
 from bench.cached_upstream import LEAST_TOKENS
 from bench.machine import CLIENT_CORE, free_port, wait_for_port
 from bench.report import Sticky
-from bench.server import Server, isthmus
+from bench.server import Server, command, isthmus
 from isthmus.auth.issue import new_private_key_pem
 
 SESSIONS = 12
@@ -48,19 +47,18 @@ def measure(folder: Path) -> list[Sticky]:
 def _measure(folder: Path, *, on: bool) -> Sticky:
     folder.mkdir()
     log, port = folder / "calls.jsonl", free_port()
-    command = ["taskset", "-c", str(CLIENT_CORE), sys.executable, "-m", "bench.cached_upstream"]
-    upstream = subprocess.Popen([*command, str(port), str(log)])
+    driver = ["taskset", "-c", str(CLIENT_CORE), sys.executable, "-m", "bench.cached_upstream"]
+    upstream = subprocess.Popen([*driver, str(port), str(log)])
     try:
         wait_for_port(port)
         settings = _settings(folder, f"http://127.0.0.1:{port}")
-        program = str(Path(sys.executable).with_name("isthmus"))
         ids: dict[str, str] = {}
         token = ""
         for first in range(0, TURNS, RESTART_EVERY):
             with isthmus(folder, transports="http,grpc", extra=settings) as server:
                 if not token:
-                    token = _command(folder, program, "tokens", "create", "--name", "bench")
-                    _command(folder, program, "flags", "set", FLAG, "on" if on else "off")
+                    token = command(folder, "tokens", "create", "--name", "bench")
+                    command(folder, "flags", "set", FLAG, "on" if on else "off")
                 turns = range(first, first + RESTART_EVERY)
                 asyncio.run(_sessions(server, token, ids, turns))
     finally:
@@ -92,14 +90,6 @@ def _settings(folder: Path, base: str) -> dict[str, str]:
         "GOOGLE_APPLICATION_CREDENTIALS": str(account),
         "ISTHMUS_MODELS__DEFAULTS": json.dumps({FEATURE: DEFAULTS}),
     }
-
-
-def _command(folder: Path, program: str, *words: str) -> str:
-    environment = dict(os.environ) | {"ISTHMUS_DATA_DIR": str(folder / "var")}
-    done = subprocess.run(
-        [program, *words], env=environment, capture_output=True, text=True, check=True
-    )
-    return done.stdout.strip()
 
 
 async def _sessions(server: Server, token: str, ids: dict[str, str], turns: range) -> None:
