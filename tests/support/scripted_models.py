@@ -7,6 +7,7 @@ from isthmus.core.identity import Caller
 from isthmus.core.messages import Chat, Delta, ModelChoice, ModelMetadata, ToolUse, Usage
 from isthmus.routing.catalogue import Catalogue
 from isthmus.routing.models import Ask, Models
+from isthmus.routing.resolve import AMAZON_Q
 from isthmus.settings import OutboundSettings
 from tests.support.clock import HandClock
 from tests.support.sink import MemorySink
@@ -55,6 +56,8 @@ class ScriptedModels(Models):
         self, wanted: ModelMetadata | None, feature: str, flags: Collection[str] = ()
     ) -> ModelChoice:
         self.wanted.append((wanted, frozenset(flags)))
+        if wanted is not None and wanted.provider == AMAZON_Q:
+            return super().resolve(wanted, feature, flags)
         named = "" if wanted is None else wanted.name or wanted.identifier
         return self.choose(feature, named or None)
 

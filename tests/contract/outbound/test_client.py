@@ -211,7 +211,7 @@ async def test_bytes_while_idle_close_the_connection(client: HttpClient) -> None
 
     async with serving(handle) as server:
         assert await ask(client, server) == (200, b"hi")
-        await asyncio.wait_for(server.closed.wait(), 2)
+        await asyncio.wait_for(server.closed.wait(), 10)
         assert await ask(client, server) == (200, b"hi")
         assert server.connections == 2
 
@@ -300,7 +300,7 @@ async def test_a_slow_drip_meets_the_total_limit(client: HttpClient) -> None:
             async with client.open(server.request(), within(0.2, between_s=0.1)) as reply:
                 await reply.read(1000)
         assert raised.value.phase == "total"
-        await asyncio.wait_for(server.closed.wait(), 2)
+        await asyncio.wait_for(server.closed.wait(), 10)
 
 
 async def test_a_stream_that_never_pauses_meets_the_total_limit(client: HttpClient) -> None:
