@@ -63,6 +63,7 @@ class Posts:
     """Checkpoints posted one after the other on one connection."""
 
     database: str
+    form: str
     size_kb: int
     p50_ms: float
     p99_ms: float
@@ -125,9 +126,10 @@ def write(path: Path, machine: str, results: Results) -> None:
         ]
         lines.append("")
     if results.posts:
-        lines += ["| Checkpoint posted to | KB | p50 ms | p99 ms |", "|---|---|---|---|"]
+        lines += ["| Checkpoint posted to | Form | KB | p50 ms | p99 ms |", "|---|---|---|---|---|"]
         lines += [
-            f"| {post.database} | {post.size_kb} | {post.p50_ms:.1f} | {post.p99_ms:.1f} |"
+            f"| {post.database} | {post.form} | {post.size_kb} | {post.p50_ms:.1f} "
+            f"| {post.p99_ms:.1f} |"
             for post in results.posts
         ]
         lines.append("")

@@ -35,6 +35,8 @@ class RecordWrite:
 class NewRecord:
     """A checkpoint to be stored. `checkpoint` and `metadata` are JSON texts.
 
+    `deflated` are the same bytes as `checkpoint` in zlib's form, when they came in it.
+
     `model` and `flow` are the metadata texts that the workflow is to keep, empty for none; `goal`
     fills a goal that is blank.
     """
@@ -46,6 +48,7 @@ class NewRecord:
     current_thread: int
     metadata: bytes
     checkpoint: bytes
+    deflated: bytes = field(default=b"", repr=False)
     blobs: tuple[RecordBlob, ...] = ()
     model: str = ""
     flow: str = ""

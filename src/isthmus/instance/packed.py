@@ -13,9 +13,8 @@ BLOB_CHARS: Final = 1_398_104
 BLOB_BYTES: Final = 1_048_576
 
 
-def inflate(text: str) -> bytes:
-    """The JSON behind strict base64 of deflated bytes. Raises ValueError with a reason."""
-    packed = unbase64(text)
+def inflate(packed: bytes) -> bytes:
+    """The JSON behind deflated bytes. Raises ValueError with a reason."""
     work = zlib.decompressobj()
     try:
         plain = work.decompress(packed, LIMIT_BYTES + 1)

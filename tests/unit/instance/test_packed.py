@@ -12,7 +12,7 @@ from isthmus.instance import packed
 
 @given(st.binary(max_size=2_000))
 def test_what_is_packed_comes_out_again(plain: bytes) -> None:
-    assert packed.inflate(packed.deflate(plain)) == plain
+    assert packed.inflate(packed.unbase64(packed.deflate(plain))) == plain
 
 
 @pytest.mark.parametrize(
@@ -30,11 +30,11 @@ def test_what_is_packed_comes_out_again(plain: bytes) -> None:
 )
 def test_what_is_not_deflated_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="it"):
-        packed.inflate(text)
+        packed.inflate(packed.unbase64(text))
 
 
 def test_a_bomb_does_not_go_off() -> None:
-    bomb = b64encode(zlib.compress(bytes(packed.LIMIT_BYTES + 1), 9)).decode()
+    bomb = zlib.compress(bytes(packed.LIMIT_BYTES + 1), 9)
     assert len(bomb) < 100_000
     with pytest.raises(ValueError, match="too large"):
         packed.inflate(bomb)

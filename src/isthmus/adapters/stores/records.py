@@ -62,7 +62,8 @@ class SqlRecordStore:
         """
         number = workflow_number(new.workflow_id)
         check_new(new)
-        row = record_row(new, number, await asyncio.to_thread(zlib.compress, new.checkpoint, 1))
+        packed = new.deflated or await asyncio.to_thread(zlib.compress, new.checkpoint, 1)
+        row = record_row(new, number, packed)
         blobs = blob_rows(new, number)
         now_us = micros(self._clock.utc())
 

@@ -102,6 +102,8 @@ def _configure(connection: sqlite3.Connection, _record: object) -> None:
     connection.execute("PRAGMA foreign_keys=ON")
     connection.execute("PRAGMA synchronous=NORMAL")
     connection.execute("PRAGMA journal_size_limit=67108864")
+    # 16 MB of pages: the writer who moves them waits, and every fortieth large checkpoint would.
+    connection.execute("PRAGMA wal_autocheckpoint=4000")
 
 
 def _begin(connection: Connection) -> None:

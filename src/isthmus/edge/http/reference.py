@@ -10,7 +10,8 @@ _INTRODUCTION = """# HTTP routes
 
 Every route needs a token, but for those that say `none`; a caller needs one of the scopes named.
 Routes under `/api` and `/oauth` are the instance API: their tokens are those of accounts here
-(`isthmus tokens create`). The WebSocket is `GET /api/v4/ai/duo_workflows/ws`.
+(`isthmus tokens create`). The WebSocket is `GET /api/v4/ai/duo_workflows/ws`;
+`POST /api/v4/ai/duo_workflows/execute` runs a session that needs no client, as JSON lines.
 The proxies are served under `/ai` as well. The version of a route is the first part of its path: a
 version keeps its shapes for good, and `tests/contract/versions` holds the oldest and the newest of
 each. What we answer otherwise than the published contract, and why, is in

@@ -244,6 +244,7 @@ def _new(workflow_id: str, body: CheckpointBody) -> NewRecord:
     metadata = bytes(body.metadata)
     if not packed.is_object(metadata):
         raise invalid("metadata", "is invalid")
+    plain, deflated = _checkpoint(body)
     return NewRecord(
         workflow_id=workflow_id,
         thread_ts=body.thread_ts,
@@ -251,27 +252,31 @@ def _new(workflow_id: str, body: CheckpointBody) -> NewRecord:
         ns=body.checkpoint_ns or "",
         current_thread=body.current_thread,
         metadata=metadata,
-        checkpoint=_checkpoint(body),
+        checkpoint=plain,
+        deflated=deflated,
         blobs=tuple(map(_blob, body.channel_blobs or (), range(100))),
         model=body.model_metadata_json or "",
         flow=body.flow_metadata_json or "",
     )
 
 
-def _checkpoint(body: CheckpointBody) -> bytes:
+def _checkpoint(body: CheckpointBody) -> tuple[bytes, bytes]:
+    """The checkpoint's text, and the same deflated when it came so. Raises Invalid, Rejected."""
     plain = b"" if body.checkpoint is msgspec.UNSET else bytes(body.checkpoint)
-    if plain in {b"", b"null"}:
-        if not body.compressed_checkpoint:
-            raise Rejected("Either checkpoint or compressed_checkpoint must be provided")
-        try:
-            plain = packed.inflate(body.compressed_checkpoint)
-        except ValueError as error:
-            raise Rejected(f"Invalid compressed checkpoint data: {error}") from error
+    if plain not in {b"", b"null"}:
         if not packed.is_object(plain):
-            raise Rejected("Invalid compressed checkpoint data: it is not a JSON object")
-    elif not packed.is_object(plain):
-        raise invalid("checkpoint", "is invalid")
-    return plain
+            raise invalid("checkpoint", "is invalid")
+        return plain, b""
+    if not body.compressed_checkpoint:
+        raise Rejected("Either checkpoint or compressed_checkpoint must be provided")
+    try:
+        deflated = packed.unbase64(body.compressed_checkpoint)
+        plain = packed.inflate(deflated)
+    except ValueError as error:
+        raise Rejected(f"Invalid compressed checkpoint data: {error}") from error
+    if not packed.is_object(plain):
+        raise Rejected("Invalid compressed checkpoint data: it is not a JSON object")
+    return plain, deflated
 
 
 def _blob(blob: Blob, index: int) -> RecordBlob:
