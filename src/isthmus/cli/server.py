@@ -67,7 +67,11 @@ class Banner:
         ]
         lines += ["", "Models:", *self._models(), "", "A token for development:"]
         token = f"{self._command('token')} --subject dev --scope complete_code"
-        lines += [f"  {token} duo_chat ai_gateway_model_provider_proxy", "", "Try it:"]
+        lines.append(f"  {token} duo_chat ai_gateway_model_provider_proxy")
+        if self._settings.instance.enabled:
+            lines += ["", "A token for clients of GitLab, such as OpenCode:"]
+            lines.append(f"  {self._command('tokens')} create --name NAME")
+        lines += ["", "Try it:"]
         return "\n".join([*lines, f"  {self._curl(started.address, token)}", "", ""])
 
     def _models(self) -> list[str]:
