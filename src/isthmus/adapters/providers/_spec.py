@@ -74,7 +74,7 @@ class Dialect(Protocol):
         """What an answer with an error status means."""
         ...
 
-    def meter(self, content_type: str) -> Meter:
+    def meter(self, content_type: str, /) -> Meter:
         """A reader of token usage for one forwarded answer, whose memory is bounded."""
         ...
 
@@ -103,7 +103,7 @@ class Signer(Protocol):
         """Fetch the credential. Raises UpstreamFailed, UpstreamTimeout or MisconfiguredProvider."""
         ...
 
-    def headers(self, method: str, url: str, body: bytes, api_key: str) -> Headers:
+    def headers(self, method: str, url: str, body: bytes, api_key: str, /) -> Headers:
         """The headers that carry our credential, or the caller's own key where one is given."""
         ...
 

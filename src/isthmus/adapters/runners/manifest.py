@@ -12,7 +12,8 @@ LABELS: Final = {"app.kubernetes.io/name": "isthmus", "app.kubernetes.io/compone
 WORKFLOW_LABEL: Final = "isthmus/workflow"
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _WORK: Final = "/work"
-_HOME: Final = {"name": "HOME", "value": "/tmp"}  # noqa: S108 - of the pod
+_TMP: Final = "/tmp"  # noqa: S108 - a volume of the pod, empty and its own
+_HOME: Final = {"name": "HOME", "value": _TMP}
 _LOGIN: Final = '!f() { echo username=oauth; echo "password=$GIT_PASSWORD"; }; f'
 """The token comes from the secret and stands in no argument."""
 
@@ -71,7 +72,8 @@ def _container(name: str, job: RunnerJob, settings: KubernetesRunner) -> Manifes
         "image": job.image or settings.image,
         "command": ["isthmus", "executor", "--headless", "--workspace", _WORK],
         "args": list(job.arguments),
-        "workingDir": "/tmp",  # noqa: S108 - of the pod: the working copy holds no settings of ours
+        # Not the working copy: its files are no settings of ours.
+        "workingDir": _TMP,
         "env": [
             _HOME,
             *(
@@ -113,7 +115,7 @@ def _confined() -> Manifest:
         },
         "volumeMounts": [
             {"name": "work", "mountPath": _WORK},
-            {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108 - of the pod
+            {"name": "tmp", "mountPath": _TMP},
         ],
     }
 

@@ -67,6 +67,7 @@ class SubprocessRunner:
                 os.killpg(pid, number)
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._settings.stop_s):
+                    # It may be the job of a server before us: nobody tells when such a one ends.
                     while await asyncio.to_thread(_pid_of, ref.id) is not None:  # noqa: ASYNC110
                         await asyncio.sleep(0.02)
         self._reap()

@@ -136,7 +136,7 @@ class ConverseDialect:
         named = next((value for name, value in headers if name == "x-amzn-errortype"), "")
         return _failure(status, named.partition(":")[0], headers, body)
 
-    def meter(self, content_type: str) -> Meter:  # noqa: ARG002 - the protocol's signature
+    def meter(self, _content_type: str, /) -> Meter:
         """Reads nothing: this wire is never forwarded."""
         return lambda _: None
 

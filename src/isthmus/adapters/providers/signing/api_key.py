@@ -22,7 +22,7 @@ class ApiKey:
     async def renew(self, deadline: Deadline) -> None:
         """A static key never changes."""
 
-    def headers(self, method: str, url: str, body: bytes, api_key: str) -> Headers:  # noqa: ARG002 - the protocol's signature
+    def headers(self, _method: str, _url: str, _body: bytes, api_key: str, /) -> Headers:
         """The one header, or none."""
         return self._signature(api_key) if api_key else self._own
 

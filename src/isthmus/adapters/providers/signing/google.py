@@ -155,7 +155,7 @@ class GoogleToken:
             if now_s >= self._ends_at_s and self._failure is not None:
                 raise self._failure.with_traceback(None)
 
-    def headers(self, method: str, url: str, body: bytes, api_key: str) -> Headers:  # noqa: ARG002 - the protocol's signature
+    def headers(self, _method: str, _url: str, _body: bytes, api_key: str, /) -> Headers:
         """The token, or the caller's key."""
         return (("x-goog-api-key", api_key),) if api_key else self._held
 
