@@ -5,7 +5,7 @@ BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip --quiet --disable-pip-version-check
 SOURCES = src tests bench
 
-.PHONY: install run test pytest check fmt types contract e2e fuzz proto lock bench docs clean
+.PHONY: install run test pytest check fmt style types types-source types-tests layers contract e2e fuzz proto lock bench docs clean
 
 $(VENV)/.runtime: requirements.lock pyproject.toml
 	@echo "Installing into $(VENV); this takes a minute or two."
@@ -39,14 +39,21 @@ fuzz: $(VENV)/.dev  ## three minutes of requests that our OpenAPI document allow
 	FUZZ_SECONDS=$${FUZZ_SECONDS:-180} $(BIN)/python -m pytest tests/e2e/test_any_request.py $(ARGS)
 
 check: $(VENV)/.dev  ## format, lint, types, layers, the session contract
-	$(BIN)/ruff format --check $(SOURCES)
-	$(BIN)/ruff check $(SOURCES)
-	$(BIN)/basedpyright
-	$(BIN)/lint-imports
-	$(BIN)/buf breaking proto --against proto/released/contract.binpb
+	@$(MAKE) --no-print-directory -j4 -Otarget style types-source types-tests layers
 
-types: $(VENV)/.dev
-	$(BIN)/basedpyright
+style: $(VENV)/.dev
+	$(BIN)/ruff format --check $(SOURCES) && $(BIN)/ruff check $(SOURCES)
+
+types: types-source types-tests
+
+types-source: $(VENV)/.dev
+	$(BIN)/basedpyright src bench
+
+types-tests: $(VENV)/.dev  ## beside the source: each takes a core
+	$(BIN)/basedpyright tests
+
+layers: $(VENV)/.dev
+	$(BIN)/lint-imports && $(BIN)/buf breaking proto --against proto/released/contract.binpb
 
 fmt: $(VENV)/.dev
 	$(BIN)/ruff format $(SOURCES)
