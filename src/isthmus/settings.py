@@ -292,6 +292,16 @@ class Settings(Group):
                 raise ValueError(f"`{name}` is not supported yet; leave it at its default")
         return self
 
+    @model_validator(mode="after")
+    def _strangers_run_nothing_here_unasked(self) -> "Settings":
+        told = "kind" in self.runners.model_fields_set
+        if self.instance.oidc.issuer and self.runners.kind == "subprocess" and not told:
+            raise ValueError(
+                "`runners.kind` must be set where people sign in at a provider (`instance.oidc`): "
+                "the default lets each of them run commands on this machine"
+            )
+        return self
+
 
 def environment() -> dict[str, str]:
     """The process's environment: what a program that we start may inherit, once it is scrubbed."""

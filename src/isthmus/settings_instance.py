@@ -84,8 +84,10 @@ class InstanceSettings(Group):
     direct_connections: bool = Field(
         default=True, description="Clients may complete code straight at the gateway."
     )
-    register_projects: bool = Field(
-        default=True, description="A project path that nobody has becomes the caller's."
+    register_projects: bool | None = Field(
+        default=None,
+        description="A project path that nobody has becomes the caller's; empty: unless people "
+        "sign in at a provider.",
     )
     tool_approval_for_session: bool = Field(
         default=True, description="Users may approve a tool for the rest of a session."
@@ -104,3 +106,10 @@ class InstanceSettings(Group):
     )
     oidc: OidcSettings = OidcSettings()
     relay: RelaySettings = RelaySettings()
+
+    @property
+    def registers(self) -> bool:
+        """Whether unknown paths become their caller's; among many that would take names away."""
+        if self.register_projects is None:
+            return not self.oidc.issuer
+        return self.register_projects

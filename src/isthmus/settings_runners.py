@@ -66,7 +66,8 @@ class RunnersSettings(Group):
     """Where sessions without a person run."""
 
     kind: Literal["none", "subprocess", "kubernetes", "gitlab_ci"] = Field(
-        default="subprocess", description="What runs them."
+        default="subprocess",
+        description="What runs them; `subprocess` lets members run commands on this machine.",
     )
     subprocess: SubprocessRunner = SubprocessRunner()
     kubernetes: KubernetesRunner = KubernetesRunner()

@@ -233,3 +233,22 @@ def test_dotenv_texts() -> None:
         "F": 'q"q',
         "A_2": '"open',
     }
+
+
+OIDC = {"ISTHMUS_INSTANCE__OIDC__ISSUER": "https://id.example.test"}
+
+
+def test_where_people_sign_in_a_runner_on_this_machine_must_be_asked_for() -> None:
+    with pytest.raises(SettingsError, match=r"runners\.kind"):
+        load(environ=OIDC)
+    assert load(environ=OIDC | {"ISTHMUS_RUNNERS__KIND": "subprocess"}).runners.kind == "subprocess"
+    assert load(environ=OIDC | {"ISTHMUS_RUNNERS__KIND": "none"}).runners.kind == "none"
+    assert load(environ={}).runners.kind == "subprocess"
+
+
+def test_where_people_sign_in_projects_do_not_register_themselves_unasked() -> None:
+    none = OIDC | {"ISTHMUS_RUNNERS__KIND": "none"}
+    assert load(environ={}).instance.registers
+    assert not load(environ=none).instance.registers
+    asked = none | {"ISTHMUS_INSTANCE__REGISTER_PROJECTS": "true"}
+    assert load(environ=asked).instance.registers
