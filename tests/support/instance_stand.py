@@ -12,44 +12,18 @@ from tempfile import TemporaryDirectory
 import httpx
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from isthmus.adapters.limits.inprocess import InProcessLimiter
-from isthmus.adapters.stores.checkpoints import SqlCheckpointStore
-from isthmus.adapters.stores.database import Database, migrate_database, open_database, sqlite_url
-from isthmus.adapters.stores.events import SqlEventQueue
-from isthmus.adapters.stores.flags import SqlFlagStore
-from isthmus.adapters.stores.places import SqlPlaceStore
-from isthmus.adapters.stores.records import SqlRecordStore
-from isthmus.adapters.stores.tokens import SqlTokenStore
-from isthmus.adapters.stores.users import SqlUserStore
-from isthmus.adapters.stores.workflows import SqlWorkflowStore
+from isthmus.adapters.stores.database import migrate_database, open_database, sqlite_url
+from isthmus.app.instance import Surroundings, use_cases
+from isthmus.app.stores import Stores, stores_on
 from isthmus.core.accounts import SCOPES, Member, NewUser, TokenKind, User
 from isthmus.core.flags import Flag
-from isthmus.core.ports import (
-    CheckpointStore,
-    Clock,
-    EventQueue,
-    FlagStore,
-    PlaceStore,
-    RecordStore,
-    TokenStore,
-    UserStore,
-    WorkflowStore,
-)
 from isthmus.edge.http.app import create
 from isthmus.edge.http.membership import INWARD
 from isthmus.edge.instance import InstanceServices
 from isthmus.edge.services import Services
-from isthmus.instance.accounts import Accounts, Wish
-from isthmus.instance.broker import Broker, Identity
-from isthmus.instance.checkpoints import Checkpoints, Sources
-from isthmus.instance.discovery import Discovery
-from isthmus.instance.flags import Flags
-from isthmus.instance.metadata import ModelMetadata
-from isthmus.instance.oauth import OAuth
-from isthmus.instance.places import Places
-from isthmus.instance.signin import SignIn
-from isthmus.instance.workflows import Workflows
-from isthmus.platform.records import record_of
+from isthmus.instance.accounts import Wish
+from isthmus.instance.broker import Identity
+from isthmus.instance.jobs import Site
 from isthmus.settings import InstanceSettings
 from tests.support.clock import HandClock
 from tests.support.http_app import Stand
@@ -57,21 +31,7 @@ from tests.support.library import library_catalogue, library_models
 
 URL = "http://instance.test"
 IDENTITY = Identity("instance-1", "instance.test", "19.0.0-ee", "self-managed")
-
-
-@dataclass(frozen=True)
-class Stores:
-    """Every store, on one database."""
-
-    database: Database
-    workflows: WorkflowStore
-    checkpoints: CheckpointStore
-    records: RecordStore
-    events: EventQueue
-    users: UserStore
-    places: PlaceStore
-    tokens: TokenStore
-    flags: FlagStore
+SITE = Site(URL, IDENTITY)
 
 
 @dataclass(frozen=True)
@@ -162,10 +122,18 @@ async def open_instance(
     if not url:
         file.write_bytes(_new_database())
     async with open_database(url or sqlite_url(file), pool_size=4) as database:
-        stores = open_stores(database, clock)
+        stores = stores_on(database, clock)
         told = settings or InstanceSettings()
         gateway = Stand(clock=clock).services()
-        instance = instance_services(stores, told, gateway)
+        around = Surroundings(
+            settings=told,
+            models=library_models(clock),
+            grants=gateway.grant,
+            site=SITE,
+            clock=clock,
+            telemetry=gateway.telemetry,
+        )
+        instance = use_cases(stores, around)
 
         async def door() -> InstanceServices:
             return instance
@@ -177,55 +145,6 @@ async def open_instance(
         await stores.places.join(alice.user.id, group.id)
         await stores.places.add_project("acme/app")
         yield InstanceStand(stores, instance, services, create(services), clock, alice, bob)
-
-
-def open_stores(database: Database, clock: Clock) -> Stores:
-    """The real ones."""
-    return Stores(
-        database=database,
-        workflows=SqlWorkflowStore(database, clock),
-        checkpoints=SqlCheckpointStore(database),
-        records=SqlRecordStore(database, clock),
-        events=SqlEventQueue(database),
-        users=SqlUserStore(database, clock),
-        places=SqlPlaceStore(database),
-        tokens=SqlTokenStore(database, clock),
-        flags=SqlFlagStore(database),
-    )
-
-
-def instance_services(
-    stores: Stores,
-    settings: InstanceSettings,
-    gateway: Services,
-) -> InstanceServices:
-    """The use cases over these stores."""
-    clock = gateway.clock
-    flags = Flags(stores.flags)
-    places = Places(stores.places, register=settings.register_projects)
-    workflows = Workflows(stores.workflows, places, flags, clock, settings)
-    discovery = Discovery(library_models(clock), settings.pinned_models)
-    sources = Sources(stores.records, stores.checkpoints, record_of)
-    accounts = Accounts(stores.users, stores.tokens, clock)
-    limiter = InProcessLimiter(clock)
-    return InstanceServices(
-        accounts=accounts,
-        places=places,
-        workflows=workflows,
-        checkpoints=Checkpoints(workflows, sources, settings.keep_model),
-        events=stores.events,
-        flags=flags,
-        metadata=ModelMetadata(discovery, flags),
-        discovery=discovery,
-        broker=Broker(gateway.grant, IDENTITY),
-        oauth=OAuth(accounts, stores.users, stores.tokens, limiter, clock),
-        sign_in=SignIn(stores.users, accounts, limiter),
-        sessions=None,
-        limiter=limiter,
-        telemetry=gateway.telemetry,
-        clock=clock,
-        settings=settings,
-    )
 
 
 async def enrol(instance: InstanceServices, stores: Stores, name: str) -> Person:

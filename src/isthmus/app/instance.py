@@ -5,9 +5,9 @@ Importing this costs as much as the database does: `serve.py` does so late.
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import replace
+from dataclasses import dataclass
 
 import isthmus.platform.tools as tools_package
 from isthmus.adapters.limits.inprocess import InProcessLimiter
@@ -16,11 +16,11 @@ from isthmus.app.foundation import Foundation
 from isthmus.app.gateway import key_set
 from isthmus.app.runners import open_runner
 from isthmus.app.stores import Stores
-from isthmus.core.ports import Runner
+from isthmus.core.ports import Clock, Outbound, Runner, Telemetry
 from isthmus.core.signin import IdentityProvider
 from isthmus.edge.instance import InstanceServices
 from isthmus.instance.accounts import Accounts
-from isthmus.instance.broker import Broker, Identity, Reach
+from isthmus.instance.broker import Broker, Grants, Identity, Reach
 from isthmus.instance.checkpoints import Checkpoints, Sources
 from isthmus.instance.discovery import Discovery
 from isthmus.instance.flags import Flags
@@ -29,13 +29,35 @@ from isthmus.instance.launch import Launch, Parts, minting
 from isthmus.instance.metadata import ModelMetadata
 from isthmus.instance.oauth import OAuth
 from isthmus.instance.places import Places
+from isthmus.instance.runs import Runs
 from isthmus.instance.signin import SignIn
 from isthmus.instance.sweep import sweep
 from isthmus.instance.workflows import Workflows
 from isthmus.platform.host import SessionHost, load_tools
 from isthmus.platform.records import record_of
 from isthmus.platform.tool import specification
-from isthmus.settings import Settings
+from isthmus.routing.models import Models
+from isthmus.settings import InstanceSettings, Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What the use cases stand on, besides the stores. `site` is where jobs find us.
+
+    `sessions`, `runner`, `provider` and `outbound` are None where there is none.
+    """
+
+    settings: InstanceSettings
+    models: Models
+    grants: Grants
+    site: Site
+    clock: Clock
+    telemetry: Telemetry
+    sessions: SessionHost | None = None
+    runner: Runner | None = None
+    provider: IdentityProvider | None = None
+    outbound: Outbound | None = None
+    tools: Sequence[Mapping[str, object]] = ()
 
 
 @asynccontextmanager
@@ -43,74 +65,79 @@ async def open_instance(
     foundation: Foundation, stores: Stores, sessions: SessionHost | None
 ) -> AsyncIterator[InstanceServices]:
     """The use cases of the instance API; what is stuck is looked for meanwhile."""
-    settings = foundation.settings.instance
+    settings, clock = foundation.settings, foundation.clock
     async with AsyncExitStack() as stack:
-        provider = await stack.enter_async_context(_provider(foundation))
-        runner = await stack.enter_async_context(open_runner(foundation.settings, foundation.clock))
-        services = _services(foundation, stores, sessions, provider)
-        services = replace(services, launcher=_launcher(foundation, stores, services, runner))
+        around = Surroundings(
+            settings=settings.instance,
+            models=foundation.models,
+            grants=foundation.grant,
+            site=_site(foundation),
+            clock=clock,
+            telemetry=foundation.telemetry,
+            sessions=sessions,
+            runner=await stack.enter_async_context(open_runner(settings, clock)),
+            provider=await stack.enter_async_context(_provider(foundation)),
+            outbound=foundation.outbound,
+            tools=await asyncio.to_thread(_tools),
+        )
         group = await stack.enter_async_context(asyncio.TaskGroup())
         sweeping = group.create_task(
-            sweep(stores.workflows, foundation.clock, settings, foundation.telemetry)
+            sweep(stores.workflows, clock, settings.instance, foundation.telemetry)
         )
         try:
-            yield services
+            yield use_cases(stores, around)
         finally:
             sweeping.cancel()
 
 
-def _services(
-    foundation: Foundation,
-    stores: Stores,
-    sessions: SessionHost | None,
-    provider: IdentityProvider | None,
-) -> InstanceServices:
-    everything, clock = foundation.settings, foundation.clock
-    settings, limiter = everything.instance, InProcessLimiter(foundation.clock)
+def use_cases(stores: Stores, around: Surroundings) -> InstanceServices:
+    """The use cases, put together."""
+    settings, clock, limiter = around.settings, around.clock, InProcessLimiter(around.clock)
     flags = Flags(stores.flags)
-    places = Places(stores.places, register=settings.register_projects)
+    places = Places(stores.places, register=settings.registers)
     workflows = Workflows(stores.workflows, places, flags, clock, settings)
-    discovery = Discovery(foundation.models, settings.pinned_models)
-    sources = Sources(stores.records, stores.checkpoints, record_of)
+    discovery = Discovery(around.models, settings.pinned_models)
+    metadata = ModelMetadata(discovery, flags)
     accounts = Accounts(stores.users, stores.tokens, clock)
+    broker = Broker(around.grants, around.site.identity, around.site.reach)
+    launch, runner = None, around.runner
+    if runner is not None:
+        mint = minting(accounts, broker)
+        launch = Launch(Parts(runner, stores.workflows, places, metadata, mint, around.site))
+    sources = Sources(stores.records, stores.checkpoints, record_of)
     return InstanceServices(
         accounts=accounts,
         places=places,
         workflows=workflows,
+        runs=Runs(workflows, launch),
         checkpoints=Checkpoints(workflows, sources, settings.keep_model),
         events=stores.events,
         flags=flags,
-        metadata=ModelMetadata(discovery, flags),
+        metadata=metadata,
         discovery=discovery,
-        broker=Broker(foundation.grant, identity(foundation), _reach(everything)),
+        broker=broker,
         oauth=OAuth(accounts, stores.users, stores.tokens, limiter, clock),
-        sign_in=SignIn(stores.users, accounts, limiter, provider),
-        sessions=sessions,
+        sign_in=SignIn(stores.users, accounts, limiter, around.provider),
+        sessions=around.sessions,
         limiter=limiter,
-        telemetry=foundation.telemetry,
+        telemetry=around.telemetry,
         clock=clock,
         settings=settings,
-        outbound=foundation.outbound,
-        tools=tuple(map(specification, load_tools(tools_package).values())),
+        outbound=around.outbound,
+        tools=around.tools,
     )
 
 
-def _launcher(
-    foundation: Foundation, stores: Stores, services: InstanceServices, runner: Runner
-) -> Launch:
+def _tools() -> tuple[Mapping[str, object], ...]:
+    """What sessions have, as it is told to clients. Blocking: a package is looked through."""
+    return tuple(map(specification, load_tools(tools_package).values()))
+
+
+def _site(foundation: Foundation) -> Site:
     settings = foundation.settings
     own = f"http://127.0.0.1:{settings.http.port}"
     base_url = (settings.instance.external_url or own).rstrip("/")
-    return Launch(
-        Parts(
-            runner=runner,
-            workflows=stores.workflows,
-            places=services.places,
-            metadata=services.metadata,
-            mint=minting(services.accounts, services.broker),
-            site=Site(base_url, services.broker.identity, services.broker.reach),
-        )
-    )
+    return Site(base_url, identity(foundation), _reach(settings))
 
 
 @asynccontextmanager

@@ -5,7 +5,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 from isthmus.adapters.stores.checkpoints import SqlCheckpointStore
-from isthmus.adapters.stores.database import open_database
+from isthmus.adapters.stores.database import Database, open_database
 from isthmus.adapters.stores.events import SqlEventQueue
 from isthmus.adapters.stores.flags import SqlFlagStore
 from isthmus.adapters.stores.places import SqlPlaceStore
@@ -19,7 +19,6 @@ from isthmus.core.ports import (
     Clock,
     EventQueue,
     FlagStore,
-    Pingable,
     PlaceStore,
     RecordStore,
     TokenStore,
@@ -35,7 +34,7 @@ SQLITE_FILE = "isthmus.db"
 class Stores:
     """Every store, on one database."""
 
-    database: Pingable
+    database: Database
     workflows: WorkflowStore
     checkpoints: CheckpointStore
     records: RecordStore
@@ -59,17 +58,22 @@ async def open_stores(settings: Settings, clock: Clock) -> AsyncIterator[Stores]
             database = await stack.enter_async_context(opened)
         except (Invalid, Unavailable) as error:
             raise SettingsError(f"database.url: {error}") from error
-        yield Stores(
-            database=database,
-            workflows=SqlWorkflowStore(database, clock),
-            checkpoints=SqlCheckpointStore(database),
-            records=SqlRecordStore(database, clock),
-            events=SqlEventQueue(database),
-            users=SqlUserStore(database, clock),
-            places=SqlPlaceStore(database),
-            tokens=SqlTokenStore(database, clock),
-            flags=SqlFlagStore(database),
-        )
+        yield stores_on(database, clock)
+
+
+def stores_on(database: Database, clock: Clock) -> Stores:
+    """Every store, on this database."""
+    return Stores(
+        database=database,
+        workflows=SqlWorkflowStore(database, clock),
+        checkpoints=SqlCheckpointStore(database),
+        records=SqlRecordStore(database, clock),
+        events=SqlEventQueue(database),
+        users=SqlUserStore(database, clock),
+        places=SqlPlaceStore(database),
+        tokens=SqlTokenStore(database, clock),
+        flags=SqlFlagStore(database),
+    )
 
 
 def database_url(settings: Settings) -> str:

@@ -10,11 +10,11 @@ from isthmus.instance.broker import Broker
 from isthmus.instance.checkpoints import Checkpoints
 from isthmus.instance.discovery import Discovery
 from isthmus.instance.flags import Flags
-from isthmus.instance.launcher import Launcher
 from isthmus.instance.locks import Locks
 from isthmus.instance.metadata import ModelMetadata
 from isthmus.instance.oauth import OAuth
 from isthmus.instance.places import Places
+from isthmus.instance.runs import Runs
 from isthmus.instance.signin import SignIn
 from isthmus.instance.workflows import Workflows
 from isthmus.settings import InstanceSettings
@@ -27,14 +27,14 @@ if TYPE_CHECKING:  # what it speaks, protobuf, is not part of the base install
 class InstanceServices:
     """Everything that the instance's edge may call.
 
-    `sessions` is None where none can run, `launcher` where no runner is set up. `outbound` reaches
-    the instance of `settings.gitlab_url`; `locks` are the relay's; `tools` are the specifications
-    of those that sessions have.
+    `sessions` is None where none can run. `outbound` reaches the instance of `settings.gitlab_url`;
+    `locks` are the relay's; `tools` are the specifications of those that sessions have.
     """
 
     accounts: Accounts
     places: Places
     workflows: Workflows
+    runs: Runs
     checkpoints: Checkpoints
     events: EventQueue
     flags: Flags
@@ -48,7 +48,6 @@ class InstanceServices:
     telemetry: Telemetry
     clock: Clock
     settings: InstanceSettings
-    launcher: Launcher | None = None
     outbound: Outbound | None = None
     tools: Sequence[Mapping[str, object]] = ()
     locks: Locks = field(default_factory=Locks)

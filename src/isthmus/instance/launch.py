@@ -9,14 +9,13 @@ from typing import Final, TypeAlias
 
 from isthmus.core.accounts import FLOW_SCOPES, Member, Place, TokenKind
 from isthmus.core.errors import NotFound, Rejected
-from isthmus.core.job import RunnerJob
+from isthmus.core.job import RunnerJob, RunnerRef
 from isthmus.core.ports import Runner, WorkflowStore
 from isthmus.core.workflow import Workflow
 from isthmus.instance import jobs
 from isthmus.instance.accounts import Accounts, Wish
 from isthmus.instance.broker import Broker
 from isthmus.instance.jobs import Decision, Extra, JobOrder, JobTokens, Site
-from isthmus.instance.launcher import Kickoff, Workload
 from isthmus.instance.metadata import JOB_FEATURE, ModelMetadata, Wanted
 from isthmus.instance.places import Places
 
@@ -40,18 +39,17 @@ class Parts:
 
 
 class Launch:
-    """A `Launcher`. Whoever calls has checked that the workflow is the member's own."""
+    """Whoever calls has checked that the workflow is the member's own."""
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
 
-    async def start(self, member: Member, workflow: Workflow, kickoff: Kickoff) -> Workload:
+    async def start(self, member: Member, workflow: Workflow, extra: Extra) -> RunnerRef:
         """Run a new workflow. Raises Rejected, Unavailable."""
         place = await self._place(workflow)
         if place.project is None:
             raise Rejected("Can not execute workflow in CI")
         model = await self._parts.metadata.resolved(member, place, Wanted(JOB_FEATURE))
-        extra = Extra(context=kickoff.context, shallow=kickoff.shallow_clone)
         order = JobOrder(workflow, member.user, place, self._parts.site, model, extra)
         tokens = await self._parts.mint(member, place, workflow.definition)
         given = jobs.variables(order, tokens)
@@ -59,7 +57,7 @@ class Launch:
 
     async def resume(
         self, member: Member, workflow: Workflow, *, approved: bool, message: str = ""
-    ) -> Workload:
+    ) -> RunnerRef:
         """Run it again from where it waits, with the person's word. Raises Rejected, Unavailable.
 
         The model is the stored one where the flag is on, by the text that is stored.
@@ -87,7 +85,7 @@ class Launch:
 
     async def _run(
         self, workflow: Workflow, place: Place, given: dict[str, str], words: tuple[str, ...]
-    ) -> Workload:
+    ) -> RunnerRef:
         job = RunnerJob(
             workflow_id=workflow.workflow_id,
             variables=given,
@@ -106,7 +104,7 @@ class Launch:
             # A run that nobody remembers could never be stopped.
             await self._parts.runner.stop(ref)
             raise
-        return Workload(ref.number, ref.url or None)
+        return ref
 
 
 def minting(accounts: Accounts, broker: Broker) -> Mint:

@@ -11,9 +11,9 @@ from isthmus.core.job import RunnerJob, RunnerRef
 from isthmus.core.workflow import WorkflowQuery
 from isthmus.gateway.grant import Granted
 from isthmus.instance.broker import Broker
-from isthmus.instance.jobs import Site
 from isthmus.instance.launch import Launch, Parts, minting
-from tests.support.instance_stand import IDENTITY, URL, InstanceStand
+from isthmus.instance.runs import Runs
+from tests.support.instance_stand import IDENTITY, SITE, InstanceStand
 
 WORKFLOWS = "/api/v4/ai/duo_workflows/workflows"
 
@@ -54,9 +54,8 @@ class Grants:
 def launching(stand: InstanceStand, failure: Failure | None = None) -> Scripted:
     runner, own = Scripted(failure), stand.instance
     mint = minting(own.accounts, Broker(Grants(), IDENTITY))
-    site = Site(URL, IDENTITY)
-    parts = Parts(runner, stand.stores.workflows, own.places, own.metadata, mint, site)
-    stand.serve(replace(own, launcher=Launch(parts)))
+    parts = Parts(runner, stand.stores.workflows, own.places, own.metadata, mint, SITE)
+    stand.serve(replace(own, runs=Runs(own.workflows, Launch(parts))))
     return runner
 
 
@@ -176,3 +175,15 @@ async def test_items_of_the_catalogue_need_a_project_and_are_not_here(
         body = {"ai_catalog_item_consumer_id": 1, "project_id": "acme/app"}
         unknown = await http.post(WORKFLOWS, json=body)
     assert (nowhere.status_code, unknown.status_code) == (400, 404)
+
+
+async def test_a_deleted_workflow_leaves_no_run_behind(stand: InstanceStand) -> None:
+    runner = launching(stand)
+    async with stand.client() as http:
+        body = {"start_workflow": True, "project_id": "acme/app"}
+        made = (await http.post(WORKFLOWS, json=body)).json()["id"]
+        gid = f"gid://gitlab/Ai::DuoWorkflows::Workflow/{made}"
+        given = f'{{deleteDuoWorkflowsWorkflow(input:{{workflowId:"{gid}"}}){{success errors}}}}'
+        reply = await http.post("/api/graphql", json={"query": f"mutation{given}"})
+    assert reply.json()["data"]["deleteDuoWorkflowsWorkflow"] == {"success": True, "errors": []}
+    assert runner.stopped == ["job-1"]

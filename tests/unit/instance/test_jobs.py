@@ -14,7 +14,6 @@ from isthmus.instance import jobs
 from isthmus.instance.broker import Identity, Reach
 from isthmus.instance.jobs import Decision, Extra, JobOrder, JobTokens, Site
 from isthmus.instance.launch import Launch, Parts
-from isthmus.instance.launcher import Kickoff
 from isthmus.instance.metadata import ModelMetadata, Wanted
 from isthmus.instance.places import Places
 from tests.support.memory_store import NOW, MemoryWorkflows
@@ -206,8 +205,8 @@ async def test_a_start_runs_and_is_remembered_without_its_secrets() -> None:
     store, runner = MemoryWorkflows(), Kept()
     made = await workflow(store, Terms(source_branch="topic", image="ci:1"))
     launcher = launch(store, runner, sticky=True)
-    told = await launcher.start(MEMBER, made, Kickoff())
-    assert (told.id, told.message) == (1, "https://runner.example.test/1")
+    told = await launcher.start(MEMBER, made, Extra())
+    assert (told.number, told.url) == (1, "https://runner.example.test/1")
     (job,) = runner.jobs
     assert (job.project, job.branch, job.image) == ("group/app", "topic", "ci:1")
     assert job.secrets == jobs.SECRETS
@@ -226,14 +225,14 @@ async def test_a_run_that_cannot_start_or_be_remembered_leaves_nothing_behind() 
     store = MemoryWorkflows()
     made = await workflow(store)
     with pytest.raises(Unavailable):
-        await launch(store, Kept(Unavailable("full"))).start(MEMBER, made, Kickoff())
+        await launch(store, Kept(Unavailable("full"))).start(MEMBER, made, Extra())
     assert (await store.get("42")).job == ""
     with pytest.raises(Rejected, match="Can not execute workflow in CI"):
-        await launch(store, Kept(), place=Place(GROUP)).start(MEMBER, made, Kickoff())
+        await launch(store, Kept(), place=Place(GROUP)).start(MEMBER, made, Extra())
     runner = Kept()
     gone = replace(made, workflow_id="43")
     with pytest.raises(Exception, match="no such"):
-        await launch(store, runner).start(MEMBER, gone, Kickoff())
+        await launch(store, runner).start(MEMBER, gone, Extra())
     assert runner.stopped == ["run-1"]
 
 

@@ -45,7 +45,7 @@ def _terms(given: Input) -> Terms:
 
 async def _delete(inquiry: Inquiry, given: Input) -> dict[str, object]:
     with coded(NO_WORKFLOW):
-        await inquiry.instance.workflows.delete(inquiry.member, _id(given))
+        await inquiry.instance.runs.delete(inquiry.member, _id(given))
     return {"success": True, "errors": ()}
 
 

@@ -10,14 +10,14 @@ from msgspec import Meta, Struct
 from msgspec.structs import replace
 from starlette.responses import JSONResponse, Response
 
-from isthmus.core.errors import Failure, Invalid, NotFound, Rejected, Unavailable
-from isthmus.core.workflow import DEFAULT_PRIVILEGES, StatusEvent, Terms, Workflow
+from isthmus.core.errors import Invalid, NotFound, Rejected, Unavailable
+from isthmus.core.workflow import DEFAULT_PRIVILEGES, Terms
 from isthmus.edge.http.endpoint import Endpoint
 from isthmus.edge.http.instance._entry import ONE, ROOT, Route, Visit, endpoints
 from isthmus.edge.http.instance._params import reader
 from isthmus.edge.http.instance._shapes import WorkflowShape, reply, shape, shown
 from isthmus.edge.services import Services
-from isthmus.instance.launcher import Kickoff
+from isthmus.instance.jobs import Extra
 from isthmus.instance.workflows import Order
 
 _Upto2000 = Annotated[str, Meta(max_length=2_000)]
@@ -113,23 +113,19 @@ async def _read(visit: Visit) -> Response:
 
 async def _move(visit: Visit) -> Response:
     event = (await _read_status(visit.request)).status_event
-    moved = await visit.instance.workflows.move(visit.member, visit.workflow_id, event)
-    launcher = visit.instance.launcher
-    if event == StatusEvent.STOP and launcher is not None:
-        await launcher.stop(moved.workflow)
+    moved = await visit.instance.runs.move(visit.member, visit.workflow_id, event)
     return reply(MovedShape(shape(moved.workflow, visit.url)))
 
 
 async def _resume(visit: Visit) -> Response:
     body = await _read_resume(visit.request)
-    workflow = await visit.workflow()
-    launcher = visit.instance.launcher
-    if launcher is None:
-        raise NotFound("404 Workflow Not Found")
-    await launcher.resume(
-        visit.member, workflow, approved=body.human_approval, message=body.human_message or ""
+    resumed = await visit.instance.runs.resume(
+        visit.member,
+        visit.workflow_id,
+        approved=body.human_approval,
+        message=body.human_message or "",
     )
-    return await shown(visit, await visit.workflow(), 201)
+    return await shown(visit, resumed, 201)
 
 
 ROUTES = (
@@ -204,24 +200,13 @@ async def _created(visit: Visit, body: NewWorkflowBody) -> Response:
     workflow = await visit.instance.workflows.create(visit.member, order)
     if not body.start_workflow:
         return await shown(visit, workflow, 201)
-    try:
-        await _start(visit, workflow, body)
-    except Failure as failure:
-        # Nobody would ever carry the record on.
-        await visit.instance.workflows.move(visit.member, workflow.workflow_id, StatusEvent.DROP)
-        if not isinstance(failure, Invalid | Rejected | Unavailable):
-            raise
-        return JSONResponse({"message": failure.detail}, 422)
-    started = await visit.instance.workflows.own(visit.member, workflow.workflow_id)
-    return await shown(visit, started, 201)
-
-
-async def _start(visit: Visit, workflow: Workflow, body: NewWorkflowBody) -> None:
-    if visit.instance.launcher is None:
-        raise Unavailable("No runner is set up here.")
     context = tuple(map(_item, body.additional_context or ()))
-    kickoff = Kickoff(context, shallow_clone=body.shallow_clone is not False)
-    await visit.instance.launcher.start(visit.member, workflow, kickoff)
+    extra = Extra(context=context, shallow=body.shallow_clone is not False)
+    try:
+        started = await visit.instance.runs.start(visit.member, workflow, extra)
+    except (Invalid, Rejected, Unavailable) as failure:
+        return JSONResponse({"message": failure.detail}, 422)
+    return await shown(visit, started, 201)
 
 
 def _item(item: ContextItem) -> dict[str, str]:
