@@ -119,3 +119,12 @@ async def test_a_silent_session_is_kept_alive_and_a_client_that_leaves_ends_it(
             assert json.loads(await anext(lines))["status"] == "RUNNING"
             assert [await anext(lines) for _ in range(3)] == ["", "", ""]
         await asyncio.wait_for(relay.host.turn.closed.wait(), 10)
+
+
+async def test_a_listener_counts_as_a_socket(tmp_path: Path) -> None:
+    async with open_relay(tmp_path, max_sockets=1) as relay:
+        body = {"workflowID": await relay.workflow(), "goal": "hi"}
+        async with relay.connect():
+            assert (await execute(relay, body)).status_code == 502
+            assert not relay.host.turns
+        assert (await execute(relay, body)).status_code == 200

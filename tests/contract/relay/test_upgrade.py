@@ -1,12 +1,15 @@
 """Who may open a socket, before it is opened. Source: instance contract, sections 3.1 to 3.3."""
 
+import asyncio
 import base64
 from collections.abc import Mapping
+from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from websockets.exceptions import InvalidStatus
 from websockets.typing import Subprotocol
 
 from isthmus.core.accounts import Namespace, TokenKind
@@ -186,6 +189,22 @@ async def test_a_process_holds_no_more_sockets_than_are_set(tmp_path: Path) -> N
         assert status == 503
         assert body["message"].startswith("503 Service Unavailable - ")
         assert headers["retry-after"]
+
+
+async def test_sockets_that_come_at_once_are_counted_before_they_are_let_in(tmp_path: Path) -> None:
+    async with open_relay(tmp_path, max_sockets=2) as relay, AsyncExitStack() as open_ones:
+
+        async def knock() -> bool:
+            try:
+                await open_ones.enter_async_context(relay.connect())
+            except InvalidStatus as refusal:
+                assert refusal.response.status_code == 503
+                return False
+            return True
+
+        assert (
+            sorted(await asyncio.gather(*(knock() for _ in range(8)))) == [False] * 6 + [True] * 2
+        )
 
 
 async def test_where_no_session_can_run_the_upgrade_is_503(tmp_path: Path) -> None:

@@ -3,6 +3,8 @@
 Source: instance contract, section 3.
 """
 
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Final
 
@@ -23,7 +25,7 @@ from isthmus.edge.http.body import read
 from isthmus.edge.instance import InstanceDoor, InstanceServices
 from isthmus.edge.relay.action import Abroad, Acting, Asking
 from isthmus.edge.relay.bridge import Bridge
-from isthmus.edge.relay.closing import Farewell
+from isthmus.edge.relay.closing import Farewell, farewell
 from isthmus.edge.relay.execute import Execution, Listener
 from isthmus.edge.relay.gate import Admission, admit, knock_of
 from isthmus.edge.relay.inward import Inward
@@ -42,28 +44,38 @@ class Relay:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await receive()  # the request for the upgrade itself
-        try:
-            instance, admission, acting = await self._met(scope)
-        except Failure as failure:
-            await _refusal(failure)(scope, receive, send)
-            return
-        self._open += 1
-        try:
+        with ExitStack() as held:
+            try:
+                instance, admission, acting = await self._met(scope, held)
+            except Failure as failure:
+                await _refusal(failure)(scope, receive, send)
+                return
             await send({"type": "websocket.accept", "subprotocol": admission.subprotocol})
             instance.telemetry.emit(RelayOpened(admission.knock.client_type))
             socket = Socket(receive, send, instance.settings.relay.write_s)
             await self._serve(instance, Bridge(instance, admission, socket, acting), socket)
-        finally:
-            self._open -= 1
 
-    async def _met(self, scope: Scope) -> tuple[InstanceServices, Admission, Acting]:
+    async def _met(
+        self, scope: Scope, held: ExitStack
+    ) -> tuple[InstanceServices, Admission, Acting]:
+        """Who comes; a place is held for it from before it is asked for its token."""
         if scope["path"] != PATH:
             raise NotFound("404 Not Found")
         instance = await self._door()
-        if self._open >= instance.settings.relay.max_sockets:
-            raise Unavailable("too many sockets are open; try again a little later")
+        held.enter_context(self._place(instance))
         admission = await admit(instance, knock_of(scope))
         return instance, admission, Acting(instance, self._asking(instance), admission)
+
+    @contextmanager
+    def _place(self, instance: InstanceServices) -> Iterator[None]:
+        """One connection of those that there may be. Raises Unavailable when all are taken."""
+        if self._open >= instance.settings.relay.max_sockets:
+            raise Unavailable("too many sockets are open; try again a little later")
+        self._open += 1
+        try:
+            yield
+        finally:
+            self._open -= 1
 
     async def execute(self, request: Request) -> Response:
         """A session for a client that only listens. Raises what `admit` raises, and Invalid."""
@@ -72,8 +84,15 @@ class Relay:
         admission = await admit(instance, knock_of(request.scope))
         acting = Acting(instance, self._asking(instance), admission)
         bridge = Bridge(instance, admission, listener, acting)
-        run = partial(self._carried, instance, bridge)
+        run = partial(self._listened, instance, bridge)
         return Execution(listener, run, instance.settings.relay.ping_s)
+
+    async def _listened(self, instance: InstanceServices, bridge: Bridge) -> Farewell:
+        try:
+            with self._place(instance):
+                return await self._carried(instance, bridge)
+        except Unavailable as full:
+            return farewell(full)
 
     async def _serve(self, instance: InstanceServices, bridge: Bridge, socket: Socket) -> None:
         began_s, telemetry = instance.clock.now_s(), instance.telemetry
