@@ -4,8 +4,8 @@ import asyncio
 import os
 import re
 import signal
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -139,22 +139,42 @@ async def _finished(
     process: asyncio.subprocess.Process, source: BinaryIO, bounds: Bounds, stdin: bytes
 ) -> Finished:
     kept = _Kept(bounds.output_bytes)
+    try:
+        async with asyncio.timeout(bounds.timeout_s), _reading(source) as reader:
+            await _followed(process, reader, kept, stdin)
+    except TimeoutError:
+        return Finished(None, kept.output())
+    finally:
+        _kill_group(process.pid)
+        await _reaped(process)
+    return Finished(process.returncode, kept.output())
+
+
+@asynccontextmanager
+async def _reading(source: BinaryIO) -> AsyncIterator[asyncio.StreamReader]:
     reader = asyncio.StreamReader()
     transport, _ = await asyncio.get_running_loop().connect_read_pipe(
         lambda: asyncio.StreamReaderProtocol(reader), source
     )
     try:
-        async with asyncio.timeout(bounds.timeout_s):
-            await _followed(process, reader, kept, stdin)
-    except TimeoutError:
-        return Finished(None, kept.output())
+        yield reader
     finally:
         # Closed before anything is awaited: a second cancellation must not leave it open.
         transport.close()
-        _kill_group(process.pid)
-        await process.wait()
-        await asyncio.sleep(0)
-    return Finished(process.returncode, kept.output())
+
+
+async def _reaped(process: asyncio.subprocess.Process) -> None:
+    """The end of a killed program, waited for however often we are cancelled meanwhile."""
+    waiting = asyncio.ensure_future(process.wait())
+    cancelled = False
+    while not waiting.done():
+        try:
+            await asyncio.shield(waiting)
+        except asyncio.CancelledError:
+            cancelled = True
+    await asyncio.sleep(0)
+    if cancelled:
+        raise asyncio.CancelledError
 
 
 async def _followed(

@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from isthmus.executor import actions
 from isthmus.executor.action import ActionKind, Machine
 from isthmus.executor.answer import ANSWER_LIMIT_BYTES, Answerer, load_actions
 from isthmus.executor.git import Git
-from isthmus.executor.process import scrubbed
+from isthmus.executor.process import Bounds, run, scrubbed
 from isthmus.executor.workspace import Workspace
 
 GIT = ["git", "-c", "user.name=t", "-c", "user.email=t@example.test"]
@@ -310,6 +311,31 @@ async def test_a_command_that_is_cancelled_is_killed(root: Path) -> None:
             await asyncio.sleep(0.01)
         task.cancel()
     assert await asyncio.to_thread(ended, int(marker.read_text()))
+
+
+async def test_a_command_that_is_cancelled_twice_at_any_moment_is_gone(root: Path) -> None:
+    seconds = f"60.{os.getpid()}"  # to be told from what others start
+    for steps in range(40):
+        for between in range(4):
+            task = asyncio.create_task(run(["sleep", seconds], root, os.environ, Bounds(50)))
+            for _ in range(steps):
+                await asyncio.sleep(0)
+            task.cancel()
+            for _ in range(between):
+                await asyncio.sleep(0)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+    assert not await asyncio.to_thread(running, seconds)
+
+
+def running(word: str) -> list[Path]:
+    """The processes with a word in their command; the dead have none."""
+    found: list[Path] = []
+    for each in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            if word in each.read_text():
+                found.append(each)
+    return found
 
 
 async def test_output_keeps_its_beginning_and_its_end(root: Path) -> None:
