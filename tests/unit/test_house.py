@@ -10,20 +10,20 @@ SOURCE = ROOT / "src" / "isthmus"
 BANNED = {"utils", "helpers", "common", "base", "manager", "misc", "types"}
 RECORD = ROOT / "docs" / "adr" / "0016-size-by-package.md"
 BUDGET = {
-    "core": 2_400,
+    "core": 2_900,
     "auth": 950,
     "prompts": 950,
-    "redaction": 250,
-    "routing": 1_400,
-    "gateway": 3_250,
-    "platform": 6_000,
-    "instance": 2_200,
-    "edge": 11_850,
-    "adapters": 13_850,
+    "redaction": 1_000,
+    "routing": 3_200,
+    "gateway": 3_500,
+    "platform": 6_200,
+    "instance": 2_450,
+    "edge": 12_800,
+    "adapters": 15_800,
     "executor": 3_450,
-    "app": 900,
-    "cli": 1_550,
-    "settings": 1_650,
+    "app": 1_200,
+    "cli": 1_950,
+    "settings": 2_400,
 }
 """Lines of hand-written Python by package; `settings` are the modules beside them, with `serve`."""
 FILES = sorted(p for p in SOURCE.rglob("*.py") if "contract" not in p.relative_to(SOURCE).parts)

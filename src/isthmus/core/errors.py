@@ -14,6 +14,7 @@ Failure
  ├─ NotFound
  ├─ Conflict            the record is in another state than the change needs
  ├─ LimitExceeded       a limit or quota of ours
+ ├─ Withheld            a guard keeps this from leaving: it holds a secret
  ├─ ClientGone          the caller left; nobody reads the answer
  ├─ ToolRefused         a tool may not do this; the model is told, the session goes on
  ├─ Unavailable         we cannot serve now: draining, a store is down
@@ -27,6 +28,8 @@ Failure
 """
 
 from dataclasses import dataclass
+
+from isthmus.core.limits import LimitState
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,11 +109,26 @@ class Conflict(Failure):
 
 
 class LimitExceeded(Failure):
-    """A limit of ours was reached; `retry_after_s` says when the next try makes sense."""
+    """A limit of ours was reached; `retry_after_s` says when the next try makes sense.
 
-    def __init__(self, detail: str, retry_after_s: float) -> None:
+    `rule` names it where it is one of the operator's, and `state` says how it stands.
+    """
+
+    def __init__(
+        self, detail: str, retry_after_s: float, rule: str = "", state: LimitState | None = None
+    ) -> None:
         super().__init__(detail)
         self.retry_after_s = retry_after_s
+        self.rule = rule
+        self.state = state
+
+
+class Withheld(Failure):
+    """A guard keeps this from leaving to a model, or to the caller; `rule` names what it found."""
+
+    def __init__(self, detail: str, rule: str) -> None:
+        super().__init__(detail)
+        self.rule = rule
 
 
 class ClientGone(Failure):

@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 from msgspec import Struct
 
-from isthmus.core.identity import Caller, ClientInfo
+from isthmus.core.identity import NOBODY, Caller, ClientInfo, Who
 from isthmus.core.messages import Usage
 
 REQUEST_ID: ContextVar[str] = ContextVar("isthmus_request_id", default="")
@@ -92,7 +92,13 @@ class ModelCallStarted(Struct, frozen=True, gc=False):
 
 
 class ModelCalled(Struct, frozen=True, gc=False):
-    """One model call ended. `error` is "none" or one of the classes of the metrics contract."""
+    """One model call ended. `error` is "none" or one of the classes of the metrics contract.
+
+    `deployment` served, or failed last, after `tries`; `finish` is the vendor's, "cancelled" or
+    "error". `cost` is in millionths of a US dollar, None where no price is known; `call_id` is of
+    this call alone. `warmth` says whether it went where its prompt may be in a cache: "warm",
+    "cold", "new" (nothing was known) or "" (no matter).
+    """
 
     provider: str
     engine: str
@@ -106,6 +112,80 @@ class ModelCalled(Struct, frozen=True, gc=False):
     error: str
     finish: str
     realm: str = ""
+    who: Who = NOBODY
+    deployment: str = ""
+    tries: int = 1
+    queued_s: float = 0.0
+    cost: int | None = None
+    warmth: str = ""
+    call_id: str = ""
+
+
+class TryFailed(Struct, frozen=True, gc=False):
+    """One try of a model call failed before its content, and another deployment is asked.
+
+    `error` is a class of the metrics contract; `then`: "next", "floor" or "gave up".
+    """
+
+    deployment: str
+    model: str
+    error: str
+    then: str
+
+
+class BreakerMoved(Struct, frozen=True, gc=False):
+    """A deployment's breaker: "open", "half open", "closed", or "dead" (its key is refused)."""
+
+    deployment: str
+    state: str
+    reason: str
+
+
+class LimitMet(Struct, frozen=True, gc=False):
+    """A limit refused a call, or would have; `mode`: enforce or shadow."""
+
+    rule: str
+    counted: str
+    mode: str
+    who: Who
+    feature: str
+
+
+class LimitStoreLost(Struct, frozen=True, gc=False):
+    """The shared counters cannot be reached (`lost`), or can be again."""
+
+    lost: bool
+    error: str = ""
+
+
+class SecretFound(Struct, frozen=True, gc=False):
+    """A guard found secrets. `way`: prompt, tool_result, answer; `mode`: redact, block, shadow."""
+
+    rule: str
+    way: str
+    mode: str
+    feature: str
+    provider: str
+    count: int
+
+
+class SuggestionJudged(Struct, frozen=True, gc=False):
+    """A user saw, took or refused a suggestion. `verdict`: shown, accepted or rejected."""
+
+    verdict: str
+    call_id: str
+    language: str
+    model: str
+    feature: str
+    who: Who
+
+
+class ConfigurationRead(Struct, frozen=True, gc=False):
+    """The configuration was read again: taken, or refused with the reason and the old one kept."""
+
+    taken: bool
+    reason: str
+    changed: tuple[tuple[str, str], ...] = ()
 
 
 class FeatureUsed(Struct, frozen=True):
@@ -256,6 +336,13 @@ Fact: TypeAlias = (
     | RpcServed
     | ModelCallStarted
     | ModelCalled
+    | TryFailed
+    | BreakerMoved
+    | LimitMet
+    | LimitStoreLost
+    | SecretFound
+    | SuggestionJudged
+    | ConfigurationRead
     | FeatureUsed
     | QuotaAsked
     | PayloadSeen

@@ -10,6 +10,22 @@ from msgspec import Struct
 NO_CLAIMS: Mapping[str, object] = MappingProxyType({})
 
 
+class Who(Struct, frozen=True, gc=False):
+    """Whom a call is counted for: what limits and usage can tell apart. "" is not known.
+
+    Nothing here is a secret: `token` is the id of a token, or the start of its digest.
+    """
+
+    instance: str = ""
+    namespace: str = ""
+    user: str = ""
+    token: str = ""
+    realm: str = ""
+
+
+NOBODY = Who()
+
+
 @dataclass(frozen=True, slots=True)
 class Caller:
     """An authenticated caller. Comes from a verified token, or from a bypass mode (`debug`).
@@ -29,6 +45,20 @@ class Caller:
     seat_count: str = ""
     global_user_id: str = ""
     extra: Mapping[str, object] = field(default_factory=lambda: NO_CLAIMS)
+    who: Who = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        # Once for a verified token, and not with each of its calls.
+        claims = self.extra
+        namespace = claims.get("gitlab_root_namespace_id") or claims.get("gitlab_namespace_id")
+        who = Who(
+            instance=self.instance_uid or self.instance_id or self.issuer,
+            namespace="" if namespace is None else str(namespace),
+            user=self.global_user_id or self.subject,
+            token=str(claims.get("jti") or ""),
+            realm=self.realm,
+        )
+        object.__setattr__(self, "who", who)
 
 
 class ClientInfo(Struct, frozen=True, gc=False):

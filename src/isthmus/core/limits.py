@@ -1,16 +1,41 @@
 """What a limit counts and against which key, and what a quota is asked for."""
 
 from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from msgspec import Struct
+
+Counted: TypeAlias = Literal["requests", "tokens", "concurrency", "cost"]
+"""What a limit counts. Cost is in millionths of a US dollar; concurrency knows no window."""
 
 
-@dataclass(frozen=True, slots=True)
-class LimitKey:
+class LimitKey(Struct, frozen=True):
     """One counter: `rule` names the rule, `subject` whom it counts; `amount` units a `window_s`."""
 
     rule: str
     subject: str
     amount: int
     window_s: float
+    counted: Counted = "requests"
+
+
+class Claim(Struct, frozen=True, gc=False):
+    """What one call asks of one counter. A `shadow` one is counted and never refused."""
+
+    key: LimitKey
+    units: int
+    shadow: bool = False
+
+
+class LimitState(Struct, frozen=True, gc=False):
+    """How a counter stands: `remaining` units, whole again after `reset_s` seconds."""
+
+    rule: str
+    counted: Counted
+    amount: int
+    window_s: float
+    remaining: int
+    reset_s: float
 
 
 @dataclass(frozen=True, slots=True)

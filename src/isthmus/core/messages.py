@@ -131,12 +131,17 @@ class ModelCall(Struct, frozen=True, gc=False):
 
 
 class Usage(Struct, frozen=True, gc=False):
-    """Tokens of one call. `input_tokens` includes the cached ones."""
+    """Tokens of one call.
+
+    `input_tokens` includes those read from a cache and written to it, `output_tokens` those of
+    reasoning.
+    """
 
     input_tokens: int = 0
     output_tokens: int = 0
     cache_read_tokens: int = 0
     cache_write_tokens: int = 0
+    reasoning_tokens: int = 0
 
 
 class Delta(Struct, frozen=True, gc=False):
@@ -153,6 +158,8 @@ class Delta(Struct, frozen=True, gc=False):
     usage: Usage | None = None
     message_id: str = ""
     score: float | None = None
+    choice: "ModelChoice | None" = None
+    """On the first delta: the model that answers, where it is another than was asked for."""
 
 
 class Answer(Struct, frozen=True, gc=False):
@@ -164,6 +171,8 @@ class Answer(Struct, frozen=True, gc=False):
     usage: Usage | None
     message_id: str = ""
     score: float | None = None
+    choice: "ModelChoice | None" = None
+    """The model that answered, where it is another than was asked for."""
 
 
 class Gathering:
@@ -284,6 +293,14 @@ class OutboundRequest(Struct, frozen=True, gc=False):
     url: str
     headers: tuple[tuple[str, str], ...] = ()
     body: bytes = b""
+
+
+class Destination(Struct, frozen=True, gc=False):
+    """Where a call goes, as a guard's policy sees it."""
+
+    feature: str
+    provider: str
+    deployment: str
 
 
 class ModelChoice(Struct, frozen=True, gc=False):

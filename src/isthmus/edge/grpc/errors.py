@@ -26,6 +26,7 @@ CODE: dict[type[Failure], StatusCode] = {
     errors.NotFound: StatusCode.NOT_FOUND,
     errors.Conflict: StatusCode.FAILED_PRECONDITION,
     errors.LimitExceeded: StatusCode.RESOURCE_EXHAUSTED,
+    errors.Withheld: StatusCode.PERMISSION_DENIED,
     errors.ClientGone: StatusCode.CANCELLED,
     errors.ToolRefused: StatusCode.INTERNAL,
     errors.Unavailable: StatusCode.UNAVAILABLE,

@@ -31,6 +31,7 @@ from isthmus.core.errors import (
     UpstreamLimited,
     UpstreamTimeout,
     UpstreamUnreachable,
+    Withheld,
 )
 from isthmus.core.events import Crashed, Noted
 from isthmus.core.ports import Telemetry
@@ -51,6 +52,7 @@ STATUS: dict[type[Failure], int] = {
     NotFound: 404,
     Conflict: 409,
     LimitExceeded: 429,
+    Withheld: 403,
     ClientGone: 499,
     ToolRefused: 400,
     Unavailable: 503,
