@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from isthmus.core.limits import Claim, LimitState
-from isthmus.core.messages import Chat, Delta, Destination, Infill
+from isthmus.core.messages import Answer, Chat, Delta, Destination, Infill
 from isthmus.core.ports import Limiter
 
 
@@ -47,6 +47,14 @@ class Reserver(Limiter, Protocol):
         ...
 
 
+class Marks(Protocol):
+    """What stands in the place of secrets; a session's own can be undone for its executor."""
+
+    def mark(self, rule: str, secret: str) -> str:
+        """The text that goes in its place."""
+        ...
+
+
 class Guarded(Protocol):
     """What a guard made of one call, and how it reads the answer."""
 
@@ -63,7 +71,17 @@ class Guarded(Protocol):
         ...
 
     def finish(self) -> Sequence[Delta]:
-        """What was held back, at the end of an answer."""
+        """What was held back, at the end of an answer without a delta that carries `finish`.
+
+        Raises Withheld.
+        """
+        ...
+
+    def answer(self, answer: Answer) -> Answer:
+        """A whole answer that may go on, instead of its deltas: the same when nothing was found.
+
+        Raises Withheld.
+        """
         ...
 
 
@@ -75,23 +93,34 @@ class RelayedFilter(Protocol):
         ...
 
     def finish(self) -> bytes:
-        """What was held back."""
+        """What was held back. Raises Withheld."""
         ...
 
 
 class Guard(Protocol):
     """Says what may leave to a model, and what may come back of it. Pure computation."""
 
-    def call(self, prompt: Chat | Infill, destination: Destination) -> Guarded | None:
-        """What may leave; None when no policy looks at this destination. Raises Withheld."""
+    def call(
+        self, prompt: Chat | Infill, destination: Destination, marks: Marks | None = None
+    ) -> Guarded | None:
+        """What may leave; None when no policy looks at this destination. Raises Withheld.
+
+        `marks` are the session's own, where the call is a session's.
+        """
         ...
 
     def texts(self, texts: tuple[str, ...], destination: Destination) -> tuple[str, ...]:
-        """Texts that may leave for embeddings; the same object when nothing was found."""
+        """Texts that may leave for embeddings; the same object when nothing was found.
+
+        Raises Withheld.
+        """
         ...
 
     def body(self, body: bytes, destination: Destination) -> bytes:
-        """A forwarded body that may leave: the same object when nothing was found."""
+        """A forwarded body that may leave: the same object when nothing was found.
+
+        Raises Withheld.
+        """
         ...
 
     def relayed(self, content_type: str, destination: Destination) -> RelayedFilter | None:

@@ -26,6 +26,7 @@ from isthmus.core.messages import (
     Target,
     Tuning,
 )
+from isthmus.core.policies import Marks
 from isthmus.core.ports import Clock, ModelProvider, Telemetry
 from isthmus.routing.catalogue import Catalogue, Feature
 from isthmus.routing.define import Definitions, define
@@ -56,6 +57,8 @@ class Ask(Struct, frozen=True, gc=False):
     """Laid over what the catalogue says for the model, field by field."""
     timeout_s: float | None = None
     """Limit to the first byte, where it is shorter than the settings'."""
+    marks: Marks | None = None
+    """What stands in the place of secrets, where the call is a session's."""
 
 
 class EmbedAsk(Struct, frozen=True, gc=False):
