@@ -1,0 +1,70 @@
+"""How one deployment does: calls in flight, and the time until its answers begin."""
+
+from bisect import bisect_left, insort
+from collections import deque
+from math import exp, log
+
+HALF_LIFE_S = 10.0
+ASSUMED_S = 0.1
+_ASSUMED_WEIGHT = 0.1
+_KEPT = 64
+_ENOUGH = 20
+
+
+class Health:
+    """Told of each call by who makes it; asked by who chooses. Times by the same clock, in seconds.
+
+    The mean gives a first byte half its weight after `half_life_s`. What is assumed of a deployment
+    that nobody asked, `assumed_s`, weighs as much as a tenth of a fresh call: one that was slow is
+    tried again some half-lives later.
+    """
+
+    __slots__ = (
+        *("_assumed_s", "_at_s", "_mean_s", "_rate", "_recent", "_sorted", "_weight"),
+        "in_flight",
+    )
+
+    def __init__(self, half_life_s: float = HALF_LIFE_S, assumed_s: float = ASSUMED_S) -> None:
+        self._rate = -log(2.0) / half_life_s
+        self._assumed_s = assumed_s
+        self._at_s = 0.0
+        self._mean_s = assumed_s
+        self._weight = 0.0
+        self._recent: deque[float] = deque()
+        self._sorted: list[float] = []
+        self.in_flight = 0
+        """Calls that are under way. Who makes a call adds one, and takes it off at its end."""
+
+    def answered(self, took_s: float, now_s: float) -> None:
+        """A first byte came after `took_s`; or none had come by then, and the call was given up."""
+        weight = self._weight * exp(self._rate * (now_s - self._at_s)) if self._weight else 0.0
+        self._weight = weight + 1.0
+        self._mean_s += (took_s - self._mean_s) / self._weight
+        self._at_s = now_s
+        recent = self._recent
+        recent.append(took_s)
+        insort(self._sorted, took_s)
+        if len(recent) > _KEPT:
+            del self._sorted[bisect_left(self._sorted, recent.popleft())]
+
+    def first_byte_s(self, now_s: float) -> float:
+        """The time until an answer begins, as it is expected now."""
+        weight = self._weight
+        if not weight:
+            return self._assumed_s
+        weight *= exp(self._rate * (now_s - self._at_s))
+        assumed = self._assumed_s * _ASSUMED_WEIGHT
+        return (self._mean_s * weight + assumed) / (weight + _ASSUMED_WEIGHT)
+
+    def score(self, now_s: float, share: float = 1.0) -> float:
+        """How long a call may have to wait here; less is better.
+
+        `share` is the deployment's weight as a multiple of the mean one: who has more of it may
+        have more calls in flight.
+        """
+        return (1.0 + self.in_flight / share) * self.first_byte_s(now_s)
+
+    def p95_s(self) -> float | None:
+        """What 95 % of the last 64 first bytes stayed below; None while fewer than 20 came."""
+        count = len(self._sorted)
+        return self._sorted[(count * 95 + 99) // 100 - 1] if count >= _ENOUGH else None
