@@ -327,4 +327,5 @@ def _usage(counts: _Counts | None, known: Usage | None) -> Usage | None:
         input_tokens=max(0, counts.prompt_token_count) + max(0, counts.tool_use_prompt_token_count),
         output_tokens=max(0, counts.candidates_token_count) + max(0, counts.thoughts_token_count),
         cache_read_tokens=max(0, counts.cached_content_token_count),
+        reasoning_tokens=max(0, counts.thoughts_token_count),
     )

@@ -27,15 +27,21 @@ class _InputDetails(Struct):
     cached_tokens: int | None = None
 
 
+class _OutputDetails(Struct):
+    reasoning_tokens: int | None = None
+
+
 class Counts(Struct):
     """Tokens in either vocabulary: chat's (prompt, completion) or responses' (input, output)."""
 
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
     prompt_tokens_details: _InputDetails | None = None
+    completion_tokens_details: _OutputDetails | None = None
     input_tokens: int | None = None
     output_tokens: int | None = None
     input_tokens_details: _InputDetails | None = None
+    output_tokens_details: _OutputDetails | None = None
 
 
 class Error(Struct):
@@ -109,10 +115,12 @@ def usage_of(counts: Counts | None) -> Usage | None:
     if counts is None:
         return None
     details = counts.prompt_tokens_details or counts.input_tokens_details
+    thought = counts.completion_tokens_details or counts.output_tokens_details
     return Usage(
         input_tokens=max(0, counts.prompt_tokens or counts.input_tokens or 0),
         output_tokens=max(0, counts.completion_tokens or counts.output_tokens or 0),
         cache_read_tokens=max(0, (details.cached_tokens if details else None) or 0),
+        reasoning_tokens=max(0, (thought.reasoning_tokens if thought else None) or 0),
     )
 
 
