@@ -50,6 +50,7 @@ class HttpServed(Struct, frozen=True, gc=False):
 
     `route` is the template ("" when nothing matched). Durations in seconds. `bound` are the log
     fields that come from request headers; `fields` those that authentication and the handler added.
+    `own_s` is our own part of `response_start_s`: what was not waiting for models.
     """
 
     method: str
@@ -69,6 +70,7 @@ class HttpServed(Struct, frozen=True, gc=False):
     aborted: bool
     bound: tuple[tuple[str, str], ...] = ()
     fields: tuple[tuple[str, object], ...] = ()
+    own_s: float = 0.0
 
 
 class RpcServed(Struct, frozen=True, gc=False):
@@ -97,7 +99,9 @@ class ModelCalled(Struct, frozen=True, gc=False):
     `deployment` served, or failed last, after `tries`; `finish` is the vendor's, "cancelled" or
     "error". `cost` is in millionths of a US dollar, None where no price is known; `call_id` is of
     this call alone. `warmth` says whether it went where its prompt may be in a cache: "warm",
-    "cold", "new" (nothing was known) or "" (no matter).
+    "cold", "new" (nothing was known) or "" (no matter). `operation` is chat, text_completion or
+    embeddings; `gap_s` is the mean time between pieces of a streamed answer and `longest_gap_s` the
+    longest, 0 where there were not two.
     """
 
     provider: str
@@ -119,6 +123,9 @@ class ModelCalled(Struct, frozen=True, gc=False):
     cost: int | None = None
     warmth: str = ""
     call_id: str = ""
+    operation: str = "chat"
+    gap_s: float = 0.0
+    longest_gap_s: float = 0.0
 
 
 class TryFailed(Struct, frozen=True, gc=False):

@@ -14,6 +14,7 @@ from starlette.types import ASGIApp, Message
 from isthmus.auth.authenticate import AuthPolicy
 from isthmus.core.errors import Invalid, LimitExceeded, Unavailable
 from isthmus.core.events import REQUEST_ID, Crashed, HttpServed
+from isthmus.core.notes import NOTES
 from isthmus.edge.http.app import assemble, create, endpoints_of
 from isthmus.edge.http.endpoint import Endpoint
 from isthmus.edge.http.exchange import note
@@ -264,6 +265,25 @@ async def test_the_request_id_is_known_while_the_handler_runs() -> None:
     async with client(app) as http:
         reply = await http.get("/id", headers={"x-request-id": "r2"})
     assert reply.text == "r2"
+
+
+@pytest.mark.parametrize(("waited_s", "own"), [(0.75, 0.25), (5.0, 0.0)])
+async def test_an_answer_tells_our_own_part_of_its_time(waited_s: float, own: float) -> None:
+    stand = Stand()
+
+    async def handle(_: Request) -> Response:
+        notes = NOTES.get()
+        assert notes is not None
+        stand.clock.advance(1.0)
+        notes.upstream_s += waited_s
+        return PlainTextResponse("ok")
+
+    app = assemble(stand.services(), [Endpoint("GET", "/waits", handle, "Wait.")])
+    async with client(app) as http:
+        reply = await http.get("/waits")
+    assert reply.headers["server-timing"] == f"isthmus;dur={own * 1000:.3f}"
+    [fact] = stand.sink.of(HttpServed)
+    assert (fact.response_start_s, fact.own_s) == (1.0, own)
 
 
 async def test_two_endpoints_on_one_path_and_method_stop_the_start() -> None:

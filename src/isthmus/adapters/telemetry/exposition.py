@@ -47,12 +47,16 @@ def histogram(name: str, text: str, family: Family[Timer]) -> Show:
 
 
 def counter_metric(
-    name: str, text: str, labels: Sequence[str], counts: Mapping[tuple[str, ...], Count]
+    name: str,
+    text: str,
+    labels: Sequence[str],
+    counts: Mapping[tuple[str, ...], Count],
+    unit: float = 1,
 ) -> Metric:
-    """A counter's series, by the values of `labels`."""
+    """A counter's series, by the values of `labels`; `unit` is what a count of one stands for."""
     metric = CounterMetricFamily(name, text, labels=labels)
     for values, count in counts.items():
-        metric.add_metric(values, count.value, created=count.since_s)
+        metric.add_metric(values, count.value * unit, created=count.since_s)
     return metric
 
 

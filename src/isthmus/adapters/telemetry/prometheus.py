@@ -28,8 +28,10 @@ from isthmus.adapters.telemetry.exposition import (
     histogram_metric,
 )
 from isthmus.adapters.telemetry.family import Count, Family, Timer
+from isthmus.adapters.telemetry.governance import Governance
 from isthmus.adapters.telemetry.pipeline import Told
 from isthmus.adapters.telemetry.relay import Relays
+from isthmus.adapters.telemetry.serving import Serving
 from isthmus.core.events import (
     ActionAnswered,
     ActionRelayed,
@@ -47,10 +49,12 @@ from isthmus.core.events import (
     SuggestionAsked,
     SuggestionTrimmed,
     ToolCalled,
+    TryFailed,
 )
 
 UNKNOWN: Final = "unknown"
 BUCKETS: Final = (0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+OWN_BUCKETS: Final = (*(0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005), *(0.01, 0.05, 0.25, 1.0))
 FINE_BUCKETS: Final = Histogram.DEFAULT_BUCKETS[:-1]
 UNWATCHED: Final = frozenset(
     {"/monitoring/healthz", "/monitoring/ready", "/metrics", "/v1/models/definitions"}
@@ -92,8 +96,8 @@ class Prometheus:
         platform = Platform()
         relay = Relays()
         models = ModelCalls()
-        credit = Credits()
-        both = (*models.shows, *limit_gauges(limits or {}), *credit.shows)
+        governance, credit = Governance(), Credits()
+        both = (*models.shows, *limit_gauges(limits or {}), *credit.shows, *governance.shows)
         for registry, shows in (
             (self._http, (*gateway.shows, *relay.shows, *both)),
             (self._platform, (*platform.shows, *both)),
@@ -105,6 +109,8 @@ class Prometheus:
             SuggestionAsked: gateway.asked,
             ModelCallStarted: models.started,
             ModelCalled: models.called,
+            TryFailed: models.serving.failed,
+            **governance.readers,
             QuotaAsked: credit.asked,
             RelayOpened: relay.opened,
             RelayClosed: relay.closed,
@@ -140,6 +146,7 @@ class Gateway:
     def __init__(self) -> None:
         language = ("lang", "extension", "editor_lang")
         self._requests = Family(partial(Timer, BUCKETS), ("handler", "method", "status"))
+        self._own = Family(partial(Timer, OWN_BUCKETS), ("handler",))
         self._trims = Family(partial(Timer, FINE_BUCKETS))
         self._languages = Family(Count, language, open_labels=language)
         # A metric without labels stands on the page from the start.
@@ -149,6 +156,11 @@ class Gateway:
                 "http_request_duration_seconds",
                 "Seconds until the answer began, by route.",
                 self._requests,
+            ),
+            histogram(
+                "http_request_overhead_seconds",
+                "Our own part of the seconds until the answer began, by route.",
+                self._own,
             ),
             histogram(
                 "code_suggestions_post_processing_duration_seconds",
@@ -168,6 +180,8 @@ class Gateway:
             status = f"{(fact.status or 500) // 100}xx"
             began_s = fact.response_start_s if fact.response_start_s > 0 else fact.duration_s
             self._requests[fact.route, fact.method, status].observe(began_s)
+            if fact.response_start_s > 0:
+                self._own[(fact.route,)].observe(fact.own_s)
 
     def trimmed(self, fact: SuggestionTrimmed) -> None:
         """Post-processing of a suggestion."""
@@ -196,6 +210,7 @@ class ModelCalls:
 
     def __init__(self) -> None:
         told = (*MODEL, "feature_category", "unit_primitive", "finish_reason", "gitlab_realm")
+        self.serving = Serving()
         self._flight = Family(Count, MODEL, open_labels=MODEL)
         self._calls = Family(_Calls, CALL, open_labels=told)
         self.shows: tuple[Show, ...] = (
@@ -203,6 +218,7 @@ class ModelCalls:
             self._show_ended,
             self._show_time,
             *(partial(self._show_tokens, place) for place in range(len(TOKENS))),
+            *self.serving.shows,
         )
 
     def _show_ended(self) -> Metric:
@@ -246,6 +262,7 @@ class ModelCalls:
             fact.unit_primitive or UNKNOWN,
             fact.finish or UNKNOWN,
         )
+        self.serving.called(fact)
         calls = self._calls[labels]
         calls.ended.value += 1
         calls.time.observe(fact.duration_s)

@@ -10,6 +10,7 @@ from starlette.types import Message, Receive, Scope, Send
 from isthmus.auth.verify import Claims
 from isthmus.core.errors import ClientGone, Failure
 from isthmus.core.identity import Caller, ClientInfo
+from isthmus.core.notes import Notes
 from isthmus.core.ports import Clock
 
 EXCHANGE = "isthmus.exchange"
@@ -99,15 +100,15 @@ class Exchange:
     number until it is known, so that no token is valid by it; other times are the clock's. `route`
     is the template that the path fitted, once that is known; `extra_headers` go out with whatever
     is answered; `refuse` answers the failures for which this route has words of its own; `fields`
-    is for what the access record should say beyond the wire; `gone` turns true once the caller has
-    left.
+    is for what the access record should say beyond the wire; `own_s` is our own part of the time
+    until the answer began; `gone` turns true once the caller has left.
     """
 
     __slots__ = (
         *("_now_s", "_receive", "_send", "arrived_at_s", "began_s", "body_read", "caller"),
         *("client", "complete", "content_type", "extra_headers", "fields", "first_chunk_at_s"),
-        *("gone", "headers", "length", "origin", "refuse", "route", "sender", "started_at_s"),
-        "status",
+        *("gone", "headers", "length", "notes", "origin", "own_s", "refuse", "route", "sender"),
+        *("started_at_s", "status"),
     )
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, clock: Clock) -> None:
@@ -115,6 +116,8 @@ class Exchange:
         self._send = send
         self._now_s = clock.now_s
         self.began_s = clock.now_s()
+        self.notes = Notes()
+        self.own_s = 0.0
         self.arrived_at_s = nan
         self.body_read = False
         self.complete = False
@@ -220,8 +223,15 @@ class Exchange:
             if name == b"content-type":
                 self.content_type = value.decode("latin-1")
                 break
-        elapsed = b"%.6f" % (now_s - self.began_s)
-        return [*headers, *self.extra_headers, (b"x-process-time", elapsed)]
+        elapsed_s = now_s - self.began_s
+        # Tries that ran beside each other may have waited for longer than there was time.
+        self.own_s = own_s = max(elapsed_s - self.notes.upstream_s, 0.0)
+        return [
+            *headers,
+            *self.extra_headers,
+            (b"x-process-time", b"%.6f" % elapsed_s),
+            (b"server-timing", b"isthmus;dur=%.3f" % (own_s * 1_000.0)),
+        ]
 
 
 def _take(headers: dict[str, str], raw: Sequence[Header]) -> None:

@@ -11,6 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from isthmus.core.errors import Rejected, TooLarge
 from isthmus.core.events import REQUEST_ID, HttpServed
+from isthmus.core.notes import NOTES
 from isthmus.core.ports import Clock, Telemetry
 from isthmus.edge.http.exchange import EXCHANGE, Exchange, Sender
 
@@ -70,6 +71,7 @@ class Access:
         exchange.extra_headers = ((b"x-request-id", request_id.encode()),)
         # The server runs each request in a context of its own, so nothing has to be put back.
         REQUEST_ID.set(request_id)
+        NOTES.set(exchange.notes)
         try:
             await self._app(scope, exchange.receive, exchange.send)
         finally:
@@ -118,6 +120,7 @@ class Access:
                 *exchange.fields,
                 ("duration_request", _duration_request(headers, exchange.arrived_at_s)),
             ),
+            own_s=exchange.own_s,
         )
 
 

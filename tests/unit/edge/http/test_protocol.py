@@ -95,7 +95,7 @@ async def test_a_whole_request_gets_a_whole_answer_in_one_piece() -> None:
     assert app.bodies == [b"hi"] * 2
     answer = (
         b"HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: 2\r\n"
-        b"x-process-time: 0.000000\r\n\r\nok"
+        b"x-process-time: 0.000000\r\nserver-timing: isthmus;dur=0.000\r\n\r\nok"
     )
     assert wire.pieces == [answer] * 2
     assert protocol.server_state.total_requests == 2
