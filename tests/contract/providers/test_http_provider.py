@@ -1,5 +1,6 @@
 """Retries, model discovery, the infill fallback and the vendors' SDKs, over real sockets."""
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import anthropic as anthropic_sdk
@@ -221,6 +222,18 @@ async def test_a_server_that_lists_its_models_is_asked_once(
             await read(door, call, within())
         await read(door, call, within())
         assert replay.requests[4].path == "/v1/models", "a failure makes it ask again"
+
+
+@either
+async def test_who_asks_meanwhile_shares_the_list_of_models(
+    outbound: HttpClient, read: Read
+) -> None:
+    async with replaying("openai", key="") as replay:
+        door = compatible(outbound, replay.base_url)
+        call = ModelCall("", CALL.prompt, 64)
+        await asyncio.gather(*(read(door, call, within()) for _ in range(4)))
+        paths = [asked.path for asked in replay.requests]
+        assert (paths.count("/v1/models"), len(paths)) == (1, 5)
 
 
 @either

@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager, aclosing
-from functools import lru_cache
+from functools import lru_cache, partial
 from urllib.parse import urlsplit
 
 import msgspec
@@ -31,6 +31,7 @@ from isthmus.core.messages import (
     RawReply,
 )
 from isthmus.core.ports import Clock, Outbound
+from isthmus.core.single import Single
 from isthmus.settings import OpenAISettings, OutboundSettings, ProvidersSettings
 
 MODELS_LIMIT_BYTES = 1024 * 1024
@@ -68,28 +69,35 @@ class ModelList:
         self._spec = spec
         self._outbound = outbound
         self._first = ""
+        self._asking: Single[None, str] = Single()
 
     async def first(self, deadline: Deadline) -> str:
-        """Its name. Raises UpstreamFailed when the server lists none."""
+        """Its name. Raises UpstreamFailed when the server lists none.
+
+        Who asks meanwhile shares the question, and the deadline of the one who asked first.
+        """
         if not self._first:
-            request = OutboundRequest(
-                "GET",
-                f"{self._spec.base_url}/models",
-                (
-                    ("accept", "application/json"),
-                    *self._spec.signer.headers("GET", self._spec.base_url, b"", ""),
-                ),
-            )
-            async with self._outbound.open(request, deadline) as reply:
-                body = await reply.read(MODELS_LIMIT_BYTES)
-                if reply.status != 200:
-                    raise self._spec.dialect.failure(reply.status, reply.headers, body)
-            self._first = _first_of(body)
+            self._first = await self._asking.do(None, partial(self._ask, deadline))
         return self._first
 
     def forget(self) -> None:
         """Ask again next time: the server may have changed its models."""
         self._first = ""
+
+    async def _ask(self, deadline: Deadline) -> str:
+        request = OutboundRequest(
+            "GET",
+            f"{self._spec.base_url}/models",
+            (
+                ("accept", "application/json"),
+                *self._spec.signer.headers("GET", self._spec.base_url, b"", ""),
+            ),
+        )
+        async with self._outbound.open(request, deadline) as reply:
+            body = await reply.read(MODELS_LIMIT_BYTES)
+            if reply.status != 200:
+                raise self._spec.dialect.failure(reply.status, reply.headers, body)
+        return _first_of(body)
 
 
 class OpenAIProvider:
