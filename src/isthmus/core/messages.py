@@ -128,6 +128,8 @@ class ModelCall(Struct, frozen=True, gc=False):
     stop: tuple[str, ...] = ()
     tuning: Tuning = PLAIN
     target: Target | None = None
+    alone: bool = True
+    """Whether nobody else can serve it, so that a failed try is repeated at the same place."""
 
 
 class Usage(Struct, frozen=True, gc=False):
@@ -238,6 +240,8 @@ class EmbedCall(Struct, frozen=True, gc=False):
     drop_unsupported: bool = False
     """Whether settings that the model does not take may be left out silently."""
     target: Target | None = None
+    alone: bool = True
+    """As in `ModelCall`."""
 
 
 class Embeddings(Struct, frozen=True, gc=False):
@@ -270,13 +274,23 @@ def _on_its_way() -> None:
     return None
 
 
+Seen: TypeAlias = Literal["", "content", "error"]
+"""What a forwarded answer has come to: nothing yet, content, or an error of the provider's."""
+
+
+def at_once(chunk: bytes) -> Seen:
+    """The watcher of answers that nothing is known of: the first bytes are content."""
+    return "content" if chunk else ""
+
+
 class RawReply(Struct, frozen=True):
     """The provider's answer. `headers` are the ones that may go back to the caller.
 
     `chunks` yields the body as it arrives; it raises UpstreamFailed or UpstreamTimeout when it
     breaks. `meter` reads tokens from a chunk and returns what is known so far; pure, and told every
     chunk in order. `whole` gives the body when all of it is here already and none has been read;
-    at None, read the chunks.
+    at None, read the chunks. `seen` is a watcher like `meter`: it says "content" from the first
+    content on, and "error" once the provider's own error has passed, be it before content or after.
     """
 
     status: int
@@ -284,6 +298,7 @@ class RawReply(Struct, frozen=True):
     chunks: AsyncIterator[bytes]
     meter: Callable[[bytes], Usage | None]
     whole: Callable[[], bytes | None] = _on_its_way
+    seen: Callable[[bytes], Seen] = at_once
 
 
 class OutboundRequest(Struct, frozen=True, gc=False):

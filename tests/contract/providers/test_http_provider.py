@@ -151,6 +151,42 @@ async def test_what_is_never_tried_again(
         assert sleeps.slept == []
 
 
+@either
+async def test_a_call_that_others_can_serve_is_tried_once(outbound: HttpClient, read: Read) -> None:
+    async with serving(answering(answer(b"503 Busy", b"{}"))) as server:
+        door = provider(outbound, server.port, Sleeps())
+        with pytest.raises(UpstreamFailed) as caught:
+            await read(door, replace(CALL, alone=False), within())
+        assert caught.value.retryable
+        assert len(server.requests) == 1
+
+
+async def test_a_forwarded_stream_is_broken_off_where_the_vendor_stopped(
+    outbound: HttpClient,
+) -> None:
+    events = b"content-type: text/event-stream\r\n"
+    cut = STREAM.partition(b"event: message_stop")[0]
+    async with serving(answering(answer(b"200 OK", cut, events))) as server:
+        raw = RawCall("/v1/messages", (), b"{}", "m", streaming=True)
+        door = provider(outbound, server.port, Sleeps())
+        async with door.forward(raw, within()) as reply:
+            assert reply.whole() is None
+            assert reply.seen(await anext(reply.chunks)) == ""
+            with pytest.raises(UpstreamFailed):
+                await anext(reply.chunks)
+
+
+async def test_a_forwarded_stream_that_is_compressed_is_not_looked_into(
+    outbound: HttpClient,
+) -> None:
+    packed = b"content-type: text/event-stream\r\ncontent-encoding: br\r\n"
+    async with serving(answering(answer(b"200 OK", b"\x1b\x00", packed))) as server:
+        raw = RawCall("/v1/messages", (), b"{}", "m", streaming=True)
+        async with provider(outbound, server.port, Sleeps()).forward(raw, within()) as reply:
+            assert [chunk async for chunk in reply.chunks] == [b"\x1b\x00"]
+            assert reply.seen(b"\x1b") == "content"
+
+
 async def test_tries_are_counted(outbound: HttpClient) -> None:
     sleeps = Sleeps()
     async with serving(answering(answer(b"503 Down", b"{}"))) as server:

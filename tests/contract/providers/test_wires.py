@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Protocol, cast
 
@@ -55,6 +56,8 @@ from tests.support import google
 from tests.support.replay import KEY, Api, Replay, Wire, names, replaying, wire
 from tests.support.vendors import ACCESS_KEY
 
+CUT = frozenset({"truncated"})
+"""Recorded without the vendor's end: forwarded as they came, and then broken off."""
 BEARER = {"authorization": f"Bearer {KEY}"}
 
 
@@ -336,9 +339,12 @@ async def test_forwarding_changes_no_byte(case: Wire) -> None:
     ):
         replay.play(case.name)
         provider = provider_of(case, replay, outbound)
+        got = b""
         async with provider.forward(raw, within()) as reply:
             assert reply.status == case.status
-            got = b"".join([chunk async for chunk in reply.chunks])
+            with pytest.raises(UpstreamFailed) if case.name in CUT else nullcontext():
+                async for chunk in reply.chunks:
+                    got += chunk
         assert got == case.body
         sent = {name for name, _ in reply.headers}
         assert sent == {"content-type", "request-id"} | {name for name, _ in case.headers} - {

@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -15,6 +15,7 @@ from isthmus.adapters.providers._retry import pause_s
 from isthmus.adapters.providers._spec import (
     Decoder,
     Encoded,
+    Ending,
     Framing,
     Headers,
     ProviderSpec,
@@ -33,6 +34,7 @@ from isthmus.core.messages import (
     RawCall,
     RawReply,
     Target,
+    at_once,
 )
 from isthmus.core.ports import Clock, Outbound, OutboundReply
 
@@ -96,7 +98,7 @@ class HttpProvider:
         """The model's answer. Raises UpstreamFailed when it ends without the end marker."""
         wire, request = self._asked(call)
         framing = self._spec.framing()
-        exchange, reply = await self._opened(request, deadline, call.target)
+        exchange, reply = await self._opened(request, deadline, call)
         try:
             async for chunk in reply.chunks():
                 for delta in _deltas(framing, wire.decoder, chunk):
@@ -113,7 +115,7 @@ class HttpProvider:
         """As `stream`, without a turn of the caller's for every delta."""
         wire, request = self._asked(call)
         framing, decoder = self._spec.framing(), wire.decoder
-        exchange, reply = await self._opened(request, deadline, call.target)
+        exchange, reply = await self._opened(request, deadline, call)
         try:
             async for chunk in reply.chunks():
                 for event in framing.feed(chunk):
@@ -135,7 +137,7 @@ class HttpProvider:
             raise Rejected(f"The provider {self.name} makes no embeddings.")
         path, body = dialect.encode(call)
         request = self._request(path, body, ("accept", "application/json"), call.target)
-        exchange, reply = await self._opened(request, deadline, call.target)
+        exchange, reply = await self._opened(request, deadline, call)
         try:
             return dialect.decode(await reply.read(EMBED_LIMIT_BYTES), len(call.texts))
         finally:
@@ -186,13 +188,14 @@ class HttpProvider:
         return OutboundRequest("POST", known[0], known[1], body)
 
     async def _opened(
-        self, request: OutboundRequest, deadline: Deadline, target: Target | None
+        self, request: OutboundRequest, deadline: Deadline, call: ModelCall | EmbedCall
     ) -> tuple[AbstractAsyncContextManager[OutboundReply], OutboundReply]:
         """An exchange to be left, and its reply, which is not an error.
 
-        Tries again only as long as there was none. Every try is signed anew: signatures age.
+        Tries again only as long as there was none and nobody else can serve it. Every try is signed
+        anew: signatures age.
         """
-        attempt = 0
+        attempt, target = 0, call.target
         credential, key = self._credential, "" if target is None else target.api_key
         # Our own credential is for our own server alone.
         foreign = target is not None and target.base_url not in {"", self._spec.base_url}
@@ -208,6 +211,8 @@ class HttpProvider:
                 if reply.status != 200:
                     raise await self._refusal(exchange, reply)
             except UpstreamFailed as failure:
+                if not call.alone:
+                    raise
                 await self._pause(failure, attempt, deadline)
             else:
                 return exchange, reply
@@ -293,8 +298,15 @@ class _Forward:
                 headers.append((name, text))
                 if name == "content-type" and not content_type:
                     content_type = text
-        meter = self._spec.dialect.meter(content_type)
-        return RawReply(reply.status, tuple(headers), reply.chunks(), meter, reply.whole)
+        dialect = self._spec.dialect
+        meter = dialect.meter(content_type)
+        chunks, told = reply.chunks(), tuple(headers)
+        # What is compressed against our wish is passed on unread.
+        plain = reply.status == 200 and not any(name == "content-encoding" for name, _ in told)
+        seen, ending = dialect.watch(content_type) if plain else (at_once, None)
+        if ending is None:
+            return RawReply(reply.status, told, chunks, meter, reply.whole, seen)
+        return RawReply(reply.status, told, _Whole(chunks, ending), meter, seen=seen)
 
     async def __aexit__(
         self,
@@ -303,6 +315,30 @@ class _Forward:
         trace: TracebackType | None,
     ) -> None:
         await self._exchange.__aexit__(kind, error, trace)
+
+
+class _Whole:
+    """A forwarded stream; raises UpstreamFailed when it ends without the vendor's own end."""
+
+    __slots__ = ("_chunks", "_ended", "_ending")
+
+    def __init__(self, chunks: AsyncIterator[bytes], ending: Ending) -> None:
+        self._chunks = chunks
+        self._ending = ending
+        self._ended = False
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        try:
+            chunk = await self._chunks.__anext__()
+        except StopAsyncIteration:
+            if not self._ended:
+                raise _stopped() from None
+            raise
+        self._ended = self._ending(chunk)
+        return chunk
 
 
 @lru_cache(maxsize=256)

@@ -8,12 +8,15 @@ from msgspec import Struct
 
 from isthmus.core.deadline import Deadline
 from isthmus.core.errors import UpstreamFailed
-from isthmus.core.messages import Delta, EmbedCall, Embeddings, ModelCall, Usage
+from isthmus.core.messages import Delta, EmbedCall, Embeddings, ModelCall, Seen, Usage
 from isthmus.core.ports import Clock, ModelProvider, Outbound
 from isthmus.settings import OutboundSettings, ProvidersSettings
 
 Headers = Sequence[tuple[str, str]]
 Meter = Callable[[bytes], Usage | None]
+Watcher = Callable[[bytes], Seen]
+Ending = Callable[[bytes], bool]
+"""Told every chunk of a stream; whether the vendor's own end, or its error, has passed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +79,13 @@ class Dialect(Protocol):
 
     def meter(self, content_type: str, /) -> Meter:
         """A reader of token usage for one forwarded answer, whose memory is bounded."""
+        ...
+
+    def watch(self, content_type: str, /) -> tuple[Watcher, Ending | None]:
+        """What tells content and errors of one forwarded answer, and its end.
+
+        There is no Ending for what is no stream: its framing alone says whether it is whole.
+        """
         ...
 
 

@@ -3,6 +3,7 @@
 Source: Anthropic API reference, "Messages", "Streaming messages" and "Errors", version 2023-06-01.
 """
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -11,11 +12,12 @@ from typing import TypedDict
 import msgspec
 from msgspec import Struct
 
-from isthmus.adapters.providers._spec import Encoded, Headers, Meter, WireEvent
+from isthmus.adapters.providers._spec import Encoded, Ending, Headers, Meter, Watcher, WireEvent
 from isthmus.adapters.providers.dialects.arguments import object_of
 from isthmus.adapters.providers.dialects.failure import failed, unreadable
 from isthmus.adapters.providers.dialects.infill import chat_of
 from isthmus.adapters.providers.dialects.metering import meter_of
+from isthmus.adapters.providers.dialects.watching import Mark, Signs, watch_of
 from isthmus.core.errors import UpstreamFailed
 from isthmus.core.messages import (
     Chat,
@@ -24,6 +26,7 @@ from isthmus.core.messages import (
     Message,
     ModelCall,
     Part,
+    Seen,
     Text,
     ToolResult,
     ToolUse,
@@ -110,6 +113,7 @@ class _Turn(TypedDict):
     content: Sequence[Mapping[str, object]]
 
 
+_CONTENT = frozenset({"content_block_delta", "content_block_stop", "message_delta", "message_stop"})
 _event = msgspec.json.Decoder(_Event)
 _metered = msgspec.json.Decoder(_Metered)
 _encoder = msgspec.json.Encoder()
@@ -164,6 +168,10 @@ class AnthropicDialect:
     def meter(self, content_type: str) -> Meter:
         """A reader of token usage for one forwarded answer."""
         return meter_of(content_type, read_usage)
+
+    def watch(self, content_type: str) -> tuple[Watcher, Ending | None]:
+        """What tells content, errors and the end of one forwarded answer."""
+        return watch_of(content_type, SIGNS)
 
 
 @dataclass(slots=True)
@@ -326,6 +334,17 @@ def _or(value: int | None, known: int) -> int:
     return known if value is None else max(0, value)
 
 
+def judge(event: WireEvent) -> Seen:
+    """Whether an event is content or an error; its start, empty blocks and pings are neither."""
+    try:
+        told = _event.decode(event.data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return "error"
+    if told.type == "error":
+        return "error"
+    return "content" if told.type in _CONTENT else ""
+
+
 def read_usage(document: bytes, known: Usage | None) -> Usage | None:
     """Usage of a whole message, or of one event of a stream."""
     try:
@@ -335,3 +354,10 @@ def read_usage(document: bytes, known: Usage | None) -> Usage | None:
     if told.message is not None:
         known = _usage(told.message.usage, known)
     return _usage(told.usage, known)
+
+
+SIGNS = Signs(
+    judge,
+    error=Mark(re.compile(rb"\nevent: ?error\b"), (b"error",)),
+    end=Mark(re.compile(rb"\nevent: ?message_stop\b"), (b"message_stop",)),
+)

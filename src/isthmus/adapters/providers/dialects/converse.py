@@ -11,7 +11,7 @@ from urllib.parse import quote
 import msgspec
 from msgspec import Struct
 
-from isthmus.adapters.providers._spec import Encoded, Headers, Meter, WireEvent
+from isthmus.adapters.providers._spec import Encoded, Ending, Headers, Meter, Watcher, WireEvent
 from isthmus.adapters.providers.dialects.arguments import object_of
 from isthmus.adapters.providers.dialects.failure import failed, unreadable
 from isthmus.adapters.providers.dialects.infill import chat_of
@@ -28,6 +28,7 @@ from isthmus.core.messages import (
     ToolSpec,
     ToolUse,
     Usage,
+    at_once,
 )
 
 ARGUMENTS_LIMIT = 4 * 1024 * 1024
@@ -139,6 +140,10 @@ class ConverseDialect:
     def meter(self, _content_type: str, /) -> Meter:
         """Reads nothing: this wire is never forwarded."""
         return lambda _: None
+
+    def watch(self, _content_type: str, /) -> tuple[Watcher, Ending | None]:
+        """Sees nothing but bytes, for the same reason."""
+        return at_once, None
 
 
 @dataclass(slots=True)

@@ -15,6 +15,7 @@ from isthmus.adapters.providers._spec import Encoded, Headers, WireEvent
 from isthmus.adapters.providers.dialects.arguments import object_of
 from isthmus.adapters.providers.dialects.failure import failed, unreadable
 from isthmus.adapters.providers.dialects.infill import chat_of
+from isthmus.adapters.providers.dialects.watching import Mark, Signs
 from isthmus.core.errors import UpstreamFailed
 from isthmus.core.messages import (
     Chat,
@@ -23,6 +24,7 @@ from isthmus.core.messages import (
     Message,
     ModelCall,
     Part,
+    Seen,
     Text,
     ToolResult,
     ToolUse,
@@ -185,6 +187,21 @@ def read_usage(document: bytes, known: Usage | None) -> Usage | None:
     return known
 
 
+def judge(event: WireEvent) -> Seen:
+    """Whether an event is content or an error."""
+    try:
+        told = _chunk.decode(event.data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return "error"
+    if told.error is not None:
+        return "error"
+    said = any(
+        one.finish_reason or (one.content is not None and one.content.parts)
+        for one in told.candidates or ()
+    )
+    return "content" if said or told.prompt_feedback is not None else ""
+
+
 class GeminiDecoder:
     """One streamed answer. Implements `Decoder`.
 
@@ -329,3 +346,10 @@ def _usage(counts: _Counts | None, known: Usage | None) -> Usage | None:
         cache_read_tokens=max(0, counts.cached_content_token_count),
         reasoning_tokens=max(0, counts.thoughts_token_count),
     )
+
+
+SIGNS = Signs(
+    judge,
+    error=Mark(re.compile(rb'\ndata: ?\{\s*"error"'), (b"error",)),
+    end=Mark(re.compile(rb'"(?:finish|block)Reason"'), (b'Reason"',)),
+)

@@ -17,13 +17,14 @@ Reader = Callable[[bytes, Usage | None], Usage | None]
 
 def meter_of(content_type: str, read: Reader) -> Meter:
     """The meter for an answer's media type: events or one JSON document."""
-    if _is_events(content_type):
+    if is_events(content_type):
         return EventMeter(read)
     return DocumentMeter(read)
 
 
 @lru_cache(maxsize=64)
-def _is_events(content_type: str) -> bool:
+def is_events(content_type: str) -> bool:
+    """Whether a media type is that of server-sent events."""
     return content_type.partition(";")[0].strip().lower() == "text/event-stream"
 
 

@@ -10,12 +10,13 @@ from dataclasses import dataclass, field
 import msgspec
 from msgspec import Struct
 
-from isthmus.adapters.providers._spec import Encoded, Headers, Meter, WireEvent
+from isthmus.adapters.providers._spec import Encoded, Ending, Headers, Meter, Watcher, WireEvent
 from isthmus.adapters.providers.dialects import responses
 from isthmus.adapters.providers.dialects.failure import unreadable
 from isthmus.adapters.providers.dialects.infill import chat_of
 from isthmus.adapters.providers.dialects.metering import meter_of
 from isthmus.adapters.providers.dialects.openai_report import (
+    SIGNS,
     Counts,
     Error,
     broken,
@@ -23,6 +24,7 @@ from isthmus.adapters.providers.dialects.openai_report import (
     refusal,
     usage_of,
 )
+from isthmus.adapters.providers.dialects.watching import watch_of
 from isthmus.core.errors import UpstreamFailed
 from isthmus.core.messages import (
     Chat,
@@ -199,6 +201,10 @@ class OpenAIDialect:
     def meter(self, content_type: str) -> Meter:
         """A reader of token usage for one forwarded answer."""
         return meter_of(content_type, read_usage)
+
+    def watch(self, content_type: str) -> tuple[Watcher, Ending | None]:
+        """What tells content, errors and the end of one forwarded answer."""
+        return watch_of(content_type, SIGNS)
 
 
 @dataclass(slots=True)

@@ -3,15 +3,17 @@
 Source: OpenAI API reference, "Error codes", and the usage objects of "Chat" and "Responses".
 """
 
+import re
 from contextlib import suppress
 
 import msgspec
 from msgspec import Struct
 
-from isthmus.adapters.providers._spec import Headers
+from isthmus.adapters.providers._spec import Headers, WireEvent
 from isthmus.adapters.providers.dialects.failure import failed
+from isthmus.adapters.providers.dialects.watching import Mark, Signs
 from isthmus.core.errors import UpstreamFailed
-from isthmus.core.messages import Usage
+from isthmus.core.messages import Seen, Usage
 
 _STATUS = {
     "rate_limit_exceeded": 429,
@@ -69,7 +71,23 @@ class _Metered(Struct):
     response: _Response | None = None
 
 
+class _Part(Struct):
+    delta: dict[str, object] | None = None
+    text: str | None = None
+    finish_reason: str | None = None
+
+
+class _Stepped(Struct):
+    """An event of either API, as far as it tells content from what is around it."""
+
+    type: str | None = None
+    error: Error | str | None = None
+    choices: list[_Part] | None = None
+
+
+_CONTENT = ("response.completed", "response.incomplete")
 _body = msgspec.json.Decoder(_Body)
+_stepped = msgspec.json.Decoder(_Stepped)
 _metered = msgspec.json.Decoder(_Metered)
 
 
@@ -132,3 +150,38 @@ def read_usage(document: bytes, known: Usage | None) -> Usage | None:
         return known
     nested = told.response.usage if told.response is not None else None
     return usage_of(told.usage) or usage_of(nested) or known
+
+
+def judge(event: WireEvent) -> Seen:
+    """Whether an event is content or an error; a role, and what is under way, are neither."""
+    if event.data == b"[DONE]":
+        return "content"
+    try:
+        told = _stepped.decode(event.data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return "error"
+    kind = told.type or ""
+    if told.error is not None or kind in {"error", "response.failed"}:
+        return "error"
+    if kind in _CONTENT or kind.endswith((".delta", ".done")):
+        return "content"
+    return "content" if any(_says(choice) for choice in told.choices or ()) else ""
+
+
+def _says(choice: _Part) -> bool:
+    """Whether a choice holds a text, a call or its end."""
+    step = choice.delta or {}
+    said = any(value for name, value in step.items() if name != "role")
+    return bool(said or choice.text or choice.finish_reason)
+
+
+_FAILED = rb'\n(?:event: ?(?:error|response\.failed)\b|data: ?\{"(?:error"|type": ?"error"))'
+_ENDED = (
+    rb'\n(?:data: ?(?:\[DONE\]|\{"type": ?"response\.(?:completed|incomplete)")'
+    rb"|event: ?response\.(?:completed|incomplete)\b)"
+)
+SIGNS = Signs(
+    judge,
+    error=Mark(re.compile(_FAILED), (b"error", b"response.")),
+    end=Mark(re.compile(_ENDED), (b"[DONE]", b"response.")),
+)

@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Raw
 from msgspec.structs import replace
 
-from isthmus.adapters.providers._spec import Encoded, Headers, Meter
+from isthmus.adapters.providers._spec import Encoded, Ending, Headers, Meter, Watcher, WireEvent
 from isthmus.adapters.providers.dialects import (
     anthropic,
     gemini,
@@ -21,8 +21,9 @@ from isthmus.adapters.providers.dialects import (
     vertex_embed,
 )
 from isthmus.adapters.providers.dialects.metering import meter_of
+from isthmus.adapters.providers.dialects.watching import Signs, any_of, watch_of
 from isthmus.core.errors import Rejected, UpstreamFailed
-from isthmus.core.messages import ModelCall, Usage
+from isthmus.core.messages import ModelCall, Seen, Usage
 
 CLAUDE_VERSION = "vertex-2023-10-16"
 ELSEWHERE = "us-central1"
@@ -120,6 +121,10 @@ class VertexDialect:
         """A reader of token usage for one forwarded answer."""
         return meter_of(content_type, _read_usage)
 
+    def watch(self, content_type: str) -> tuple[Watcher, Ending | None]:
+        """What tells content, errors and the end of one forwarded answer."""
+        return watch_of(content_type, _SIGNS)
+
 
 def _changed(body: bytes, without: str, added: Mapping[str, Raw]) -> bytes:
     fields = msgspec.json.decode(body, type=dict[str, Raw])
@@ -133,3 +138,19 @@ def _read_usage(document: bytes, known: Usage | None) -> Usage | None:
         if mark in document:
             return read(document, known)
     return anthropic.read_usage(document, known)
+
+
+def _judge(event: WireEvent) -> Seen:
+    """What the event is in the vocabulary that it speaks: Anthropic alone names its events."""
+    if event.name:
+        return anthropic.judge(event)
+    mistral = event.data == b"[DONE]" or b'"choices"' in event.data
+    return openai_report.judge(event) if mistral else gemini.judge(event)
+
+
+_PUBLISHERS = (anthropic.SIGNS, openai_report.SIGNS, gemini.SIGNS)
+_SIGNS = Signs(
+    _judge,
+    error=any_of(*(signs.error for signs in _PUBLISHERS)),
+    end=any_of(*(signs.end for signs in _PUBLISHERS)),
+)

@@ -1,0 +1,107 @@
+"""Reads from a forwarded stream whether it has come to content, an error or its end; pure."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from isthmus.adapters.providers._spec import Ending, Watcher, WireEvent
+from isthmus.adapters.providers.dialects.metering import is_events
+from isthmus.adapters.providers.framing.sse import SseParser
+from isthmus.core.errors import UpstreamFailed
+from isthmus.core.messages import Seen, at_once
+
+BORDER_BYTES = 64
+"""The longest mark, cut in two by the border of two chunks, is found within so many bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A pattern, which sees a newline before the first line; any match holds one of `needles`."""
+
+    pattern: re.Pattern[bytes]
+    needles: tuple[bytes, ...]
+
+
+def any_of(*marks: Mark) -> Mark:
+    """What matches where any of them does."""
+    pattern = re.compile(b"|".join(mark.pattern.pattern for mark in marks))
+    return Mark(pattern, tuple(dict.fromkeys(one for mark in marks for one in mark.needles)))
+
+
+@dataclass(frozen=True, slots=True)
+class Signs:
+    """How one vendor's streams are read.
+
+    `judge` says what an event is, with "error" for one that cannot be read; `error` finds the
+    vendor's error among further events, and `end` what only the end of a stream has.
+    """
+
+    judge: Callable[[WireEvent], Seen]
+    error: Mark
+    end: Mark
+    whole: Mark = field(init=False)
+
+    def __post_init__(self) -> None:
+        """An answer is whole when its end has come, or the vendor's word that there is none."""
+        object.__setattr__(self, "whole", any_of(self.end, self.error))
+
+
+def watch_of(content_type: str, signs: Signs) -> tuple[Watcher, Ending | None]:
+    """What watches an answer of this media type."""
+    if not is_events(content_type):
+        return at_once, None
+    return StreamWatch(signs), Passing(signs.whole)
+
+
+class Passing:
+    """Whether the mark has passed, however the bytes arrive."""
+
+    def __init__(self, mark: Mark) -> None:
+        self._pattern = mark.pattern
+        self._needles = mark.needles
+        self._tail = b""
+        self._found = False
+
+    def __call__(self, chunk: bytes) -> bool:
+        """Take the next chunk. As a rule chunks are whole events, and nothing is kept of them."""
+        if self._found:
+            return True
+        window = self._tail + chunk if self._tail else chunk
+        for needle in self._needles:
+            if window.find(needle) >= 0:
+                self._found = self._pattern.search(self._lined(window)) is not None
+                break
+        self._tail = b"" if window.endswith(b"\n\n") else self._lined(window)[-BORDER_BYTES:]
+        return self._found
+
+    def _lined(self, window: bytes) -> bytes:
+        return window if self._tail else b"\n" + window
+
+
+class StreamWatch:
+    """Reads whole events up to the first content, and then looks for errors alone."""
+
+    def __init__(self, signs: Signs) -> None:
+        self._judge = signs.judge
+        self._parser = SseParser()
+        self._failed = Passing(signs.error)
+        self._seen: Seen = ""
+
+    def __call__(self, chunk: bytes) -> Seen:
+        """Take the next chunk; what has been seen so far."""
+        if self._seen == "":
+            self._seen = self._read(chunk)
+        if self._seen == "content" and self._failed(chunk):
+            self._seen = "error"
+        return self._seen
+
+    def _read(self, chunk: bytes) -> Seen:
+        try:
+            events = self._parser.feed(chunk)
+        except UpstreamFailed:
+            return "content"  # Too large to be judged, so it is passed on.
+        for event in events:
+            seen = self._judge(event)
+            if seen:
+                return seen
+        return ""
