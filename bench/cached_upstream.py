@@ -39,10 +39,11 @@ class Cache:
     def serve(self, blocks: list[tuple[str, bool]], now_s: float) -> tuple[int, int]:
         """Tokens of the prompt, and how many of them were read from the cache."""
         prompt = "\0".join(text for text, _ in blocks)
-        lengths = list(self._lengths(blocks, len(prompt)))
-        read = 0
-        for length in lengths:
-            digest = hashlib.sha256(prompt[:length].encode()).hexdigest()
+        read = done = 0
+        so_far = hashlib.sha256()
+        for length in self._lengths(blocks, len(prompt)):
+            so_far.update(prompt[done:length].encode())
+            done, digest = length, so_far.hexdigest()
             if self.ends.get(digest, 0.0) > now_s:
                 read = length
             if not self.explicit or self._marked(blocks, length) or digest in self.ends:
