@@ -18,13 +18,16 @@ from isthmus.adapters.telemetry.listener import open_listener
 from isthmus.app.foundation import Foundation, open_foundation
 from isthmus.app.gateway import open_gateway
 from isthmus.app.late import Late, open_late
+from isthmus.app.reload import Reloader, parts_of
+from isthmus.core.beside import beside
 from isthmus.core.errors import Unavailable
-from isthmus.core.events import Started, Stopping
+from isthmus.core.events import Noted, Started, Stopping
 from isthmus.edge.http.protocol import CorkedProtocol
 from isthmus.edge.instance import InstanceDoor, InstanceServices
 from isthmus.edge.sockets import configured, create
 from isthmus.edge.tls import Certificate, open_certificate
-from isthmus.settings import GrpcSettings, HttpSettings, Settings, SettingsError
+from isthmus.running import Running
+from isthmus.settings import GrpcSettings, HttpSettings, Settings, SettingsError, Source
 
 if TYPE_CHECKING:  # loaded late
     from isthmus.app.backstage import Backstage
@@ -38,9 +41,10 @@ GARBAGE_OBJECTS = 10_000
 
 
 class Signals:
-    """What the operator asked for: to stop, and by a second signal not to wait."""
+    """What the operator asked for: to read the settings again, to stop, and not to wait."""
 
     def __init__(self) -> None:
+        self.reload = asyncio.Event()
         self.stop = asyncio.Event()
         self.hurry = asyncio.Event()
         self.reason = ""
@@ -62,19 +66,20 @@ class Signals:
                 return
 
 
-def run(settings: Settings, announce: Announce, since_s: float) -> None:
+def run(settings: Settings, source: Source, announce: Announce, since_s: float) -> None:
     """Serve until a signal, then drain. `since_s` is the monotonic time of the process's start.
 
     Raises SettingsError when a listener cannot be opened as it is set.
     """
-    uvloop.run(_serve(settings, announce, since_s))
+    uvloop.run(_serve(settings, source, announce, since_s))
 
 
-async def _serve(settings: Settings, announce: Announce, since_s: float) -> None:
+async def _serve(settings: Settings, source: Source, announce: Announce, since_s: float) -> None:
     signals = Signals()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, signals.receive, number)
+    loop.add_signal_handler(signal.SIGHUP, signals.reload.set)
     async with (
         open_foundation(settings) as foundation,
         open_late(partial(_backstage, foundation)) as late,
@@ -99,11 +104,31 @@ async def _serve(settings: Settings, announce: Announce, since_s: float) -> None
         gc.freeze()
         # Requests leave no cycles behind; looking for some after every 700 objects is for nothing.
         gc.set_threshold(GARBAGE_OBJECTS)
-        await signals.stop.wait()
+        async with beside(_reading(foundation, source, signals)):
+            await signals.stop.wait()
         foundation.telemetry.emit(Stopping(signals.reason))
         for refuse in refusals:
             refuse()
         await signals.pause(settings.drain.notice_s)
+
+
+async def _reading(foundation: Foundation, source: Source, signals: Signals) -> None:
+    """Read the settings again when asked, and keep the snapshot that `config diff` looks at."""
+    parts = parts_of(foundation)
+
+    def keep(settings: Settings) -> None:
+        try:
+            running.write(settings)
+        except OSError as error:
+            about = (("error", error.strerror or "unknown"),)
+            foundation.telemetry.emit(Noted("warning", "`config diff` cannot compare", about))
+
+    reloader = Reloader(foundation.settings, source, parts, foundation.telemetry, keep)
+    running = Running(source, reloader.paths)
+    try:
+        await reloader.run(signals.reload)
+    finally:
+        running.close()
 
 
 @asynccontextmanager

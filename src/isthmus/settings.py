@@ -5,7 +5,8 @@ Variables may also stand in the nearest `.env` upward of the working directory; 
 """
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -23,6 +24,7 @@ from isthmus.settings_group import NONE, Group
 from isthmus.settings_instance import InstanceSettings, OidcSettings, RelaySettings
 from isthmus.settings_runners import RunnersSettings
 from isthmus.settings_sources import Reading, SettingsError
+from isthmus.settings_telemetry import ReloadSettings, TracingSettings
 from isthmus.settings_upstream import (
     AnthropicSettings,
     AzureSettings,
@@ -66,12 +68,15 @@ __all__ = [
     "ProvidersSettings",
     "QuotaSettings",
     "RelaySettings",
+    "ReloadSettings",
     "RunnersSettings",
     "ScriptedSettings",
     "SearchSettings",
     "Settings",
     "SettingsError",
+    "Source",
     "TlsSettings",
+    "TracingSettings",
     "VertexSettings",
     "environment",
     "load",
@@ -278,6 +283,8 @@ class Settings(Group):
     runners: RunnersSettings = RunnersSettings()
     limits: LimitsSettings = LimitsSettings()
     logging: LoggingSettings = LoggingSettings()
+    tracing: TracingSettings = TracingSettings()
+    reload: ReloadSettings = ReloadSettings()
     drain: DrainSettings = DrainSettings()
 
     @model_validator(mode="after")
@@ -328,32 +335,67 @@ def read(
     `flags` are values by path, such as `{"transports": "http,grpc"}`; None is a flag not given.
     With `environ` given, neither the process's environment nor a `.env` file is looked at.
     """
-    process = os.environ  # noqa: TID251 - this is the one place that reads the environment
-    layers = [(environ, "")] if environ is not None else [*_dotenv(), (process, "")]
-    source = "flag --config"
-    if file is None:
-        for variables, place in layers:
-            if variables.get("ISTHMUS_CONFIG"):
-                file, source = Path(variables["ISTHMUS_CONFIG"]), f"variable ISTHMUS_CONFIG{place}"
-    if file is None and environ is None and Path(FILE_NAME).is_file():
-        file = Path(FILE_NAME)
+    layers = [(environ, "")] if environ is not None else [*_dotenv(), (_process(), "")]
+    path, source = _file(layers, file, here=environ is None)
     reading = Reading(Settings)
-    if file is not None:
-        reading.file(file, source)
+    if path is not None and (source or path.is_file()):
+        reading.file(path, source or "in the working directory")
     reading.variables(layers)
     reading.flags(flags or {})
     return reading.finish(), reading.sources
 
 
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where this process has its settings from: `file` and `flags` as in `read`."""
+
+    file: Path | None = None
+    flags: Mapping[str, object] = field(default_factory=dict[str, object])
+
+    def read(self) -> Settings:
+        """The settings as they are written now. Raises SettingsError."""
+        return load(self.file, self.flags)
+
+    def files(self) -> tuple[Path, ...]:
+        """The files in which they are written, or would be."""
+        try:
+            path, _ = _file([*_dotenv(), (_process(), "")], self.file, here=True)
+        except SettingsError:
+            path = self.file
+        found = [path.absolute()] if path is not None else []
+        return (*found, _dotenv_file() or Path.cwd() / ".env")
+
+
+def _process() -> Mapping[str, str]:
+    return os.environ  # noqa: TID251 - this is the one place that reads the environment
+
+
+def _file(
+    layers: Sequence[tuple[Mapping[str, str], str]], file: Path | None, *, here: bool
+) -> tuple[Path | None, str]:
+    """The YAML file and who named it; with `here`, nobody needs to."""
+    if file is not None:
+        return file, "flag --config"
+    found, source = (Path(FILE_NAME), "") if here else (None, "")
+    for variables, place in layers:
+        if variables.get("ISTHMUS_CONFIG"):
+            found, source = Path(variables["ISTHMUS_CONFIG"]), f"variable ISTHMUS_CONFIG{place}"
+    return found, source
+
+
 def _dotenv() -> Iterator[tuple[Mapping[str, str], str]]:
-    """The nearest `.env` upward of the working directory, if there is one that can be read."""
+    """The nearest `.env`, if there is one that can be read."""
+    path = _dotenv_file()
+    if path is not None:
+        try:
+            with path.open(encoding="utf-8") as stream:
+                yield dotenv.read(stream.read(dotenv.LIMIT_CHARS)), f" in {path}"
+        except (OSError, UnicodeDecodeError):
+            raise SettingsError(f"{path}: cannot be read") from None
+
+
+def _dotenv_file() -> Path | None:
+    """The nearest `.env` upward of the working directory."""
     here = Path.cwd()
-    for folder in (here, *here.parents):
-        path = folder / ".env"
-        if path.is_file():
-            try:
-                with path.open(encoding="utf-8") as stream:
-                    yield dotenv.read(stream.read(dotenv.LIMIT_CHARS)), f" in {path}"
-            except (OSError, UnicodeDecodeError):
-                raise SettingsError(f"{path}: cannot be read") from None
-            return
+    paths = (folder / ".env" for folder in (here, *here.parents))
+    return next((path for path in paths if path.is_file()), None)

@@ -15,7 +15,7 @@ from isthmus.adapters.outbound.client import open_client
 from isthmus.adapters.providers._load import load_providers
 from isthmus.adapters.providers._mock import mocked
 from isthmus.adapters.telemetry.collector import Sending, open_collector
-from isthmus.adapters.telemetry.log import open_log
+from isthmus.adapters.telemetry.log import Log, open_log
 from isthmus.adapters.telemetry.pipeline import Pipeline, open_telemetry
 from isthmus.adapters.telemetry.prometheus import Prometheus
 from isthmus.app.metering import event_sink, event_streams, open_quota
@@ -64,6 +64,7 @@ class Foundation:
     """Built once; both listeners use it until the server ends."""
 
     settings: Settings
+    log: Log
     telemetry: Pipeline
     metrics: Prometheus
     clock: Clock
@@ -85,7 +86,7 @@ async def open_foundation(settings: Settings) -> AsyncIterator[Foundation]:
         metrics = Prometheus(settings.models.engine_limits)
         streams = event_streams(settings.events)
         events = [event_sink(streams, settings)] if streams else []
-        telemetry = await stack.enter_async_context(open_telemetry(log, metrics.take, *events))
+        telemetry = await stack.enter_async_context(open_telemetry(log.take, metrics.take, *events))
         outbound = await stack.enter_async_context(open_client(settings.outbound, clock))
         if not settings.outbound.verify:
             telemetry.emit(Noted("warning", _UNCHECKED, (("setting", "outbound.verify"),)))
@@ -108,7 +109,8 @@ async def open_foundation(settings: Settings) -> AsyncIterator[Foundation]:
         models = Models(providers, _catalogue(settings), settings.outbound, telemetry, clock)
         prompts = Registry.load(LIBRARY / "prompts")
         yield Foundation(
-            settings, telemetry, metrics, clock, outbound, keys, grant, models, prompts, quota
+            *(settings, log, telemetry, metrics, clock),
+            *(outbound, keys, grant, models, prompts, quota),
         )
 
 

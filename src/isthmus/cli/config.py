@@ -1,21 +1,19 @@
-"""`isthmus config check | show | docs`: are the settings usable, what is in force, what exists."""
+"""`isthmus config check | show | diff | docs`: are the settings usable, what do they say, what is
+in force, what exists.
+"""
 
 import argparse
-import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast, get_args, get_origin
 
-import yaml
 from pydantic import BaseModel, SecretStr
 
-from isthmus.redaction.rules import redact
-from isthmus.settings import Settings, read
+from isthmus.running import Snapshot, differences, shown, snapshots
+from isthmus.settings import Settings, load, read
 from isthmus.settings_sources import Leaf, leaves
 
-MASK = "**********"
-_SECRET = re.compile(r"(?i)key|secret|token$|password|authorization")
 _OF = {tuple: " of lists", dict: " of maps"}
 _KINDS = {bool: "boolean", int: "integer", float: "number", SecretStr: "secret", Path: "path"}
 
@@ -24,8 +22,9 @@ def add(
     subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]",  # pyright: ignore[reportPrivateUsage] - argparse has no public name for it
 ) -> None:
     """Declare the command's arguments; `run` is put into the namespace."""
-    parser = subparsers.add_parser("config", help="check or show the settings")
-    parser.add_argument("action", choices=("check", "show", "docs"), metavar="check|show")
+    parser = subparsers.add_parser("config", help="check, show or compare the settings")
+    actions = ("check", "show", "diff", "docs")
+    parser.add_argument("action", choices=actions, metavar="check|show|diff")
     parser.add_argument("--config", type=Path, metavar="FILE", help="YAML file of settings")
     parser.set_defaults(run=run)
 
@@ -36,10 +35,36 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         sys.stdout.write(page())
     elif args.action == "check":
         sys.stdout.write("ok\n")
+    elif args.action == "diff":
+        return _diff(cast("Path | None", args.config), settings)
     else:
         _, sources = read(cast("Path | None", args.config))
         sys.stdout.write("\n".join(_tree(settings, sources)))
     return 0
+
+
+def _diff(file: Path | None, settings: Settings) -> int:
+    """0: the servers that run go by what is written; 1: one does not; 2: none runs."""
+    running = list(snapshots(settings.data_dir))
+    if not running:
+        sys.stderr.write(f"isthmus: no server runs on the data in {settings.data_dir}\n")
+        return 2
+    lines = [line for one in running for line in _compared(one, file)]
+    sys.stdout.write("".join(f"{line}\n" for line in lines))
+    return 1 if lines else 0
+
+
+def _compared(one: Snapshot, file: Path | None) -> list[str]:
+    """Lines of what would change. A server's own file and flags count where none is given here."""
+    if file is None and one.file is not None:
+        file = Path(one.file)
+    lines: list[str] = []
+    for each in differences(one, load(file, one.flags)):
+        masked = each.old == each.new
+        values = "a secret in it changed" if masked else f"{each.old} -> {each.new}"
+        how = "needs a restart" if each.restart else "taken when it is read again"
+        lines.append(f"{each.path}: {values}  # {how}")
+    return lines
 
 
 def page() -> str:
@@ -69,7 +94,7 @@ def kind_of(leaf: Leaf) -> str:
 
 def default_of(leaf: Leaf) -> str:
     """The default of a setting, as YAML would have it."""
-    return _text(leaf.info.default)
+    return shown(leaf.info.default)
 
 
 def _names(leaf: Leaf) -> str:
@@ -88,35 +113,8 @@ def _tree(
             lines += _tree(value, sources, f"{path}.", f"{indent}  ")
         else:
             source = f"  # {sources[path]}" if path in sources else ""
-            lines.append(f"{indent}{name}: {_text(value)}{source}")
+            lines.append(f"{indent}{name}: {shown(value)}{source}")
     return lines if indent else [*lines, ""]
-
-
-def _text(value: object) -> str:
-    """A value on one line of YAML; what is secret, and a password in an address, is masked."""
-    plain: object = value
-    if isinstance(value, SecretStr):
-        plain = MASK if value.get_secret_value() else ""
-    elif isinstance(value, Path):
-        plain = str(value)
-    elif isinstance(value, tuple | dict):
-        plain = _plain(cast("object", value))
-    if isinstance(plain, str):
-        plain = redact(plain)
-    text = yaml.safe_dump(plain, default_flow_style=True, width=10_000, sort_keys=False)
-    return text.removesuffix("...\n").strip()
-
-
-def _plain(value: object, name: str = "") -> object:
-    """Nested values as YAML takes them; what a key calls secret is masked."""
-    if isinstance(value, BaseModel):
-        return _plain(value.model_dump(exclude_none=True))
-    if isinstance(value, dict):
-        held = cast("dict[str, object]", value)
-        return {key: _plain(item, key) for key, item in held.items()}
-    if isinstance(value, tuple | list):
-        return [_plain(item, name) for item in cast("tuple[object, ...]", value)]
-    return MASK if value and _SECRET.search(name) else value
 
 
 _INTRODUCTION = """# Settings
@@ -134,7 +132,8 @@ Variables may also stand in the nearest `.env` file upward of the working direct
 process win over it. Booleans are `1/0`, `true/false`, `yes/no`, `on/off`, `t/f`, `y/n`. Where some
 operators' variables set one path, the last one named wins. Unknown keys of the file and unknown
 variables that begin with `ISTHMUS_` are errors; `isthmus config check` names every fault with its
-source, `isthmus config show` prints what is in force, secrets masked.
+source, `isthmus config show` prints what is in force, secrets masked. A running server reads them
+again on SIGHUP and when a file has changed; `isthmus config diff` says what that would change.
 
 | Setting | Variable | Operators' variables | Type | Default | Meaning |
 |---|---|---|---|---|---|

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from isthmus.core.events import Started
 from isthmus.serve import run as serve
-from isthmus.settings import OpenAISettings, Settings
+from isthmus.settings import OpenAISettings, Settings, Source
 
 OLLAMA = ("127.0.0.1", 11434)
 OLLAMA_WAIT_S = 0.05
@@ -32,7 +32,8 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     """Serve until Ctrl-C or SIGTERM."""
     since_s = getattr(args, "since_s", time.monotonic())
     banner = Banner(settings)
-    serve(settings, banner.tell, since_s)
+    source = Source(args.config, {"transports": args.transports})
+    serve(settings, source, banner.tell, since_s)
     sys.stdout.write("Stopped.\n")
     return 0
 

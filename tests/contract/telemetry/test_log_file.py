@@ -26,7 +26,7 @@ def messages(path: Path) -> list[str]:
 async def test_a_fact_is_in_the_file_within_200_ms_and_all_at_the_end(tmp_path: Path) -> None:
     path = tmp_path / "new" / "log.jsonl"
     settings = LoggingSettings(file=path)
-    async with open_log(settings) as sink, open_telemetry(sink) as telemetry:
+    async with open_log(settings) as log, open_telemetry(log.take) as telemetry:
         telemetry.emit(Noted("error", "first"))
         await asyncio.sleep(0.2)
         assert messages(path) == ["first"]

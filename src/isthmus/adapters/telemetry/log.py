@@ -13,7 +13,7 @@ from pathlib import Path
 
 import msgspec
 
-from isthmus.adapters.telemetry.pipeline import Sink, Told
+from isthmus.adapters.telemetry.pipeline import Told
 from isthmus.adapters.telemetry.reading import Reading, readers, stamp
 from isthmus.adapters.telemetry.trail import ADDED, Trail
 from isthmus.core.events import HttpServed
@@ -30,15 +30,15 @@ _ENCODER = msgspec.json.Encoder(enc_hook=str)
 
 
 @asynccontextmanager
-async def open_log(settings: LoggingSettings, *, tracked: bool = False) -> AsyncIterator[Sink]:
-    """The sink that writes the log as set. Raises SettingsError when the file cannot be written.
+async def open_log(settings: LoggingSettings, *, tracked: bool = False) -> "AsyncIterator[Log]":
+    """The log, which is written as set. Raises SettingsError when the file cannot be written.
 
     `tracked`: product events are sent, and lines of the access log name them.
     """
     writer = await asyncio.to_thread(Writer, settings.file)
     writer.start()
     try:
-        yield Log(settings, writer.write, tracked=tracked).take
+        yield Log(settings, writer.write, tracked=tracked)
     finally:
         await asyncio.to_thread(writer.close)
 
@@ -134,7 +134,10 @@ class Writer(threading.Thread):
 
 
 class Log:
-    """Turns batches into lines and hands them to `write`, which returns how many were lost."""
+    """Turns batches into lines and hands them to `write`, which returns how many were lost.
+
+    `take` is the pipeline's sink.
+    """
 
     def __init__(
         self,
@@ -144,10 +147,14 @@ class Log:
         tracked: bool = False,
     ) -> None:
         self._trail = Trail(tracked=tracked)
+        self._write = write
+        self.adopt(settings)
+
+    def adopt(self, settings: LoggingSettings) -> None:
+        """Write by these settings from now on, but into the same file."""
         self._level = getattr(logging, settings.level)
         self._readers = readers(self._level, access=settings.access)
         self._line = _json_line if settings.json_lines else _text_line
-        self._write = write
 
     def take(self, batch: Sequence[Told]) -> None:
         """Write the facts of a batch that a log should hold."""

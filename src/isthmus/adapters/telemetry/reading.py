@@ -13,22 +13,28 @@ from typing import Any, NamedTuple, get_args
 from msgspec.structs import asdict
 
 from isthmus.core.events import (
+    BreakerMoved,
+    ConfigurationRead,
     Crashed,
     Fact,
     FeatureUsed,
     HttpServed,
     KeysRefreshed,
+    LimitMet,
+    LimitStoreLost,
     ModelCalled,
     Noted,
     PayloadSeen,
     QuotaAsked,
     RelayClosed,
     RpcServed,
+    SecretFound,
     SessionEnded,
     SessionStarted,
     Started,
     Stopping,
     ToolCalled,
+    TryFailed,
 )
 
 
@@ -168,6 +174,43 @@ def _any_model(fact: ModelCalled) -> Reading:
     return _model(fact) or _any(fact)
 
 
+def _try(fact: TryFailed) -> Reading:
+    return Reading(logging.WARNING, "models", "A try failed", _values(fact))
+
+
+def _breaker(fact: BreakerMoved) -> Reading:
+    """A key that is refused is for somebody to look at; the rest mends itself."""
+    level = {"dead": logging.ERROR, "open": logging.WARNING}.get(fact.state, logging.INFO)
+    return Reading(level, "models", f"A deployment's breaker is {fact.state}", _values(fact))
+
+
+def _limit(fact: LimitMet) -> Reading:
+    level = logging.DEBUG if fact.mode == "shadow" else logging.INFO
+    return Reading(level, "limits", "A limit was met", _values(fact))
+
+
+def _limit_store(fact: LimitStoreLost) -> Reading:
+    if fact.lost:
+        text = "The shared counters are lost: the local share holds"
+        return Reading(logging.ERROR, "limits", text, {"error": fact.error})
+    return Reading(logging.INFO, "limits", "The shared counters are back", {})
+
+
+def _secret(fact: SecretFound) -> Reading:
+    return Reading(logging.INFO, "redaction", "Secrets were found", _values(fact))
+
+
+def _configuration(fact: ConfigurationRead) -> Reading:
+    """Which settings changed; what they are now is nobody's business here."""
+    if not fact.taken:
+        text = "the configuration was refused"
+        return Reading(logging.ERROR, "isthmus", text, {"reason": fact.reason})
+    values: dict[str, object] = dict(fact.changed)
+    if fact.reason:
+        values["reason"] = fact.reason
+    return Reading(logging.INFO, "isthmus", "the configuration was read", values)
+
+
 def _feature(fact: FeatureUsed) -> Reading:
     # Who called stands on other lines; headers and claims are not for a log.
     values: dict[str, object] = {"unit_primitive": fact.unit_primitive, "billed": fact.billed}
@@ -232,6 +275,12 @@ _READERS: dict[type[Fact], Reader] = {
     Started: _started,
     Stopping: _stopping,
     ModelCalled: _model,
+    TryFailed: _try,
+    BreakerMoved: _breaker,
+    LimitMet: _limit,
+    LimitStoreLost: _limit_store,
+    SecretFound: _secret,
+    ConfigurationRead: _configuration,
     FeatureUsed: _feature,
     QuotaAsked: _quota,
     PayloadSeen: _payload,

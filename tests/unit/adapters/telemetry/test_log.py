@@ -8,17 +8,23 @@ from msgspec.structs import replace
 from isthmus.adapters.telemetry.log import Log
 from isthmus.adapters.telemetry.reading import stamp
 from isthmus.core.events import (
+    BreakerMoved,
+    ConfigurationRead,
     Crashed,
     Fact,
     FeatureUsed,
     KeysRefreshed,
+    LimitMet,
+    LimitStoreLost,
     Noted,
     PayloadSeen,
     QuotaAsked,
     RpcServed,
+    SecretFound,
     SuggestionTrimmed,
+    TryFailed,
 )
-from isthmus.core.identity import Caller, ClientInfo
+from isthmus.core.identity import NOBODY, Caller, ClientInfo
 from isthmus.settings import LoggingSettings
 from tests.unit.adapters.telemetry.facts import CALLED, SECRET, SERVED
 
@@ -210,3 +216,46 @@ def test_a_portal_that_does_not_answer_is_worth_a_warning() -> None:
     assert lines(QuotaAsked("allow", "saas", True, 200, 0.1)) == []
     told = json.loads(lines(QuotaAsked("error", "saas", True, 0, 1.0))[0])
     assert (told["level"], told["message"]) == ("warning", "Credits: error")
+
+
+@pytest.mark.parametrize(
+    ("fact", "level", "message"),
+    [
+        (TryFailed("eu", "m", "overloaded", "next"), "warning", "A try failed"),
+        (BreakerMoved("eu", "dead", "401"), "error", "A deployment's breaker is dead"),
+        (BreakerMoved("eu", "open", "x"), "warning", "A deployment's breaker is open"),
+        (BreakerMoved("eu", "closed", "x"), "info", "A deployment's breaker is closed"),
+        (LimitMet("r", "tokens", "enforce", NOBODY, "f"), "info", "A limit was met"),
+        (LimitMet("r", "tokens", "shadow", NOBODY, "f"), None, ""),
+        (LimitStoreLost(True), "error", "The shared counters are lost: the local share holds"),
+        (LimitStoreLost(False), "info", "The shared counters are back"),
+        (SecretFound("r", "prompt", "redact", "f", "p", 1), "info", "Secrets were found"),
+        (ConfigurationRead(False, "no"), "error", "the configuration was refused"),
+    ],
+)
+def test_what_governs_calls_is_told_by_its_weight(
+    fact: Fact, level: str | None, message: str
+) -> None:
+    found = [json.loads(line) for line in lines(fact)]
+    told = [(line["level"], line["message"]) for line in found]
+    assert told == ([(level, message)] if level else [])
+
+
+def test_a_configuration_that_was_read_names_what_changed() -> None:
+    fact = ConfigurationRead(True, "", (("http.port", "needs a restart"),))
+    (line,) = lines(fact)
+    assert json.loads(line)["http.port"] == "needs a restart"
+
+
+def test_a_log_that_adopts_settings_writes_by_them_from_then_on() -> None:
+    paper = Paper()
+    log = Log(PLAIN, paper.write)
+    told = [(1_700_000_001.5, "req-1", Noted("info", "hello"))]
+    log.take(told)
+    log.adopt(LoggingSettings(level="ERROR"))
+    log.take(told)
+    log.adopt(LoggingSettings(json_lines=False))
+    log.take(told)
+    first, second = paper.text.decode().splitlines()
+    assert json.loads(first)["message"] == "hello"
+    assert second.endswith("info     hello")
