@@ -10,14 +10,26 @@ from isthmus.settings_group import NONE, Group
 JsonObject = dict[str, Any]
 
 
-class AnthropicSettings(Group):
+class VendorSettings(Group):
+    """What every provider over HTTP has."""
+
+    drain_s: float = Field(
+        default=0.0,
+        ge=0,
+        le=600,
+        description="How long an answer is read on when its caller has left, for a provider that "
+        "bills it anyway; 0 closes the connection at once.",
+    )
+
+
+class AnthropicSettings(VendorSettings):
     """The Anthropic API."""
 
     api_key: SecretStr = Field(default=NONE, description="Key; the provider is off without one.")
     base_url: str = Field(default="https://api.anthropic.com", description="Where the API is.")
 
 
-class OpenAISettings(Group):
+class OpenAISettings(VendorSettings):
     """The OpenAI API, or any server that speaks it (vLLM, Ollama, llama.cpp)."""
 
     api_key: SecretStr = Field(default=NONE, description="Key; servers of your own may need none.")
@@ -30,7 +42,7 @@ class OpenAISettings(Group):
     )
 
 
-class AzureSettings(Group):
+class AzureSettings(VendorSettings):
     """Azure OpenAI. A model's name there is the name of its deployment."""
 
     api_key: SecretStr = Field(default=NONE, description="Key of the resource.")
@@ -42,7 +54,7 @@ class AzureSettings(Group):
     )
 
 
-class VertexSettings(Group):
+class VertexSettings(VendorSettings):
     """Google Vertex AI: Gemini, Anthropic's models there, Codestral, embeddings."""
 
     project: str = Field(default="", description="Google Cloud project; empty: off.")
@@ -61,7 +73,7 @@ class VertexSettings(Group):
     )
 
 
-class BedrockSettings(Group):
+class BedrockSettings(VendorSettings):
     """AWS Bedrock. With a role, calls are signed with what the role gives."""
 
     access_key_id: SecretStr = Field(default=NONE, description="AWS access key.")
@@ -80,14 +92,14 @@ class BedrockSettings(Group):
     )
 
 
-class MistralSettings(Group):
+class MistralSettings(VendorSettings):
     """Mistral's API, and Codestral's fill-in-the-middle."""
 
     api_key: SecretStr = Field(default=NONE, description="Key; the provider is off without one.")
     base_url: str = Field(default="https://api.mistral.ai/v1", description="Where the API is.")
 
 
-class FireworksSettings(Group):
+class FireworksSettings(VendorSettings):
     """Fireworks."""
 
     api_key: SecretStr = Field(default=NONE, description="Key; the provider is off without one.")

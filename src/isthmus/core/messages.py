@@ -151,7 +151,8 @@ class Delta(Struct, frozen=True, gc=False):
 
     Text comes as it is produced; a tool use comes once, whole. The last delta of a stream that
     ended well carries `finish` and, when the provider tells, `usage` and `score`, its confidence.
-    A stream that breaks raises.
+    A stream that breaks raises. Deltas with nothing but `usage` may come at any time: what is known
+    so far, in case there is no end.
     """
 
     text: str = ""

@@ -375,7 +375,9 @@ async def test_closing_a_stream_closes_the_upstream_within_a_quarter_second(api:
     ):
         replay.pause_s = 0.05
         deltas = provider_of(case, replay, outbound).stream(call_of(case), within())
-        assert (await anext(deltas)).text == "Hello, "
+        while not (first := await anext(deltas)).text:
+            assert first.usage is not None
+        assert first.text == "Hello, "
         await deltas.aclose()  # pyright: ignore[reportAttributeAccessIssue] - the port says iterator
         await asyncio.wait_for(replayed_until_closed(replay), 0.25)
 

@@ -24,4 +24,5 @@ def compatible(
         forward_headers=frozenset(),
         configured=bool(own.api_key.get_secret_value()) or base_url != public,
         embed=OpenAIEmbedDialect(),
+        drain_s=own.drain_s,
     )

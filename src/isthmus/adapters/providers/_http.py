@@ -2,26 +2,26 @@
 
 import asyncio
 import random
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from types import TracebackType
 from typing import NamedTuple
 
 from msgspec.structs import replace
 
+from isthmus.adapters.providers._body import Whole, drained, linger, start_of, stopped
 from isthmus.adapters.providers._retry import pause_s
 from isthmus.adapters.providers._spec import (
     Decoder,
     Encoded,
-    Ending,
     Framing,
     Headers,
+    Meter,
     ProviderSpec,
     Signer,
 )
-from isthmus.adapters.providers.dialects.failure import BODY_LIMIT_BYTES
 from isthmus.core.deadline import Deadline
 from isthmus.core.errors import Failure, MisconfiguredProvider, Rejected, UpstreamFailed
 from isthmus.core.messages import (
@@ -39,9 +39,6 @@ from isthmus.core.messages import (
 from isthmus.core.ports import Clock, Outbound, OutboundReply
 
 EMBED_LIMIT_BYTES = 64 * 1024 * 1024
-LINGER_S = 0.25
-"""How long the end of a body is awaited after the end marker, to keep the connection warm."""
-
 PATHS_KEPT = 256
 
 _IDENTITY = ("accept-encoding", "identity")
@@ -99,17 +96,29 @@ class HttpProvider:
         wire, request = self._asked(call)
         framing = self._spec.framing()
         exchange, reply = await self._opened(request, deadline, call)
+        decoder, told = wire.decoder, None
         try:
             async for chunk in reply.chunks():
-                for delta in _deltas(framing, wire.decoder, chunk):
+                for delta in _deltas(framing, decoder, chunk):
                     yield delta
-                if wire.decoder.ended:
+                if decoder.ended:
                     if not reply.complete:
-                        await _linger(reply)
+                        await linger(reply)
                     return
+                if decoder.usage is not told:
+                    told = decoder.usage
+                    yield Delta(usage=told)
+        except Failure:
+            if decoder.usage is not told:
+                yield Delta(usage=decoder.usage)
+            raise
+        except (GeneratorExit, asyncio.CancelledError):
+            if self._spec.drain_s:
+                await drained(reply, self._spec.drain_s, partial(_read, framing, decoder))
+            raise
         finally:
             await exchange.__aexit__(None, None, None)
-        raise _stopped()
+        raise stopped()
 
     async def whole(self, call: ModelCall, deadline: Deadline, into: Gathering) -> None:
         """As `stream`, without a turn of the caller's for every delta."""
@@ -124,11 +133,17 @@ class HttpProvider:
                         into.add(deltas)
                     if decoder.ended:
                         if not reply.complete:
-                            await _linger(reply)
+                            await linger(reply)
                         return
+        except asyncio.CancelledError:
+            if self._spec.drain_s:
+                await drained(reply, self._spec.drain_s, partial(_read, framing, decoder))
+            raise
         finally:
+            if into.usage is None:
+                into.usage = decoder.usage
             await exchange.__aexit__(None, None, None)
-        raise _stopped()
+        raise stopped()
 
     async def embed(self, call: EmbedCall, deadline: Deadline) -> Embeddings:
         """One vector a text. Raises Rejected when the provider has no embeddings."""
@@ -221,7 +236,7 @@ class HttpProvider:
         self, exchange: AbstractAsyncContextManager[OutboundReply], reply: OutboundReply
     ) -> UpstreamFailed:
         try:
-            body = await _start_of(reply)
+            body = await start_of(reply)
         finally:
             await exchange.__aexit__(None, None, None)
         return self._spec.dialect.failure(reply.status, reply.headers, body)
@@ -275,9 +290,11 @@ class _Exchange(NamedTuple):
 class _Forward:
     """A forwarded exchange: entering waits for status and headers."""
 
-    __slots__ = ("_asked", "_exchange", "_spec")
+    __slots__ = ("_asked", "_exchange", "_meter", "_reply", "_spec")
 
     _exchange: AbstractAsyncContextManager[OutboundReply]
+    _reply: OutboundReply
+    _meter: Meter
 
     def __init__(self, spec: ProviderSpec, asked: _Exchange) -> None:
         self._spec = spec
@@ -299,14 +316,15 @@ class _Forward:
                 if name == "content-type" and not content_type:
                     content_type = text
         dialect = self._spec.dialect
-        meter = dialect.meter(content_type)
+        self._reply = reply
+        meter = self._meter = dialect.meter(content_type)
         chunks, told = reply.chunks(), tuple(headers)
         # What is compressed against our wish is passed on unread.
         plain = reply.status == 200 and not any(name == "content-encoding" for name, _ in told)
         seen, ending = dialect.watch(content_type) if plain else (at_once, None)
         if ending is None:
             return RawReply(reply.status, told, chunks, meter, reply.whole, seen)
-        return RawReply(reply.status, told, _Whole(chunks, ending), meter, seen=seen)
+        return RawReply(reply.status, told, Whole(chunks, ending), meter, seen=seen)
 
     async def __aexit__(
         self,
@@ -314,31 +332,15 @@ class _Forward:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        await self._exchange.__aexit__(kind, error, trace)
-
-
-class _Whole:
-    """A forwarded stream; raises UpstreamFailed when it ends without the vendor's own end."""
-
-    __slots__ = ("_chunks", "_ended", "_ending")
-
-    def __init__(self, chunks: AsyncIterator[bytes], ending: Ending) -> None:
-        self._chunks = chunks
-        self._ending = ending
-        self._ended = False
-
-    def __aiter__(self) -> AsyncIterator[bytes]:
-        return self
-
-    async def __anext__(self) -> bytes:
         try:
-            chunk = await self._chunks.__anext__()
-        except StopAsyncIteration:
-            if not self._ended:
-                raise _stopped() from None
-            raise
-        self._ended = self._ending(chunk)
-        return chunk
+            if self._spec.drain_s and not (self._reply.complete or isinstance(error, Failure)):
+                await drained(self._reply, self._spec.drain_s, self._metered)
+        finally:
+            await self._exchange.__aexit__(kind, error, trace)
+
+    def _metered(self, chunk: bytes) -> bool:
+        self._meter(chunk)
+        return False
 
 
 @lru_cache(maxsize=256)
@@ -356,32 +358,8 @@ def _deltas(framing: Framing, decoder: Decoder, chunk: bytes) -> Iterator[Delta]
             return
 
 
-def _stopped() -> UpstreamFailed:
-    return UpstreamFailed("The model provider's answer stopped before its end.", retryable=True)
-
-
-async def _start_of(reply: OutboundReply) -> bytes:
-    """The first bytes of an error's body; what breaks on the way ends it."""
-    body = bytearray()
-    try:
-        async for chunk in reply.chunks():
-            body += chunk
-            if len(body) >= BODY_LIMIT_BYTES:
-                break
-    except Failure:
-        pass  # The status has been told; a broken body does not change it.
-    return bytes(body[:BODY_LIMIT_BYTES])
-
-
-async def _linger(reply: OutboundReply) -> None:
-    """Wait shortly for the body's end, so that the connection can be used again.
-
-    As a rule it has come with the last event, and nobody has to wait.
-    """
-    try:
-        async with asyncio.timeout(LINGER_S):
-            async for chunk in reply.chunks():
-                if len(chunk) > BODY_LIMIT_BYTES:
-                    return
-    except (Failure, TimeoutError):
-        return
+def _read(framing: Framing, decoder: Decoder, chunk: bytes) -> bool:
+    """Whether the answer has come to its end with this chunk, for its usage alone."""
+    for _ in _deltas(framing, decoder, chunk):
+        pass
+    return decoder.ended

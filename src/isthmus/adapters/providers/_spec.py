@@ -52,6 +52,11 @@ class Decoder(Protocol):
         """Whether the vendor's own end marker was seen."""
         ...
 
+    @property
+    def usage(self) -> Usage | None:
+        """Tokens as far as they are known; the last delta carries them too."""
+        ...
+
     def feed(self, event: WireEvent) -> Iterable[Delta]:
         """Deltas of one event. Raises UpstreamFailed on an error event or one it cannot read."""
         ...
@@ -125,7 +130,7 @@ class ProviderSpec:
     `base_url` has no trailing slash. `configured` says whether there is a credential or a server of
     the operator's own; without one it serves only calls that bring a target. `forward_paths` are
     exact, query included; `forward_cut` is the part of them that `base_url` already holds.
-    `forward_url` finds the URL of any further path, or None.
+    `forward_url` finds the URL of any further path, or None. `drain_s` is the setting of that name.
     """
 
     name: str
@@ -140,3 +145,4 @@ class ProviderSpec:
     forward_url: Callable[[str], str | None] | None = None
     headers: tuple[tuple[str, str], ...] = ()
     embed: EmbedDialect | None = None
+    drain_s: float = 0.0

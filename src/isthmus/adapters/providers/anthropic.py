@@ -37,6 +37,7 @@ def build(
         ),
         configured=bool(own.api_key.get_secret_value()) or base_url != _PUBLIC,
         headers=(("anthropic-version", VERSION),),
+        drain_s=own.drain_s,
     )
     return HttpProvider(spec, outbound, clock, Tries(limits.retries))
 

@@ -35,6 +35,7 @@ def build(
         forward_headers=frozenset(),
         configured=bool(base_url),
         embed=OpenAIEmbedDialect(mannered.path),
+        drain_s=own.drain_s,
     )
     return HttpProvider(spec, outbound, clock, Tries(limits.retries))
 

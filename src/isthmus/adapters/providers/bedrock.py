@@ -44,6 +44,7 @@ def build(
         forward_paths=frozenset(),
         forward_headers=frozenset(),
         configured=bool(own.bearer_token.get_secret_value() or _credentials(own) or given),
+        drain_s=own.drain_s,
     )
     return HttpProvider(spec, outbound, clock, Tries(limits.retries))
 

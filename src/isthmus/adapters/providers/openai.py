@@ -241,6 +241,7 @@ def build(
         forward_headers=frozenset({"accept", "content-type", "user-agent"}),
         configured=bool(own.api_key.get_secret_value()) or base_url != _PUBLIC,
         forward_cut="/v1",
+        drain_s=own.drain_s,
         embed=OpenAIEmbedDialect(),
     )
     servers = dataclasses.replace(vendor, dialect=OpenAIDialect(own=False, completions=True))

@@ -135,6 +135,7 @@ def _spec(own: VertexSettings, location: str, signer: Signer, *, configured: boo
         configured=configured,
         forward_url=url_of,
         embed=VertexEmbedDialect(partial(model_path, root, action="predict")),
+        drain_s=own.drain_s,
     )
 
 

@@ -189,7 +189,7 @@ class AnthropicDecoder:
     def __init__(self) -> None:
         self.ended = False
         self._id = ""
-        self._usage: Usage | None = None
+        self.usage: Usage | None = None
         self._finish: Finish = "stop"
         self._tools: dict[int, _Open] = {}
         self._size = 0
@@ -209,9 +209,9 @@ class AnthropicDecoder:
                 yield from self._stop(told.index)
             case "message_start" if told.message is not None:
                 self._id = told.message.id
-                self._usage = _usage(told.message.usage, self._usage)
+                self.usage = _usage(told.message.usage, self.usage)
             case "message_delta":
-                self._usage = _usage(told.usage, self._usage)
+                self.usage = _usage(told.usage, self.usage)
                 reason = told.delta.stop_reason if told.delta is not None else None
                 self._finish = _FINISH.get(reason or "", self._finish)
             case "message_stop":
@@ -251,7 +251,7 @@ class AnthropicDecoder:
         if self._tools:
             raise UpstreamFailed("The model's answer ended inside a tool use.")
         self.ended = True
-        return Delta(finish=self._finish, usage=self._usage, message_id=self._id)
+        return Delta(finish=self._finish, usage=self.usage, message_id=self._id)
 
 
 def _cached(blocks: Sequence[Mapping[str, object]]) -> list[Mapping[str, object]]:

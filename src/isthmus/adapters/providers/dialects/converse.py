@@ -160,6 +160,7 @@ class ConverseDecoder:
 
     def __init__(self) -> None:
         self.ended = False
+        self.usage: Usage | None = None
         self._finish: Finish = "stop"
         self._tools: dict[int, _Open] = {}
         self._size = 0
@@ -208,7 +209,8 @@ class ConverseDecoder:
         if self._tools:
             raise UpstreamFailed("The model's answer ended inside a tool use.")
         self.ended = True
-        return Delta(finish=self._finish, usage=_usage(counts))
+        self.usage = _usage(counts)
+        return Delta(finish=self._finish, usage=self.usage)
 
 
 def _inference(call: ModelCall) -> dict[str, object]:

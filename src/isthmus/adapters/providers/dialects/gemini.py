@@ -211,7 +211,7 @@ class GeminiDecoder:
     def __init__(self) -> None:
         self.ended = False
         self._id = ""
-        self._usage: Usage | None = None
+        self.usage: Usage | None = None
         self._tools = 0
 
     def feed(self, event: WireEvent) -> Iterator[Delta]:
@@ -225,7 +225,7 @@ class GeminiDecoder:
             status = code if isinstance(code, int) and 400 <= code <= 599 else 500
             raise _failure(status, told.error, (), event.data)
         self._id = told.response_id or self._id
-        self._usage = _usage(told.usage_metadata, self._usage)
+        self.usage = _usage(told.usage_metadata, self.usage)
         for candidate in told.candidates or ():
             if candidate.index == 0:
                 yield from self._candidate(candidate)
@@ -260,7 +260,7 @@ class GeminiDecoder:
         self.ended = True
         if self._tools and finish == "stop":
             finish = "tool_use"
-        return Delta(finish=finish, usage=self._usage, message_id=self._id)
+        return Delta(finish=finish, usage=self.usage, message_id=self._id)
 
 
 def _config(call: ModelCall) -> dict[str, object]:

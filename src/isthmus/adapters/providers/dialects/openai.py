@@ -222,7 +222,7 @@ class OpenAIDecoder:
     def __init__(self) -> None:
         self.ended = False
         self._id = ""
-        self._usage: Usage | None = None
+        self.usage: Usage | None = None
         self._finish: Finish | None = None
         self._tools: list[_Open] = []
         self._at: dict[int, _Open] = {}
@@ -241,7 +241,7 @@ class OpenAIDecoder:
             raise broken(chunk.error, event.data)
         self._id = chunk.id or self._id
         if chunk.usage is not None:
-            self._usage = usage_of(chunk.usage)
+            self.usage = usage_of(chunk.usage)
         deltas: list[Delta] = []
         for choice in chunk.choices or ():
             if choice.index == 0:
@@ -298,7 +298,7 @@ class OpenAIDecoder:
         finish = self._finish or "stop"
         if self._used_tools and finish == "stop":
             finish = "tool_use"
-        return Delta(finish=finish, usage=self._usage, message_id=self._id)
+        return Delta(finish=finish, usage=self.usage, message_id=self._id)
 
 
 def _reasons(tuning: Tuning) -> bool:

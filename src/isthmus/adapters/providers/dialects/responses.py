@@ -21,6 +21,7 @@ from isthmus.core.messages import (
     Text,
     ToolResult,
     ToolUse,
+    Usage,
 )
 
 TOOLS_LIMIT = 256
@@ -93,6 +94,7 @@ class ResponsesDecoder:
 
     def __init__(self) -> None:
         self.ended = False
+        self.usage: Usage | None = None
         self._tools = 0
         self._refused = False
 
@@ -112,7 +114,9 @@ class ResponsesDecoder:
             case "response.completed" | "response.incomplete" if told.response is not None:
                 yield self._end(told.response)
             case "response.failed":
-                failed = told.response.error if told.response is not None else None
+                failed = None
+                if told.response is not None:
+                    failed, self.usage = told.response.error, usage_of(told.response.usage)
                 raise broken(failed or "", event.data)
             case "error":
                 # Its fields stand at the top, beside a `type` that says nothing more.
@@ -135,7 +139,8 @@ class ResponsesDecoder:
         if response.incomplete_details is not None:
             filtered = response.incomplete_details.reason == "content_filter"
             finish = "refused" if filtered else "length"
-        return Delta(finish=finish, usage=usage_of(response.usage), message_id=response.id)
+        self.usage = usage_of(response.usage)
+        return Delta(finish=finish, usage=self.usage, message_id=response.id)
 
 
 def _items(message: Message) -> Iterator[dict[str, object]]:
