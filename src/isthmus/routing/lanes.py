@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import OrderedDict, deque
+from math import inf
 from typing import Literal, TypeAlias
 
 from isthmus.core.errors import LimitExceeded
@@ -109,7 +110,7 @@ class Gate:
             return True
         return False
 
-    async def wait(self, lane: Lane, tenant: str, within_s: float = MAX_WAIT_S) -> None:
+    async def wait(self, lane: Lane, tenant: str, within_s: float = inf) -> None:
         """Enter when it is this call's turn, within `within_s` and the gate's own limit.
 
         Raises LimitExceeded when the turn does not come, or when too many wait already.

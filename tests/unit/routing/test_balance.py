@@ -99,3 +99,5 @@ def test_weight_zero_is_the_last_resort() -> None:
 def test_nothing_and_one_need_no_choice() -> None:
     assert ranked((), (), NOW_S, 0.0) == ()
     assert ranked((1.0,), fresh(1), NOW_S, 0.5) == (0,)
+    assert pick((1.0,), fresh(1), NOW_S, 0.5) == 0
+    assert pick((0.0, 0.0), fresh(2), NOW_S, 0.5) == 0
