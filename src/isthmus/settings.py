@@ -22,6 +22,7 @@ from isthmus.settings_gateway import (
 )
 from isthmus.settings_group import NONE, Group
 from isthmus.settings_instance import InstanceSettings, OidcSettings, RelaySettings
+from isthmus.settings_routing import DeploymentSettings, RoutingSettings
 from isthmus.settings_runners import RunnersSettings
 from isthmus.settings_sources import Reading, SettingsError
 from isthmus.settings_telemetry import ReloadSettings, TracingSettings
@@ -47,6 +48,7 @@ __all__ = [
     "AzureSettings",
     "BedrockSettings",
     "DatabaseSettings",
+    "DeploymentSettings",
     "DrainSettings",
     "EngineLimit",
     "EventStream",
@@ -69,6 +71,7 @@ __all__ = [
     "QuotaSettings",
     "RelaySettings",
     "ReloadSettings",
+    "RoutingSettings",
     "RunnersSettings",
     "ScriptedSettings",
     "SearchSettings",
@@ -274,6 +277,7 @@ class Settings(Group):
     providers: ProvidersSettings = ProvidersSettings()
     outbound: OutboundSettings = OutboundSettings()
     models: ModelsSettings = ModelsSettings()
+    routing: RoutingSettings = RoutingSettings()
     gateway: GatewaySettings = GatewaySettings()
     quota: QuotaSettings = QuotaSettings()
     events: EventsSettings = EventsSettings()

@@ -5,8 +5,9 @@ from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from isthmus.core.errors import NotFound
 from isthmus.core.identity import Caller
 from isthmus.core.messages import Chat, Delta, ModelChoice, ModelMetadata, ToolUse, Usage
+from isthmus.routing.ask import Ask
 from isthmus.routing.catalogue import Catalogue
-from isthmus.routing.models import Ask, Models
+from isthmus.routing.models import Models
 from isthmus.routing.resolve import AMAZON_Q
 from isthmus.settings import OutboundSettings
 from tests.support.clock import HandClock

@@ -14,7 +14,7 @@ BUDGET = {
     "auth": 950,
     "prompts": 950,
     "redaction": 1_000,
-    "routing": 3_200,
+    "routing": 4_300,
     "gateway": 3_500,
     "platform": 6_200,
     "instance": 2_450,

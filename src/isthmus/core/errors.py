@@ -140,7 +140,14 @@ class ToolRefused(Failure):
 
 
 class Unavailable(Failure):
-    """We cannot serve this now: draining, full, or a store is down. A later try may work."""
+    """We cannot serve this now: draining, full, or a store is down. A later try may work.
+
+    `retry_after_s` says when, where that is known.
+    """
+
+    def __init__(self, detail: str, retry_after_s: float | None = None) -> None:
+        super().__init__(detail)
+        self.retry_after_s = retry_after_s
 
 
 class Interrupted(Failure):

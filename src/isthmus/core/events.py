@@ -131,7 +131,7 @@ class ModelCalled(Struct, frozen=True, gc=False):
 class TryFailed(Struct, frozen=True, gc=False):
     """One try of a model call failed before its content, and another deployment is asked.
 
-    `error` is a class of the metrics contract; `then`: "next", "floor" or "gave up".
+    `error` is a class of the metrics contract; `then`: next or floor.
     """
 
     deployment: str

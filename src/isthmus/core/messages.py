@@ -266,6 +266,8 @@ class RawCall(Struct, frozen=True, gc=False):
     model: str
     streaming: bool
     api_key: str = ""
+    base_url: str = ""
+    """Where the model is served, where that is not the provider's own address."""
 
     def __repr__(self) -> str:
         return f"RawCall({self.path!r}, {self.model!r})"
@@ -347,6 +349,8 @@ class ModelChoice(Struct, frozen=True, gc=False):
     """Whether all system messages must be joined into one."""
     reasoning_hidden: bool = False
     """Whether `<think>` passages of its answers are left out."""
+    brought: bool = False
+    """Whether the caller said where it is served."""
 
 
 @dataclass(frozen=True, slots=True)

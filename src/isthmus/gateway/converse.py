@@ -17,7 +17,8 @@ from isthmus.core.ports import Telemetry
 from isthmus.gateway.flags import effective
 from isthmus.gateway.invoke import Prepared
 from isthmus.prompts.shape import shaped
-from isthmus.routing.models import Ask, Models
+from isthmus.routing.ask import Ask
+from isthmus.routing.models import Models
 from isthmus.settings import GatewaySettings
 
 SCOPES: Mapping[str, str] = {

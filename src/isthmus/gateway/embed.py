@@ -12,7 +12,8 @@ from isthmus.core.events import FeatureUsed
 from isthmus.core.identity import Caller, ClientInfo
 from isthmus.core.messages import Embeddings, ModelChoice, ModelMetadata
 from isthmus.core.ports import Telemetry
-from isthmus.routing.models import EmbedAsk, Models
+from isthmus.routing.ask import EmbedAsk
+from isthmus.routing.models import Models
 
 FEATURE = "embeddings_code"
 SCOPE = "generate_embeddings_codebase"

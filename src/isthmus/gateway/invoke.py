@@ -22,7 +22,8 @@ from isthmus.gateway.reasoning import Reasoning
 from isthmus.prompts.feature import feature_of
 from isthmus.prompts.registry import Prompt, Registry
 from isthmus.prompts.shape import shaped
-from isthmus.routing.models import Ask, Models
+from isthmus.routing.ask import Ask
+from isthmus.routing.models import Models
 from isthmus.settings import ModelsSettings
 
 USUAL = "^1.0.0"

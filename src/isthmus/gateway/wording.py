@@ -11,7 +11,7 @@ from isthmus.gateway.language import Language
 from isthmus.gateway.suggestion import SuggestRequest
 from isthmus.prompts.registry import Prompt
 from isthmus.prompts.shape import shaped
-from isthmus.routing.models import Ask
+from isthmus.routing.ask import Ask
 
 FEATURE: dict[Kind, str] = {"completion": "code_completions", "generation": "code_generations"}
 SCOPE: dict[Kind, str] = {"completion": "complete_code", "generation": "generate_code"}

@@ -10,9 +10,22 @@ import msgspec
 import yaml
 from msgspec import Meta, Struct
 
-from isthmus.settings import ModelsSettings, OpenAISettings
+from isthmus.settings import DeploymentSettings, ModelsSettings, OpenAISettings
 
 Kind: TypeAlias = Literal["chat", "infill", "embedding"]
+ProviderName: TypeAlias = Literal[
+    "anthropic",
+    "openai",
+    "azure",
+    "vertex",
+    "bedrock",
+    "mistral",
+    "fireworks",
+    "custom",
+    "amazon_q",
+    "local",
+    "scripted",
+]
 COMPATIBLE = "openai_compatible"
 """The entry whose upstream name is the `providers.openai` setting's."""
 
@@ -38,6 +51,7 @@ PROXIED = {
 Source: HTTP gateway contract, section 7.3.
 """
 
+NO_DEPLOYMENTS: Mapping[str, DeploymentSettings] = {}
 Identifier = Annotated[str, Meta(pattern=r"^[a-z0-9_]{1,64}$")]
 Price = Annotated[float, Meta(ge=0)]
 
@@ -103,6 +117,22 @@ class Params(Struct, frozen=True, forbid_unknown_fields=True):
         return f"Params({self.model!r})"
 
 
+class DeploymentEntry(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One place where a model is served; what is empty is the model's own."""
+
+    name: Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.@/-]{0,63}$")]
+    provider: ProviderName | Literal[""] = ""
+    upstream: str = ""
+    region: str = ""
+    base_url: str = ""
+    api_key: str = ""
+    weight: Annotated[float, Meta(gt=0, le=1000)] = 1.0
+    concurrency: Annotated[int, Meta(gt=0)] | None = None
+
+    def __repr__(self) -> str:
+        return f"DeploymentEntry({self.name!r})"
+
+
 class Model(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """One entry. An empty `upstream` is filled from settings, by the provider, or by the caller.
 
@@ -112,19 +142,7 @@ class Model(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
     id: Identifier
     name: str
-    provider: Literal[
-        "anthropic",
-        "openai",
-        "azure",
-        "vertex",
-        "bedrock",
-        "mistral",
-        "fireworks",
-        "custom",
-        "amazon_q",
-        "local",
-        "scripted",
-    ]
+    provider: ProviderName
     max_context_tokens: Annotated[int, Meta(gt=0)]
     max_output_tokens: Annotated[int, Meta(gt=0)]
     kinds: Annotated[tuple[Kind, ...], Meta(min_length=1)]
@@ -144,6 +162,8 @@ class Model(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     single_system: bool = False
     self_hosted: bool = False
     prices: Prices | None = None
+    deployments: tuple[DeploymentEntry, ...] = ()
+    """Where it is served; none: by its provider, as that is set."""
 
 
 class Dev(Struct, frozen=True, forbid_unknown_fields=True):
@@ -180,6 +200,7 @@ class _File(Struct, frozen=True, forbid_unknown_fields=True):
     models: tuple[Model, ...]
     features: tuple[Feature, ...]
     lists: dict[str, tuple[Identifier, ...]] = {}
+    cache_life_s: dict[str, float] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,6 +239,8 @@ class Catalogue:
     features: Mapping[str, Feature]
     compatible: Compatible = Compatible()
     custom: CustomModels = CustomModels()
+    cache_life_s: Mapping[str, float] = field(default_factory=dict[str, float])
+    """Provider -> how long it keeps the beginning of a prompt after its last use, in seconds."""
 
     def proxied(self, provider: str) -> frozenset[str]:
         """Upstream names that the proxy route of a provider may name."""
@@ -235,7 +258,12 @@ class Catalogue:
         return next((m.params.api_key for m in listed if m.upstream == upstream), "")
 
 
-def parse_catalogue(data: bytes, models: ModelsSettings, openai: OpenAISettings) -> Catalogue:
+def parse_catalogue(
+    data: bytes,
+    models: ModelsSettings,
+    openai: OpenAISettings,
+    deployments: Mapping[str, DeploymentSettings] = NO_DEPLOYMENTS,
+) -> Catalogue:
     """Read the model list and lay the settings over it. Raises CatalogueError."""
     listed = _decode(data)
     _unique("models", (model.id for model in listed.models))
@@ -248,7 +276,8 @@ def parse_catalogue(data: bytes, models: ModelsSettings, openai: OpenAISettings)
         by_id[model_id] = _adjusted(model_id, changes, by_id)
     for name, defaults in models.defaults.items():
         features[name] = _overridden(name, defaults, features, by_id)
-    return Catalogue(by_id, features, _compatible(openai))
+    by_id |= deployed(deployments, by_id)
+    return Catalogue(by_id, features, _compatible(openai), cache_life_s=listed.cache_life_s)
 
 
 def check_feature(feature: Feature, models: Mapping[str, Model]) -> None:
@@ -343,6 +372,29 @@ def _overridden(
         raise CatalogueError(f"{place}: name at least one model")
     _serving(defaults, features[name].kind, place, models)
     return msgspec.structs.replace(features[name], default_models=defaults, fallback_models=())
+
+
+def deployed(
+    deployments: Mapping[str, DeploymentSettings], models: Mapping[str, Model]
+) -> dict[str, Model]:
+    """The models for which settings say where they are served. Raises CatalogueError."""
+    found: dict[str, list[DeploymentEntry]] = {}
+    for name, one in deployments.items():
+        place = f"routing.deployments.{name}"
+        if one.model not in models:
+            raise CatalogueError(f"{place}.model: unknown model `{one.model}`")
+        fields = one.model_dump(exclude={"model", "api_key"})
+        try:
+            entry = msgspec.convert(
+                {"name": name, "api_key": one.api_key.get_secret_value(), **fields}, DeploymentEntry
+            )
+        except msgspec.ValidationError as error:
+            raise CatalogueError(f"{place}: {error}") from error
+        found.setdefault(one.model, []).append(entry)
+    return {
+        model_id: msgspec.structs.replace(models[model_id], deployments=tuple(entries))
+        for model_id, entries in found.items()
+    }
 
 
 def _compatible(openai: OpenAISettings) -> Compatible:

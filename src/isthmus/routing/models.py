@@ -1,74 +1,37 @@
-"""The one door to every model: which one serves, under which limits, and what is told of it."""
+"""The one door to every model: which one is meant, and calls to it."""
 
-import random
-from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
+from typing import Final
 
-from msgspec import Struct, structs
-
-from isthmus.core.deadline import Deadline
 from isthmus.core.errors import MisconfiguredProvider, NotFound, Rejected, Unavailable
 from isthmus.core.identity import Caller
 from isthmus.core.messages import (
-    PLAIN,
     Answer,
-    Chat,
     Delta,
-    EmbedCall,
     Embeddings,
-    Gathering,
-    Infill,
-    ModelCall,
     ModelChoice,
     ModelMetadata,
     RawCall,
     RawReply,
-    Target,
-    Tuning,
 )
-from isthmus.core.policies import Marks
 from isthmus.core.ports import Clock, ModelProvider, Telemetry
+from isthmus.routing.affinity import Affinity
+from isthmus.routing.ask import Ask, EmbedAsk, RawAsk
+from isthmus.routing.calls import Calls, Governance
 from isthmus.routing.catalogue import Catalogue, Feature
 from isthmus.routing.define import Definitions, define
 from isthmus.routing.plan import candidates, equals
-from isthmus.routing.record import Forwarding, Labels, Record
 from isthmus.routing.resolve import brought, needs_target, pointed
+from isthmus.routing.seats import Seats
+from isthmus.routing.turn import Teller
+from isthmus.routing.walk import Guide
 from isthmus.settings import OutboundSettings
+
+DEFAULT: Final = Governance()
 
 SEVERAL_DEFAULTS = "ai_gateway_multi_default_models"
 """The flag of callers that know features with several defaults."""
-
-
-class Ask(Struct, frozen=True, gc=False):
-    """What a use case wants of a model.
-
-    `feature` is the feature setting that pays for it, `unit_primitive` the scope it was allowed by;
-    both are labels here. `streaming` tells metrics how the caller reads; the call always streams.
-    """
-
-    feature: str
-    unit_primitive: str
-    prompt: Chat | Infill
-    max_tokens: int | None = None
-    temperature: float | None = None
-    stop: tuple[str, ...] = ()
-    streaming: bool = False
-    tuning: Tuning = PLAIN
-    """Laid over what the catalogue says for the model, field by field."""
-    timeout_s: float | None = None
-    """Limit to the first byte, where it is shorter than the settings'."""
-    marks: Marks | None = None
-    """What stands in the place of secrets, where the call is a session's."""
-
-
-class EmbedAsk(Struct, frozen=True, gc=False):
-    """What a use case wants of a model that makes embeddings; labels as in `Ask`."""
-
-    feature: str
-    unit_primitive: str
-    texts: tuple[str, ...]
-    dimensions: int | None = None
-    drop_unsupported: bool = False
 
 
 class Models:
@@ -81,18 +44,34 @@ class Models:
         limits: OutboundSettings,
         telemetry: Telemetry,
         clock: Clock,
-        roll: Callable[[], float] = random.random,
+        governance: Governance = DEFAULT,
     ) -> None:
-        self._roll = roll
-        self._providers = providers
-        self._configured = frozenset(name for name, one in providers.items() if one.configured)
-        self._catalogue = catalogue
-        self._limits = limits
         self._telemetry = telemetry
         self._clock = clock
-        # The settings are fixed, so these are asked for once and not with every call.
+        self._teller = Teller(telemetry, clock)
+        self._affinity = Affinity()
+        self._seats: Seats | None = None
+        self.adopt(providers, catalogue, limits, governance)
+
+    def adopt(
+        self,
+        providers: Mapping[str, ModelProvider],
+        catalogue: Catalogue,
+        limits: OutboundSettings,
+        governance: Governance,
+    ) -> None:
+        """Go by another configuration from the next call on; those under way end by the old one.
+
+        What is known of a deployment that stays as it is goes on to be known.
+        """
+        configured = frozenset(name for name, one in providers.items() if one.configured)
+        routing = governance.routing
+        guide = Guide(routing, self._affinity, self._telemetry, self._clock, governance.roll)
+        seats = self._seats = Seats(catalogue, configured, routing, self._clock, self._seats)
+        self._providers, self._catalogue, self._configured = providers, catalogue, configured
+        self._calls = Calls(providers, catalogue, limits, seats, guide, self._teller, governance)
+        # A configuration is fixed, so these are asked for once and not with every call.
         self._chosen: dict[tuple[str, str | None], ModelChoice] = {}
-        self._forwarded: dict[tuple[str, str], ModelChoice] = {}
 
     def choose(self, feature: str, model_id: str | None = None) -> ModelChoice:
         """The model for a feature: `model_id` when given, else the first default that can serve.
@@ -131,7 +110,7 @@ class Models:
         if SEVERAL_DEFAULTS in flags:
             several = equals(self._catalogue, self._feature(feature), self._configured)
             if several:
-                return several[int(self._roll() * len(several))]
+                return several[int(self._calls.governance.roll() * len(several))]
         return self.choose(feature)
 
     def tagged(self, feature: str, tags: Sequence[str], default: ModelChoice) -> ModelChoice:
@@ -155,74 +134,28 @@ class Models:
 
     async def embed(self, ask: EmbedAsk, choice: ModelChoice, caller: Caller) -> Embeddings:
         """One vector a text. Raises what ModelProvider raises."""
-        provider = self._door(choice)
-        labels = Labels(ask.feature, ask.unit_primitive, False, caller.realm)
-        call = EmbedCall(
-            model=choice.upstream,
-            texts=ask.texts,
-            dimensions=ask.dimensions,
-            drop_unsupported=ask.drop_unsupported,
-            target=choice.target,
-        )
-        with Record(self._telemetry, self._clock, choice, labels) as record:
-            found = await provider.embed(call, self._deadline(self._limits.embed_total_s))
-            record.answered()
-            record.usage, record.finish = found.usage, "stop"
-        return found
+        return await self._calls.embed(ask, choice, caller)
 
-    async def stream(
-        self, ask: Ask, choice: ModelChoice, caller: Caller
-    ) -> AsyncGenerator[Delta, None]:
-        """The answer as it is produced; ModelCalled is told however it ends.
+    def stream(self, ask: Ask, choice: ModelChoice, caller: Caller) -> AsyncGenerator[Delta, None]:
+        """The answer as it is produced; every try is told of, however it ends.
 
         Raises what ModelProvider raises. Close the generator (`aclosing`) to stop the call.
         """
-        provider = self._door(choice)
-        with self._record(ask, choice, caller) as record:
-            deadline = self._deadline(self._total_s(ask), ask.timeout_s)
-            deltas = provider.stream(_call(ask, choice), deadline)
-            try:
-                async for delta in deltas:
-                    record.saw(delta)
-                    yield delta
-            finally:
-                # It holds a connection, which must not wait for the garbage collector.
-                if isinstance(deltas, AsyncGenerator):
-                    await deltas.aclose()
+        return self._calls.stream(ask, choice, caller)
 
-    async def whole(self, ask: Ask, choice: ModelChoice, caller: Caller) -> Answer:
+    def whole(self, ask: Ask, choice: ModelChoice, caller: Caller) -> Awaitable[Answer]:
         """The answer of `stream`, for who reads it at its end; told and raising as there."""
-        provider = self._door(choice)
-        with self._record(ask, choice, caller) as record:
-            gathering = Gathering(record.answered)
-            try:
-                deadline = self._deadline(self._total_s(ask), ask.timeout_s)
-                await provider.whole(_call(ask, choice), deadline, gathering)
-            finally:
-                record.usage, record.finish = gathering.usage, gathering.finish or ""
-        return gathering.answer()
+        return self._calls.whole(ask, choice, caller)
 
     def forward(
         self, provider: str, raw: RawCall, caller: Caller, unit_primitive: str
     ) -> AbstractAsyncContextManager[RawReply]:
         """A provider's own wire, byte for byte. Raises Rejected("Unsupported model").
 
-        The provider's path list and header list are `provider(name)`'s; telemetry as in `stream`,
+        The provider's path list and header list are `provider(name)`'s; told of as in `stream`,
         with the usage that the reply's meter read.
         """
-        choice = self._forwarded.get((provider, raw.model))
-        if choice is None:
-            if raw.model not in self.proxied(provider):
-                raise Rejected("Unsupported model")
-            key = self._catalogue.proxy_key(provider, raw.model)
-            target = Target(api_key=key) if key else None
-            choice = ModelChoice(raw.model, provider, provider, raw.model, target=target)
-            self._forwarded[provider, raw.model] = choice
-        if choice.target is not None:
-            raw = structs.replace(raw, api_key=choice.target.api_key)
-        reply = self._door(choice).forward(raw, self._deadline(self._limits.proxy_total_s))
-        labels = Labels("", unit_primitive, raw.streaming, caller.realm)
-        return Forwarding(reply, Record(self._telemetry, self._clock, choice, labels))
+        return self._calls.forward(RawAsk(raw, unit_primitive), provider, caller)
 
     def provider(self, name: str) -> ModelProvider:
         """A configured provider. Raises MisconfiguredProvider when it has no credential."""
@@ -235,15 +168,6 @@ class Models:
         """A provider, configured or not: what its routes take is known without a credential."""
         return self._providers.get(name)
 
-    def _door(self, choice: ModelChoice) -> ModelProvider:
-        """The provider of a choice; one that brings its own target needs no credential of ours."""
-        if choice.target is None:
-            return self.provider(choice.provider)
-        found = self._providers.get(choice.provider)
-        if found is None:
-            raise MisconfiguredProvider("API key not found")
-        return found
-
     def _feature(self, name: str) -> Feature:
         found = self._catalogue.features.get(name)
         if found is None:
@@ -253,36 +177,3 @@ class Models:
     def proxied(self, provider: str) -> frozenset[str]:
         """Upstream model names that the proxy route of this provider may name."""
         return self._catalogue.proxied(provider)
-
-    def _total_s(self, ask: Ask) -> float:
-        if isinstance(ask.prompt, Infill):
-            return self._limits.completion_total_s
-        feature = self._catalogue.features.get(ask.feature)
-        infill = feature and feature.kind == "infill"
-        return self._limits.completion_total_s if infill else self._limits.chat_total_s
-
-    def _deadline(self, total_s: float, first_byte_s: float | None = None) -> Deadline:
-        limits = self._limits
-        return Deadline(
-            at_s=self._clock.now_s() + total_s,
-            connect_s=limits.connect_s,
-            first_byte_s=min(first_byte_s or limits.first_byte_s, limits.first_byte_s),
-            between_bytes_s=limits.between_bytes_s,
-        )
-
-    def _record(self, ask: Ask, choice: ModelChoice, caller: Caller) -> Record:
-        labels = Labels(ask.feature, ask.unit_primitive, ask.streaming, caller.realm)
-        return Record(self._telemetry, self._clock, choice, labels)
-
-
-def _call(ask: Ask, choice: ModelChoice) -> ModelCall:
-    limit = choice.max_output_tokens
-    return ModelCall(
-        model=choice.upstream,
-        prompt=ask.prompt,
-        max_tokens=min(ask.max_tokens or limit, limit),
-        temperature=choice.temperature if ask.temperature is None else ask.temperature,
-        stop=ask.stop,
-        tuning=choice.tuning if ask.tuning is PLAIN else ask.tuning.over(choice.tuning),
-        target=choice.target,
-    )

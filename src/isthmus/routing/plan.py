@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterator
 from isthmus.core.errors import NotFound, Unavailable
 from isthmus.core.messages import ModelChoice, Target, Tuning
 from isthmus.routing.catalogue import COMPATIBLE, Catalogue, Feature, Kind, Model
+from isthmus.routing.deployment import door_of
 
 ENGINES = {"vertex": "vertex-ai", "fireworks": "fireworks_ai"}
 """Provider -> the name that replies and metrics show, where it is another one."""
@@ -35,6 +36,17 @@ def equals(
 ) -> tuple[ModelChoice, ...]:
     """The feature's defaults that can serve, any of which may be chosen; maybe none."""
     return tuple(_at_hand(catalogue, feature, feature.default_models, configured))
+
+
+def others(
+    catalogue: Catalogue, feature: str, configured: Collection[str]
+) -> tuple[ModelChoice, ...]:
+    """Models that may stand in for one of a feature, best first; no scripted one ever does."""
+    wanted = catalogue.features.get(feature)
+    if wanted is None:
+        return ()
+    found = _at_hand(catalogue, wanted, wanted.candidates, configured)
+    return tuple(choice for choice in found if choice.provider != "scripted")
 
 
 def choice_of(catalogue: Catalogue, model: Model, kind: Kind) -> ModelChoice:
@@ -108,6 +120,11 @@ def _at_hand(
 
 
 def _can_serve(catalogue: Catalogue, model: Model, kind: Kind, configured: Collection[str]) -> bool:
+    if model.deployments:
+        return any(
+            door_of(entry, model) in configured or entry.api_key or entry.base_url
+            for entry in model.deployments
+        )
     if model.provider not in configured and not model.params.api_key:
         return False
     return model.id != COMPATIBLE or catalogue.compatible.upstream(kind) is not None

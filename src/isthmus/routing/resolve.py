@@ -91,6 +91,7 @@ def brought(metadata: ModelMetadata, catalogue: Catalogue, kind: Kind) -> ModelC
         target=Target(url, key) if url or key else None,
         # A server of the caller's own is asked in the way that its family wants.
         fills=model.completion is not None,
+        brought=True,
     )
 
 

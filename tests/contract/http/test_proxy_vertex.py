@@ -111,13 +111,13 @@ async def test_h11_65_a_call_goes_to_the_servers_project_and_location(
     assert asked.path == GENERATE.replace(google.THEIRS, google.ROOT)
     assert asked.body == BODY
     [fact] = stand.sink.of(ModelCalled)
-    assert (fact.model, fact.usage, fact.streaming) == ("gemini-2.5-flash", Usage(20, 20), False)
+    assert (fact.model, fact.usage, fact.streaming) == ("gemini-2.5-flash", Usage(20, 20, reasoning_tokens=12), False)
 
 
 @pytest.mark.parametrize(
     ("path", "body", "case", "streaming", "usage"),
     [
-        (f"{STREAM}?alt=sse", BODY, "text", True, Usage(1020, 40, 1000)),
+        (f"{STREAM}?alt=sse", BODY, "text", True, Usage(1020, 40, 1000, reasoning_tokens=31)),
         (STREAM, BODY, "array_plain", True, Usage(20, 9)),
         (CLAUDE, b'{"stream":true}', "claude_text", True, Usage(1042, 9, 1000, 30)),
         (CLAUDE, b'{"stream":1,"model":"x"}', "claude_text", False, Usage(1042, 9, 1000, 30)),

@@ -38,9 +38,10 @@ from isthmus.core.messages import (
     collect,
     gather,
 )
+from isthmus.routing.ask import Ask
 from isthmus.routing.catalogue import parse_catalogue
 from isthmus.routing.failures import class_of, class_of_status
-from isthmus.routing.models import Ask, Models
+from isthmus.routing.models import Models
 from isthmus.settings import ModelsSettings, OpenAISettings, OutboundSettings
 from tests.support.clock import HandClock
 from tests.support.sink import MemorySink
@@ -144,7 +145,8 @@ class Stage:
         assert len(self.sink.of(ModelCallStarted)) == 1
         (called,) = self.sink.of(ModelCalled)
         assert self.sink.facts[-1] is called
-        return called
+        assert called.call_id
+        return replace(called, call_id="")
 
 
 async def test_a_stream_that_ends_well() -> None:
@@ -164,6 +166,9 @@ async def test_a_stream_that_ends_well() -> None:
         error="none",
         finish="length",
         realm="saas",
+        who=CALLER.who,
+        deployment="anthropic/claude_sonnet_4_6",
+        cost=75,
     )
 
 
@@ -278,6 +283,9 @@ async def test_forwarding_to_the_end() -> None:
         error="none",
         finish="",
         realm="saas",
+        who=CALLER.who,
+        deployment="anthropic/claude_sonnet_4_6",
+        cost=75,
     )
 
 

@@ -8,6 +8,7 @@ import pytest
 import isthmus
 from isthmus.core.errors import NotBuilt, NotFound, Rejected, Unavailable
 from isthmus.core.messages import ModelMetadata, Target
+from isthmus.routing.calls import Governance
 from isthmus.routing.catalogue import Catalogue, CustomModels, parse_catalogue
 from isthmus.routing.models import SEVERAL_DEFAULTS, Models
 from isthmus.settings import ModelsSettings, OpenAISettings, OutboundSettings
@@ -40,7 +41,7 @@ def models(
         OutboundSettings(),
         MemorySink(),
         HandClock(),
-        lambda: roll,
+        Governance(roll=lambda: roll),
     )
 
 

@@ -163,6 +163,8 @@ class HttpProvider:
         url = self._forwards.get(raw.path) or self._rewritten(raw.path)
         if url is None:
             raise Rejected("The provider does not take this path.")
+        if raw.base_url:
+            url = raw.base_url + url.removeprefix(self._spec.base_url)
         allowed = self._spec.forward_headers
         passed = [pair for pair in raw.headers if pair[0] in allowed]
         request = OutboundRequest("POST", url, (*passed, _IDENTITY), raw.body)

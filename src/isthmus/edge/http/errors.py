@@ -115,7 +115,9 @@ def retry(failure: Failure) -> dict[str, str] | None:
     match failure:
         case LimitExceeded() | UpstreamLimited():
             seconds = failure.retry_after_s
-        case Unavailable() | Interrupted():
+        case Unavailable(retry_after_s=wait_s) if wait_s is not None:
+            seconds = wait_s
+        case Unavailable() | Interrupted() | UpstreamFailed(retryable=True) | UpstreamTimeout():
             seconds = UNAVAILABLE_RETRY_S
         case _:
             seconds = None

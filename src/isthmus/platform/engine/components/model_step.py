@@ -18,7 +18,8 @@ from isthmus.platform.history import Stored, StoredUse
 from isthmus.platform.policy import patterns
 from isthmus.platform.tool import Tool
 from isthmus.prompts.shape import shaped
-from isthmus.routing.models import Ask, Models
+from isthmus.routing.ask import Ask
+from isthmus.routing.models import Models
 
 MAX_USES = 32
 NO_ANSWER = "The model gave no answer. Ask again, perhaps in other words."

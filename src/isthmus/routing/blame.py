@@ -1,0 +1,75 @@
+"""Whose fault a failed model call is, and so whether somebody else should be asked; pure."""
+
+from collections.abc import Iterable
+from enum import Enum
+
+from isthmus.core.errors import (
+    Failure,
+    LimitExceeded,
+    MisconfiguredProvider,
+    UpstreamFailed,
+    UpstreamLimited,
+    UpstreamTimeout,
+    UpstreamUnreachable,
+)
+
+
+class Blame(Enum):
+    """What a failure says of the deployment.
+
+    ELSEWHERE: it does badly now. LIMITED: it asked to be left alone for a while. KEY: it will not
+    serve us until its credential is another one. PLACE: it does not have what was asked for.
+    CALLER: the call would fail anywhere.
+    """
+
+    ELSEWHERE = "elsewhere"
+    LIMITED = "limited"
+    KEY = "key"
+    PLACE = "place"
+    CALLER = "caller"
+
+
+_KEY = frozenset({401, 402, 403})
+_PLACE = frozenset({404, 405, 410})
+_AGAIN = frozenset({0, 408, 409, 425})
+
+
+def blame(failure: Failure) -> Blame:
+    """The class of a failure before any content."""
+    match failure:
+        case UpstreamLimited():
+            return Blame.LIMITED
+        case UpstreamUnreachable() | UpstreamTimeout():
+            return Blame.ELSEWHERE
+        case UpstreamFailed(reason=reason) if reason:
+            return Blame.CALLER
+        case UpstreamFailed(status=status):
+            return _by_status(status)
+        case MisconfiguredProvider() | LimitExceeded():
+            return Blame.PLACE
+        case _:
+            return Blame.CALLER
+
+
+def blame_status(status: int) -> Blame | None:
+    """The same for the status of a forwarded answer; None when the answer should be passed on."""
+    if status == 429:
+        return Blame.LIMITED
+    found = _by_status(status)
+    return None if found in {Blame.CALLER, Blame.PLACE} else found
+
+
+def retry_after_s(headers: Iterable[tuple[str, str]]) -> float | None:
+    """Seconds of a reply's `retry-after`; None for dates and for what is no number of seconds."""
+    for name, text in headers:
+        if name == "retry-after" and text.isdecimal() and len(text) < 9:
+            return float(text)
+    return None
+
+
+def _by_status(status: int) -> Blame:
+    if status in _KEY:
+        return Blame.KEY
+    if status in _PLACE:
+        return Blame.PLACE
+    return Blame.ELSEWHERE if status >= 500 or status in _AGAIN else Blame.CALLER

@@ -1,0 +1,257 @@
+"""Makes calls: walks over deployments until one answers, and lets nothing through unlooked at."""
+
+import random
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from typing import Final
+
+from msgspec.structs import replace
+
+from isthmus.core.deadline import Deadline
+from isthmus.core.errors import MisconfiguredProvider
+from isthmus.core.identity import Caller, Who
+from isthmus.core.messages import (
+    PLAIN,
+    Answer,
+    Delta,
+    Destination,
+    EmbedCall,
+    Embeddings,
+    Gathering,
+    Infill,
+    ModelCall,
+    ModelChoice,
+    RawReply,
+)
+from isthmus.core.policies import Guard, Guarded
+from isthmus.core.ports import ModelProvider
+from isthmus.routing.ask import Ask, EmbedAsk, RawAsk
+from isthmus.routing.catalogue import Catalogue
+from isthmus.routing.forwarding import Forwarding
+from isthmus.routing.seats import Seat, Seats
+from isthmus.routing.turn import Labels, Teller, Turn
+from isthmus.routing.walk import Guide, Walk
+from isthmus.settings import OutboundSettings, RoutingSettings
+
+HELD_DELTAS: Final = 64
+"""Of a stream that has said nothing yet; then it counts as begun."""
+
+
+@dataclass(frozen=True, slots=True)
+class Governance:
+    """How calls are placed, what they may cost, and what of them may leave."""
+
+    routing: RoutingSettings = field(default_factory=RoutingSettings)
+    guard: Guard | None = None
+    roll: Callable[[], float] = random.random
+
+
+@dataclass(frozen=True, slots=True)
+class Calls:
+    """Everything that calls are made with. Another configuration is another one of these."""
+
+    providers: Mapping[str, ModelProvider]
+    catalogue: Catalogue
+    limits: OutboundSettings
+    seats: Seats
+    guide: Guide
+    teller: Teller
+    governance: Governance
+
+    async def whole(self, ask: Ask, choice: ModelChoice, caller: Caller) -> Answer:
+        """The answer, from the first deployment that gives one. Raises what ModelProvider raises.
+
+        Nothing reaches the caller before the end: when an answer breaks off, the next one is asked.
+        """
+        walk, labels = self._walk(ask, choice, caller.who), _labels(ask, caller)
+        while True:
+            with Turn(self.teller, walk, labels) as turn:
+                if walk.waits:
+                    await turn.wait()
+                guarded, call = self._call(walk)
+                door, deadline = self.door(turn.seat), self._deadline_of(walk.ask)
+                gathering = Gathering(turn.answered)
+                turn.start()
+                try:
+                    await door.whole(call, deadline, gathering)
+                finally:
+                    turn.usage, turn.finish = gathering.usage, gathering.finish or ""
+                answer = gathering.answer()
+                if guarded is not None:
+                    answer = guarded.answer(answer)
+                turn.served()
+                return answer if walk.at_first else replace(answer, choice=turn.seat.choice)
+
+    async def stream(
+        self, ask: Ask, choice: ModelChoice, caller: Caller
+    ) -> AsyncGenerator[Delta, None]:
+        """The answer as it is produced, from the first deployment that begins one.
+
+        Raises what ModelProvider raises. Close the generator (`aclosing`) to stop the call.
+        """
+        walk, labels = self._walk(ask, choice, caller.who), _labels(ask, caller)
+        while True:
+            with Turn(self.teller, walk, labels) as turn:
+                if walk.waits:
+                    await turn.wait()
+                guarded, call = self._call(walk)
+                deltas = self.door(turn.seat).stream(call, self._deadline_of(walk.ask))
+                turn.start()
+                held: list[Delta] = []
+                try:
+                    async for delta in deltas:
+                        turn.saw(delta)
+                        if turn.begun and guarded is None:
+                            yield delta
+                            continue
+                        for each in _ready(delta, held, turn, guarded):
+                            yield each
+                    for each in _rest(held, guarded):
+                        yield each
+                finally:
+                    # It holds a connection, which must not wait for the garbage collector.
+                    if isinstance(deltas, AsyncGenerator):
+                        await deltas.aclose()
+                if not turn.begun:
+                    turn.served()
+                return
+
+    async def embed(self, ask: EmbedAsk, choice: ModelChoice, caller: Caller) -> Embeddings:
+        """One vector a text. Raises what ModelProvider raises."""
+        tiers = self.seats.tiers(ask.feature, choice, "model")
+        walk = Walk(self.guide, tiers, ask, tenant(caller.who))
+        labels = Labels(ask.feature, ask.unit_primitive, False, caller.who)
+        while True:
+            with Turn(self.teller, walk, labels) as turn:
+                if walk.waits:
+                    await turn.wait()
+                call = self._embed_call(walk)
+                door = self.door(turn.seat)
+                turn.start()
+                found = await door.embed(call, self.deadline(self.limits.embed_total_s))
+                turn.answered()
+                turn.usage, turn.finish = found.usage, "stop"
+                turn.served()
+                return found
+
+    def forward(
+        self, ask: RawAsk, provider: str, caller: Caller
+    ) -> AbstractAsyncContextManager[RawReply]:
+        """A provider's own wire, byte for byte, from the first of its places that answers.
+
+        Raises Rejected("Unsupported model").
+        """
+        raw = ask.raw
+        walk = Walk(self.guide, self.seats.proxied(provider, raw.model), ask, tenant(caller.who))
+        labels = Labels("", ask.unit_primitive, raw.streaming, caller.who)
+        return Forwarding(self, walk, labels)
+
+    @property
+    def guard(self) -> Guard | None:
+        """What says what may leave."""
+        return self.governance.guard
+
+    def proxy_deadline(self) -> Deadline:
+        """The limits of a forwarded call that begins now."""
+        return self.deadline(self.limits.proxy_total_s)
+
+    def door(self, seat: Seat) -> ModelProvider:
+        """The provider of a seat. Raises MisconfiguredProvider when it has no credential."""
+        found = self.providers.get(seat.deployment.door)
+        if found is None or not (found.configured or seat.choice.target is not None):
+            raise MisconfiguredProvider("API key not found")
+        return found
+
+    def deadline(self, total_s: float, first_byte_s: float | None = None) -> Deadline:
+        """The limits of one call that begins now."""
+        limits = self.limits
+        return Deadline(
+            at_s=self.guide.clock.now_s() + total_s,
+            connect_s=limits.connect_s,
+            first_byte_s=min(first_byte_s or limits.first_byte_s, limits.first_byte_s),
+            between_bytes_s=limits.between_bytes_s,
+        )
+
+    def _walk(self, ask: Ask, choice: ModelChoice, who: Who) -> Walk[Ask]:
+        reach = "model" if ask.again is None else "floor" if ask.floor_only else "any"
+        tiers = self.seats.tiers(ask.feature, choice, reach)
+        return Walk(self.guide, tiers, ask, tenant(who))
+
+    def _call(self, walk: Walk[Ask]) -> tuple[Guarded | None, ModelCall]:
+        ask, seat = walk.ask, walk.seat
+        choice, guard = seat.choice, self.governance.guard
+        prompt, guarded = ask.prompt, None
+        if guard is not None:
+            place = Destination(ask.feature, choice.provider, seat.name)
+            guarded = guard.call(prompt, place, ask.marks)
+            if guarded is not None:
+                prompt = guarded.prompt
+        limit = choice.max_output_tokens
+        return guarded, ModelCall(
+            model=choice.upstream,
+            prompt=prompt,
+            max_tokens=min(ask.max_tokens or limit, limit),
+            temperature=choice.temperature if ask.temperature is None else ask.temperature,
+            stop=ask.stop,
+            tuning=choice.tuning if ask.tuning is PLAIN else ask.tuning.over(choice.tuning),
+            target=choice.target,
+            alone=not walk.others,
+        )
+
+    def _embed_call(self, walk: Walk[EmbedAsk]) -> EmbedCall:
+        ask, seat = walk.ask, walk.seat
+        choice, guard, texts = seat.choice, self.governance.guard, ask.texts
+        if guard is not None:
+            texts = guard.texts(texts, Destination(ask.feature, choice.provider, seat.name))
+        return EmbedCall(
+            model=choice.upstream,
+            texts=texts,
+            dimensions=ask.dimensions,
+            drop_unsupported=ask.drop_unsupported,
+            target=choice.target,
+            alone=not walk.others,
+        )
+
+    def _deadline_of(self, ask: Ask) -> Deadline:
+        limits, feature = self.limits, self.catalogue.features.get(ask.feature)
+        fills = isinstance(ask.prompt, Infill) or (feature is not None and feature.kind == "infill")
+        total_s = limits.completion_total_s if fills else limits.chat_total_s
+        return self.deadline(total_s, ask.timeout_s)
+
+
+def tenant(who: Who) -> str:
+    """Whose calls share caches and a fair part of a queue."""
+    return who.namespace or who.instance or who.user
+
+
+def _labels(ask: Ask, caller: Caller) -> Labels:
+    return Labels(ask.feature, ask.unit_primitive, ask.streaming, caller.who)
+
+
+def _says(delta: Delta) -> bool:
+    """Whether a delta is of an answer's content, or its end."""
+    return bool(delta.text) or delta.tool_use is not None or delta.finish is not None
+
+
+def _ready(
+    delta: Delta, held: list[Delta], turn: Turn[Ask], guarded: Guarded | None
+) -> Sequence[Delta]:
+    """What may go on when this delta has come: nothing before there is content."""
+    if not turn.begun:
+        held.append(delta)
+        if not _says(delta) and len(held) < HELD_DELTAS:
+            return ()
+        turn.served()
+        ready = (turn.signed(held[0]), *held[1:])
+        held.clear()
+    else:
+        ready = (delta,)
+    return ready if guarded is None else [each for one in ready for each in guarded.feed(one)]
+
+
+def _rest(held: list[Delta], guarded: Guarded | None) -> Sequence[Delta]:
+    """What is left at the end of an answer."""
+    if guarded is None:
+        return held
+    return [*(each for one in held for each in guarded.feed(one)), *guarded.finish()]

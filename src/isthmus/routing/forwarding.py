@@ -1,0 +1,216 @@
+"""A forwarded call: the reply of the first place that gives one, noted on its way."""
+
+from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, suppress
+from types import TracebackType
+from typing import Final, Protocol
+
+from msgspec.structs import replace
+
+from isthmus.core.deadline import Deadline
+from isthmus.core.errors import UpstreamFailed, UpstreamLimited
+from isthmus.core.messages import Destination, RawCall, RawReply
+from isthmus.core.policies import Guard, RelayedFilter
+from isthmus.core.ports import ModelProvider
+from isthmus.routing.ask import RawAsk
+from isthmus.routing.blame import Blame, blame_status, retry_after_s
+from isthmus.routing.failures import class_of_status
+from isthmus.routing.seats import Seat
+from isthmus.routing.turn import Labels, Teller, Turn
+from isthmus.routing.walk import Walk
+
+HELD_CHUNKS: Final = 64
+HELD_BYTES: Final = 256 * 1024
+"""Of a reply that has neither content nor an error yet; then it counts as begun."""
+
+# Counting tokens must never cost the caller an answer. One for all: it holds no state.
+_HARMLESS = suppress(Exception)
+
+
+class Means(Protocol):
+    """What a forwarded call is made with."""
+
+    @property
+    def teller(self) -> Teller: ...
+
+    @property
+    def guard(self) -> Guard | None: ...
+
+    def door(self, seat: Seat) -> ModelProvider:
+        """Raises MisconfiguredProvider."""
+        ...
+
+    def proxy_deadline(self) -> Deadline:
+        """The limits of a call that begins now."""
+        ...
+
+
+class Forwarding:
+    """A context: entering asks one place after another until one answers.
+
+    An error status is a failure only while there is somebody else to ask; the last one's answer is
+    passed on as it is. The same holds for a stream that breaks, or tells an error, before content.
+    """
+
+    _opened: AbstractAsyncContextManager[RawReply]
+    _reply: RawReply
+    _turn: Turn[RawAsk]
+
+    def __init__(self, means: Means, walk: Walk[RawAsk], labels: Labels) -> None:
+        self._means = means
+        self._walk = walk
+        self._labels = labels
+        self._ended = False
+        self._held: deque[bytes] = deque()
+        self._filter: RelayedFilter | None = None
+
+    async def __aenter__(self) -> RawReply:
+        while True:
+            turn = self._turn = Turn(self._means.teller, self._walk, self._labels)
+            try:
+                await self._ask(turn)
+            except BaseException as error:
+                if turn.__exit__(type(error), error, error.__traceback__):
+                    self._held.clear()
+                    continue
+                raise
+            reply = self._reply
+            return RawReply(reply.status, reply.headers, self, reply.meter, self.whole)
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if error is None and not self._ended:
+            error = GeneratorExit()
+        try:
+            await self._opened.__aexit__(kind, error if kind else None, trace)
+        finally:
+            self._turn.__exit__(kind, error, trace)
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        if self._held:
+            return self._held.popleft()
+        passes = self._filter
+        if passes is None:
+            return await self._next()
+        while not self._ended:
+            try:
+                chunk = passes.feed(await self._next())
+            except StopAsyncIteration:
+                chunk = passes.finish()
+            if chunk:
+                return chunk
+        raise StopAsyncIteration
+
+    def whole(self) -> bytes | None:
+        """See `RawReply`."""
+        if self._held:
+            return None
+        body = self._reply.whole()
+        if body is None:
+            return None
+        self._ended = True
+        self._count(body)
+        return body if self._filter is None else self._filter.feed(body) + self._filter.finish()
+
+    async def _ask(self, turn: Turn[RawAsk]) -> None:
+        """Open the turn's reply. Raises what makes the next one's turn due."""
+        walk, means = self._walk, self._means
+        if walk.waits:
+            await turn.wait()
+        self._opened = means.door(turn.seat).forward(self._raw(turn.seat), means.proxy_deadline())
+        turn.start()
+        reply = self._reply = await self._opened.__aenter__()
+        try:
+            turn.answered()
+            turn.error = class_of_status(reply.status)
+            self._filter = self._filtered(reply, turn.seat)
+            if _refused(reply, walk):
+                turn.begun = True
+                return
+            if walk.others and reply.status == 200 and walk.ask.raw.streaming:
+                await self._hold(reply)
+            turn.served()
+        except BaseException as error:
+            await self._opened.__aexit__(type(error), error, error.__traceback__)
+            raise
+
+    def _raw(self, seat: Seat) -> RawCall:
+        """The call as this place gets it: what may leave, with its key at its address."""
+        raw, target, guard = self._walk.ask.raw, seat.choice.target, self._means.guard
+        if guard is not None:
+            body = guard.body(raw.body, _place(seat))
+            if body is not raw.body:
+                raw = replace(raw, body=body)
+        if target is None:
+            return raw
+        return replace(raw, api_key=target.api_key, base_url=target.base_url)
+
+    def _filtered(self, reply: RawReply, seat: Seat) -> RelayedFilter | None:
+        guard = self._means.guard
+        if guard is None:
+            return None
+        kind = next((text for name, text in reply.headers if name == "content-type"), "")
+        return guard.relayed(kind, _place(seat))
+
+    async def _hold(self, reply: RawReply) -> None:
+        """Read on until there is content. Raises UpstreamFailed for an error, or the end."""
+        size = 0
+        while size < HELD_BYTES and len(self._held) < HELD_CHUNKS:
+            try:
+                chunk = await self._next()
+            except StopAsyncIteration:
+                raise _broken() from None
+            size += len(chunk)
+            self._held.append(chunk)
+            seen = reply.seen(chunk)
+            if seen == "error":
+                raise _broken()
+            if seen == "content":
+                return
+
+    async def _next(self) -> bytes:
+        try:
+            chunk = await self._reply.chunks.__anext__()
+        except StopAsyncIteration:
+            self._ended = True
+            raise
+        self._count(chunk)
+        return chunk
+
+    def _count(self, chunk: bytes) -> None:
+        with _HARMLESS:
+            self._turn.usage = self._reply.meter(chunk) or self._turn.usage
+
+
+def _place(seat: Seat) -> Destination:
+    return Destination("", seat.choice.provider, seat.name)
+
+
+def _refused(reply: RawReply, walk: Walk[RawAsk]) -> bool:
+    """Whether the reply is an error of this place that is passed on: there is nobody else to ask.
+
+    Raises UpstreamFailed when there is.
+    """
+    why = blame_status(reply.status)
+    if why is None:
+        return False
+    make = UpstreamLimited if why is Blame.LIMITED else UpstreamFailed
+    detail = f"The model provider answered with an error ({reply.status})."
+    wait_s = retry_after_s(reply.headers)
+    failure = make(detail, status=reply.status, retryable=True, retry_after_s=wait_s)
+    if walk.others:
+        raise failure
+    walk.broke(failure)
+    return True
+
+
+def _broken() -> UpstreamFailed:
+    return UpstreamFailed("The model provider's answer broke before its content.", retryable=True)

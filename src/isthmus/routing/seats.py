@@ -1,0 +1,162 @@
+"""Deployments and how they do: breakers, health, queues; what one call leaves for the next."""
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from isthmus.core.errors import Rejected
+from isthmus.core.messages import ModelChoice, Target
+from isthmus.core.ports import Clock
+from isthmus.routing.breaker import Breaker
+from isthmus.routing.catalogue import Catalogue
+from isthmus.routing.deployment import FLOOR, Deployment, deployments
+from isthmus.routing.health import Health
+from isthmus.routing.lanes import Gate
+from isthmus.routing.plan import choice_of, others
+from isthmus.settings import RoutingSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Seat:
+    """A deployment of one model, and what is known of it. `gate` is None without a limit."""
+
+    deployment: Deployment
+    breaker: Breaker
+    health: Health
+    gate: Gate | None
+
+    @property
+    def name(self) -> str:
+        """The deployment's name."""
+        return self.deployment.name
+
+    @property
+    def choice(self) -> ModelChoice:
+        """What it is asked for."""
+        return self.deployment.choice
+
+
+Reach: TypeAlias = Literal["model", "floor", "any"]
+"""Who else may answer: nobody, the local completer, or any model of the feature."""
+Tiers: TypeAlias = tuple[tuple[Seat, ...], ...]
+"""Those that may serve a call: the places of its model, then of the next one, and so on."""
+
+
+class Seats:
+    """Every seat of a catalogue, made when first asked for; no more than the catalogue has."""
+
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        configured: Collection[str],
+        settings: RoutingSettings,
+        clock: Clock,
+        before: "Seats | None" = None,
+    ) -> None:
+        self._catalogue = catalogue
+        self._configured = configured
+        self._settings = settings
+        self._clock = clock
+        self._before = {} if before is None else before._known
+        self._known: dict[str, Seat] = {}
+        self._tiers: dict[tuple[str, str, Reach], Tiers] = {}
+        self._proxied: dict[tuple[str, str], Tiers] = {}
+
+    def tiers(self, feature: str, choice: ModelChoice, reach: Reach) -> Tiers:
+        """The seats of a choice, and behind them those of the feature's other models."""
+        if choice.brought:
+            # Servers of callers are without number, so nothing is remembered of them.
+            alone = self._fresh(deployments(self._catalogue, choice, self._configured)[0])
+            return ((alone,), *self._others(feature, choice.id, reach))
+        key = (feature, choice.id, reach)
+        found = self._tiers.get(key)
+        if found is None:
+            own = self._placed(choice)
+            found = (own, *self._others(feature, choice.id, reach))
+            self._tiers[key] = found
+        return found
+
+    def proxied(self, provider: str, upstream: str) -> Tiers:
+        """Places that speak a provider's own wire and have the model that a body names.
+
+        Raises Rejected("Unsupported model").
+        """
+        key = (provider, upstream)
+        found = self._proxied.get(key)
+        if found is None:
+            if upstream not in self._catalogue.proxied(provider):
+                raise Rejected("Unsupported model")
+            found = self._proxied[key] = (self._speaking(provider, upstream),)
+        return found
+
+    def _speaking(self, provider: str, upstream: str) -> tuple[Seat, ...]:
+        models = [m for m in self._catalogue.models.values() if m.proxy_provider == provider]
+        listed = [
+            seat
+            for model in models
+            if model.deployments
+            for seat in self._placed(choice_of(self._catalogue, model, "chat"))
+            if seat.choice.provider == provider and seat.choice.upstream == upstream
+        ]
+        if listed:
+            return tuple(listed)
+        model = next((each for each in models if each.upstream == upstream), None)
+        key = "" if model is None else model.params.api_key
+        target = Target(api_key=key) if key else None
+        name = upstream if model is None else model.id
+        return self._placed(ModelChoice(name, provider, provider, upstream, target=target))
+
+    def named(self, name: str) -> Seat | None:
+        """A seat that has been used before."""
+        return self._known.get(name)
+
+    def all(self) -> Collection[Seat]:
+        """Those that have been used."""
+        return self._known.values()
+
+    def _others(self, feature: str, model_id: str, reach: Reach) -> Iterator[tuple[Seat, ...]]:
+        if reach == "model":
+            return
+        for choice in others(self._catalogue, feature, self._configured):
+            floor = choice.provider == FLOOR
+            if choice.id == model_id or (reach == "floor" and not floor):
+                continue
+            if not floor or self._settings.floor:
+                yield self._placed(choice)
+
+    def _placed(self, choice: ModelChoice) -> tuple[Seat, ...]:
+        found = deployments(self._catalogue, choice, self._configured)
+        return tuple(self._kept(each) for each in found)
+
+    def _kept(self, deployment: Deployment) -> Seat:
+        seat = self._known.get(deployment.name)
+        if seat is None:
+            seat = self._known[deployment.name] = self._resumed(deployment)
+        if seat.deployment == deployment:
+            return seat
+        # Another use of the same place: it fails, and is slow, together with the first.
+        return Seat(deployment, seat.breaker, seat.health, seat.gate)
+
+    def _resumed(self, deployment: Deployment) -> Seat:
+        """What was known of it under the configuration before, if nothing of it has changed."""
+        seat = self._before.pop(deployment.name, None)
+        fresh = self._fresh(deployment)
+        if seat is None or seat.deployment != deployment:
+            return fresh
+        seat.breaker.revived()
+        return Seat(deployment, seat.breaker, seat.health, seat.gate and fresh.gate)
+
+    def _fresh(self, deployment: Deployment) -> Seat:
+        limit, queue = deployment.concurrency, self._settings.queue
+        gate = (
+            None
+            if limit is None
+            else Gate(
+                deployment.name,
+                limit,
+                self._clock,
+                queue_limit=queue.most,
+                max_wait_s=queue.wait_s,
+            )
+        )
+        return Seat(deployment, Breaker(), Health(), gate)

@@ -1,0 +1,187 @@
+"""One try of a model call: a start and exactly one end, whatever the ending."""
+
+import asyncio
+from itertools import count
+from secrets import token_hex
+from types import TracebackType
+from typing import Generic
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from isthmus.core.errors import Failure
+from isthmus.core.events import ModelCalled, ModelCallStarted
+from isthmus.core.identity import NOBODY, Who
+from isthmus.core.messages import Delta, Usage
+from isthmus.core.notes import NOTES, Notes
+from isthmus.core.ports import Clock, Telemetry
+from isthmus.routing.failures import class_of
+from isthmus.routing.price import cost
+from isthmus.routing.walk import Walk, Words
+
+
+class Labels(Struct, frozen=True, gc=False):
+    """What a call is told under, besides where it goes."""
+
+    feature: str
+    unit_primitive: str
+    streaming: bool
+    who: Who = NOBODY
+
+
+class Teller:
+    """What every turn of a process shares."""
+
+    def __init__(self, telemetry: Telemetry, clock: Clock) -> None:
+        self.telemetry = telemetry
+        self.clock = clock
+        # Unique, and no secret: asking the kernel for chance on every call costs more.
+        self._process = token_hex(6)
+        self._numbers = count(1)
+
+    def call_id(self) -> str:
+        """An id that no other call has."""
+        return f"{self._process}{next(self._numbers):010x}"
+
+
+class Turn(Generic[Words]):
+    """A context: enter it, `await wait()` where the walk `waits`, `start()`, ask, `began()`.
+
+    Leaving tells the walk how it went. A failure before the answer began goes no further when the
+    walk has found somebody else to ask; then the next turn is due. A turn that never started, for
+    nobody let it through the queue, is no call and is not told.
+    """
+
+    def __init__(self, teller: Teller, walk: Walk[Words], labels: Labels) -> None:
+        self._teller = teller
+        self._walk = walk
+        self._labels = labels
+        self._notes: Notes | None = None
+        self._entered = False
+        self._started_s = 0.0
+        self.seat = walk.seat
+        self.started = False
+        self.begun = False
+        """Whether something of the answer may have reached the caller: nobody else can go on."""
+        self.call_id = ""
+        self.queued_s = 0.0
+        self.first_byte_s = 0.0
+        self.waited_s: float | None = None
+        """Time for which the caller waited for the model; None: the whole time."""
+        self.usage: Usage | None = None
+        self.finish = ""
+        self.error = "none"
+
+    def __enter__(self) -> "Turn[Words]":
+        return self
+
+    async def wait(self) -> None:
+        """Wait for a pause's end and for a place. Raises LimitExceeded when there is none."""
+        walk, now_s = self._walk, self._teller.clock.now_s
+        since_s = now_s()
+        if walk.pause_s:
+            await asyncio.sleep(walk.pause_s)
+            walk.seat.breaker.claim(now_s())
+        gate = self.seat.gate
+        if gate is not None:
+            if not gate.enter_now():
+                await gate.wait(walk.ask.lane, walk.tenant)
+            self._entered = True
+        self.queued_s = now_s() - since_s
+
+    def start(self) -> None:
+        """The call leaves now."""
+        teller, deployment = self._teller, self.seat.deployment
+        self.started = True
+        self.call_id = teller.call_id()
+        notes = self._notes = NOTES.get()
+        if notes is not None:
+            notes.deployment, notes.call_id = deployment.name, self.call_id
+        self.seat.health.in_flight += 1
+        choice = deployment.choice
+        self._started_s = teller.clock.now_s()
+        teller.telemetry.emit(ModelCallStarted(choice.engine, choice.upstream or choice.id))
+
+    def answered(self) -> None:
+        """The provider has begun to answer; only the first telling counts."""
+        if not self.first_byte_s:
+            self.first_byte_s = self._teller.clock.now_s() - self._started_s
+
+    def saw(self, delta: Delta) -> None:
+        """Note what a delta tells of the call."""
+        if not self.first_byte_s:
+            self.answered()
+        if delta.finish is not None:
+            self.finish = delta.finish
+        if delta.usage is not None:
+            self.usage = delta.usage
+
+    def signed(self, delta: Delta) -> Delta:
+        """The first delta of an answer: it names the model, where that is another one."""
+        return delta if self._walk.at_first else replace(delta, choice=self.seat.choice)
+
+    def served(self) -> None:
+        """It has answered, or begun to: the walk is at its end."""
+        self.begun = True
+        self._walk.served(self.first_byte_s)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> bool:
+        if self._entered and self.seat.gate is not None:
+            self.seat.gate.leave()
+        if self.started:
+            self._tell(error)
+        if error is None:
+            return False
+        if not isinstance(error, Failure):
+            self._walk.abandoned()
+            return False
+        if self.begun:
+            self._walk.broke(error)
+            return False
+        self._walk.failed(error)
+        return True
+
+    def _tell(self, error: BaseException | None) -> None:
+        match error:
+            case None:
+                pass
+            case GeneratorExit() | asyncio.CancelledError():
+                self.finish = "cancelled"
+            case Failure():
+                self.error, self.finish = class_of(error), "error"
+            case _:
+                self.error, self.finish = "other", "error"
+        teller, labels, deployment = self._teller, self._labels, self.seat.deployment
+        choice, usage, prices = deployment.choice, self.usage, deployment.prices
+        self.seat.health.in_flight -= 1
+        took_s = teller.clock.now_s() - self._started_s
+        fact = ModelCalled(
+            provider=choice.provider,
+            engine=choice.engine,
+            model=choice.upstream or choice.id,
+            feature=labels.feature,
+            unit_primitive=labels.unit_primitive,
+            streaming=labels.streaming,
+            duration_s=took_s,
+            first_byte_s=self.first_byte_s,
+            usage=usage,
+            error=self.error,
+            finish=self.finish,
+            realm=labels.who.realm,
+            who=labels.who,
+            deployment=deployment.name,
+            tries=self._walk.tries,
+            queued_s=self.queued_s,
+            cost=None if prices is None or usage is None else cost(prices, usage),
+            warmth=self._walk.warmth,
+            call_id=self.call_id,
+        )
+        teller.telemetry.emit(fact)
+        if self._notes is not None:
+            waited_s = took_s if self.waited_s is None else self.waited_s
+            self._notes.upstream_s += waited_s + self.queued_s
