@@ -22,6 +22,7 @@ from isthmus.settings_gateway import (
 )
 from isthmus.settings_group import NONE, Group
 from isthmus.settings_instance import InstanceSettings, OidcSettings, RelaySettings
+from isthmus.settings_limits import LimitsSettings
 from isthmus.settings_routing import DeploymentSettings, RoutingSettings
 from isthmus.settings_runners import RunnersSettings
 from isthmus.settings_sources import Reading, SettingsError
@@ -229,12 +230,6 @@ class PlatformSettings(Group):
     )
 
 
-class LimitsSettings(Group):
-    """Limits of ours."""
-
-    url: SecretStr = Field(default=NONE, description="Valkey or Redis shared by all processes.")
-
-
 class LoggingSettings(Group):
     """The log."""
 
@@ -296,7 +291,6 @@ class Settings(Group):
         # Said at start: a setting without effect would be found out in production.
         asked = {
             "workers": self.workers > 1,
-            "limits.url": bool(self.limits.url.get_secret_value()),
         }
         for name, wanted in asked.items():
             if wanted:

@@ -158,7 +158,6 @@ def test_a_secret_is_in_no_fault(tmp_path: Path) -> None:
     ("name", "value", "variable"),
     [
         ("workers", "4", "WEB_CONCURRENCY"),
-        ("limits.url", "redis://127.0.0.1", "ISTHMUS_LIMITS__URL"),
     ],
 )
 def test_what_has_no_effect_yet_is_refused(name: str, value: str, variable: str) -> None:

@@ -1,35 +1,30 @@
-"""A limiter for one process: each counter is one number, and there are only so many counters.
-
-The generic cell rate algorithm: a counter remembers the time at which it would be empty again. It
-lets `amount` units through at once and then refills evenly over `window_s`.
-Source: ITU-T I.371, annex A ("virtual scheduling").
-"""
+"""A limiter for one process: there are only so many counters, and the longest unused one goes."""
 
 from collections import OrderedDict
-from math import inf
+from collections.abc import Sequence
 from typing import Final
 
-from isthmus.core.errors import LimitExceeded
-from isthmus.core.limits import LimitKey
+from isthmus.adapters.limits.held import Held, Part, refusal
+from isthmus.adapters.limits.window import Entry, Window, check
+from isthmus.core.limits import Claim, LimitKey
+from isthmus.core.policies import Reservation
 from isthmus.core.ports import Clock
 
 MAX_KEYS: Final = 100_000
-# Sums of fractions of a window, on a clock that has run for years, are off by less than this.
-_ROUNDING_S: Final = 1e-6
 
 
 class InProcessLimiter:
-    """The Limiter port in memory. When `max_keys` is passed, the longest unused counter goes."""
+    """The Reserver port in memory."""
 
     def __init__(self, clock: Clock, max_keys: int = MAX_KEYS) -> None:
         if max_keys < 1:
             raise ValueError("max_keys must be at least 1")
         self._clock = clock
         self._max_keys = max_keys
-        self._empty_at_s: OrderedDict[LimitKey, float] = OrderedDict()
+        self._windows: OrderedDict[LimitKey, Window] = OrderedDict()
 
     def __len__(self) -> int:
-        return len(self._empty_at_s)
+        return len(self._windows)
 
     async def take(self, key: LimitKey, cost: int) -> None:
         """Take `cost` units, all or none.
@@ -37,23 +32,48 @@ class InProcessLimiter:
         Raises LimitExceeded; a cost above `amount` never fits, and is told to wait one window.
         Raises ValueError for a negative cost and for a window that is not positive.
         """
-        if cost < 0 or not 0 < key.window_s < inf:
-            raise ValueError("cost must not be negative, window_s must be positive and finite")
+        check(key, cost)
         if cost == 0:
             return
-        if cost > key.amount:
-            raise _exceeded(key, key.window_s)
         now_s = self._clock.now_s()
-        empty_at_s = max(now_s, self._empty_at_s.get(key, now_s))
-        wait_s = empty_at_s - now_s - key.window_s * (1 - cost / key.amount)
-        if wait_s > _ROUNDING_S:
-            self._empty_at_s.move_to_end(key)
-            raise _exceeded(key, wait_s)
-        self._empty_at_s[key] = empty_at_s + key.window_s * cost / key.amount
-        self._empty_at_s.move_to_end(key)
-        if len(self._empty_at_s) > self._max_keys:
-            self._empty_at_s.popitem(last=False)
+        window = Window(key) if cost > key.amount else self._window(key)
+        if window.spend(cost, now_s) is None:
+            raise refusal(window, cost, now_s)
 
+    async def reserve(self, claims: Sequence[Claim]) -> Reservation:
+        """See `Reserver`."""
+        parts = [Part(self._window(claim.key), claim) for claim in claims]
+        await self._grant(parts)
+        return Held(parts, self._grant, self._clock)
 
-def _exceeded(key: LimitKey, wait_s: float) -> LimitExceeded:
-    return LimitExceeded(f"The limit {key.rule!r} was reached.", wait_s)
+    async def _grant(self, parts: Sequence[Part[Entry]]) -> None:
+        now_s = self._clock.now_s()
+        for count, part in enumerate(parts):
+            entry = part.counter.spend(part.units, now_s)
+            if entry is None:
+                if not part.shadow:
+                    for granted in parts[:count]:
+                        granted.undo(now_s)
+                    raise refusal(part.counter, part.units, now_s)
+                part.over = True
+                entry = part.counter.force(part.units, now_s)
+            part.hold(entry)
+
+    def _window(self, key: LimitKey) -> Window:
+        windows = self._windows
+        found = windows.get(key)
+        if found is None:
+            found = windows[key] = Window(key)
+            if len(windows) > self._max_keys:
+                self._evict()
+        else:
+            windows.move_to_end(key)
+        return found
+
+    def _evict(self) -> None:
+        """The longest unused counter goes, but none that counts calls which still run."""
+        newest = next(reversed(self._windows))
+        for key, window in self._windows.items():
+            if key is not newest and (key.counted != "concurrency" or not window.used):
+                del self._windows[key]
+                return

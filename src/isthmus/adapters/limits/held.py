@@ -1,0 +1,129 @@
+"""Units that one call holds of several counters: granted, grown and settled alike everywhere."""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Generic, Protocol, TypeAlias, TypeVar
+
+from isthmus.core.errors import LimitExceeded
+from isthmus.core.limits import Claim, LimitKey, LimitState
+from isthmus.core.ports import Clock
+
+Ticket = TypeVar("Ticket")
+
+
+class Counter(Protocol[Ticket]):
+    """What is counted in one place; a ticket says where to give units back."""
+
+    @property
+    def key(self) -> LimitKey: ...
+
+    def spend(self, units: int, now_s: float) -> Ticket | None: ...
+
+    def force(self, units: int, now_s: float) -> Ticket: ...
+
+    def give_back(self, ticket: Ticket, units: int, now_s: float) -> None: ...
+
+    def state(self, now_s: float) -> LimitState: ...
+
+    def wait_s(self, units: int, now_s: float) -> float: ...
+
+
+class Part(Generic[Ticket]):
+    """What one call holds of one counter. `over`: it would have been refused, were it no shadow."""
+
+    __slots__ = ("_tickets", "counter", "over", "shadow", "total", "units")
+
+    def __init__(self, counter: Counter[Ticket], claim: Claim) -> None:
+        self.counter = counter
+        self.shadow = claim.shadow
+        self.over = False
+        self.units = claim.units
+        """What is asked for now; `total` is what is held."""
+        self.total = 0
+        self._tickets: list[tuple[Ticket, int]] = []
+
+    def hold(self, ticket: Ticket) -> None:
+        """What was asked for is granted."""
+        self._tickets.append((ticket, self.units))
+        self.total += self.units
+
+    def undo(self, now_s: float) -> None:
+        """Give back what was granted last."""
+        ticket, units = self._tickets.pop()
+        self.total -= units
+        self.counter.give_back(ticket, units, now_s)
+
+    def settle(self, used: int, now_s: float) -> None:
+        """Give back what was not used, of the youngest grant first, or count what is owed."""
+        unused = self.total - used
+        if unused < 0:
+            self.counter.force(-unused, now_s)
+        while unused > 0 and self._tickets:
+            ticket, units = self._tickets.pop()
+            back = min(units, unused)
+            unused -= back
+            self.counter.give_back(ticket, back, now_s)
+
+
+def refusal(counter: Counter[Ticket], units: int, now_s: float) -> LimitExceeded:
+    """What a caller is told; it names the rule, and never whom it counts."""
+    key, wait_s = counter.key, counter.wait_s(units, now_s)
+    detail = f"The limit {key.rule!r} was reached."
+    return LimitExceeded(detail, wait_s, key.rule, counter.state(now_s))
+
+
+Grant: TypeAlias = Callable[[Sequence[Part[Ticket]]], Awaitable[None]]
+"""Grants all parts what they ask for, or none and raises LimitExceeded."""
+
+
+class Held(Generic[Ticket]):
+    """The Reservation port over the parts of one call."""
+
+    __slots__ = ("_clock", "_grant", "_parts", "_settled")
+
+    def __init__(self, parts: Sequence[Part[Ticket]], grant: Grant[Ticket], clock: Clock) -> None:
+        self._parts = parts
+        self._grant = grant
+        self._clock = clock
+        self._settled = False
+
+    @property
+    def states(self) -> Sequence[LimitState]:
+        """See `Reservation`."""
+        now_s = self._clock.now_s()
+        states = [part.counter.state(now_s) for part in self._parts if not part.shadow]
+        if len(states) > 1:
+            states.sort(key=_share_left)
+        return states
+
+    @property
+    def shadowed(self) -> Sequence[LimitState]:
+        """See `Reservation`."""
+        now_s = self._clock.now_s()
+        return [part.counter.state(now_s) for part in self._parts if part.over]
+
+    async def grow(self, units: Mapping[str, int]) -> None:
+        """See `Reservation`."""
+        parts: list[Part[Ticket]] = []
+        for part in self._parts:
+            part.units = units.get(part.counter.key.counted, 0)
+            if part.units > 0:
+                parts.append(part)
+        if parts and not self._settled:
+            await self._grant(parts)
+
+    def settle(self, units: Mapping[str, int]) -> None:
+        """See `Reservation`."""
+        if self._settled:
+            return
+        self._settled = True
+        now_s = self._clock.now_s()
+        for part in self._parts:
+            counted = part.counter.key.counted
+            if counted == "concurrency":
+                part.settle(0, now_s)
+            elif counted != "requests":
+                part.settle(units.get(counted, part.total), now_s)
+
+
+def _share_left(state: LimitState) -> float:
+    return state.remaining / state.amount if state.amount else 0.0
