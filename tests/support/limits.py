@@ -67,10 +67,12 @@ async def opened(url: str | None, clock: HandClock) -> AsyncIterator[Reserver]:
         return
     replicas = Replicas(url, clock)
     limiter = replicas.add()
-    async with beside(limiter.run()):
-        yield limiter
-    await limiter.leave()
-    await replicas.close()
+    try:
+        async with beside(limiter.run()):
+            yield limiter
+    finally:
+        await limiter.leave()
+        await replicas.close()
 
 
 async def driven(limiter: ValkeyLimiter, call: Awaitable[Result]) -> Result:

@@ -184,7 +184,7 @@ async def _play(url: str | None, moves: list[tuple[str, int, int]]) -> None:
                     with suppress(LimitExceeded):
                         held.append(await reserve(limiter, tokens, SLOTS))
                 case "settle" if held:
-                    held.pop(which % len(held)).settle({"tokens": tokens // 2})
+                    held.pop(which % len(held)).settle({"tokens": 1})
                 case _ if held:
                     with suppress(LimitExceeded):
                         await held[which % len(held)].grow({"tokens": tokens})

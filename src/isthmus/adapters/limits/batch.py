@@ -86,7 +86,7 @@ class Batch:
             for part in ask.parts:
                 figures = answer[at : at + _FIGURES]
                 at += _FIGURES
-                if _tell(part, figures, now_s) and not part.shadow:
+                if _tell(part, figures, ask.at_s, now_s) and not part.shadow:
                     misfit = misfit or part
                 if granted:
                     counter = _hold(ask, part, figures, now_s)
@@ -116,7 +116,7 @@ def known(part: Part) -> Shared:
     return cast("Shared", part.counter)
 
 
-def _tell(part: Part, figures: Sequence[int], now_s: float) -> bool:
+def _tell(part: Part, figures: Sequence[int], asked_s: float, now_s: float) -> bool:
     """Note how the counter stands; returns whether the part did not fit."""
     _, _, free, whole_ms, wait_ms = figures
     counter = known(part)
@@ -124,7 +124,7 @@ def _tell(part: Part, figures: Sequence[int], now_s: float) -> bool:
     if wait_ms <= 0:
         return False
     part.over = part.shadow
-    counter.refused(part.units, wait_ms, now_s)
+    counter.refused(part.units, wait_ms, asked_s, now_s)
     return True
 
 

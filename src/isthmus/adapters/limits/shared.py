@@ -150,11 +150,11 @@ class SharedWindow:
         self._free = free
         self._whole_at_s = now_s + whole_ms / 1000
 
-    def refused(self, units: int, wait_ms: int, now_s: float) -> None:
-        """The store had no room for `units`."""
+    def refused(self, units: int, wait_ms: int, asked_s: float, now_s: float) -> None:
+        """The store had no room for `units`, which were asked for at `asked_s`."""
         wait_s = wait_ms / 1000
         self._fits_at_s = now_s + wait_s
-        self._barred_until_s, self._barred_units = now_s + min(wait_s, BARRED_S), units
+        self._barred_until_s, self._barred_units = asked_s + min(wait_s, BARRED_S), units
 
     def retire(self) -> None:
         """Nothing more is spent of what is lent; the rest goes back."""
@@ -282,9 +282,9 @@ class SharedSlots:
         """How the store says that it stands."""
         self._free = free
 
-    def refused(self, units: int, wait_ms: int, now_s: float) -> None:  # noqa: ARG002
+    def refused(self, units: int, wait_ms: int, asked_s: float, now_s: float) -> None:  # noqa: ARG002
         """The store had no room."""
-        self._barred_until_s = now_s + BARRED_S / 5
+        self._barred_until_s = asked_s + BARRED_S / 5
 
     @property
     def idle(self) -> bool:
