@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from isthmus.routing.breaker import (
     CALM_S,
     FIRST_PAUSE_S,
-    LAST_PAUSE_S,
     LIMITED_MOST_S,
     Breaker,
     Fault,
@@ -89,7 +88,7 @@ def test_it_stays_open_twice_as_long_each_time() -> None:
         now_s += pauses[-1]
         assert one.claim(now_s)
         assert one.failed(now_s) == "open"
-    assert pauses == [5.0, 10.0, 20.0, 40.0, LAST_PAUSE_S, LAST_PAUSE_S]
+    assert pauses == [5.0, 10.0, 20.0, 40.0, 60.0, 60.0]
 
 
 def test_pauses_are_spread_by_the_roll() -> None:
@@ -111,7 +110,7 @@ def test_failures_before_it_opened_are_forgotten_when_it_closes() -> None:
     one = opened(breaker())
     one.claim(NOW_S + FIRST_PAUSE_S)
     one.succeeded(NOW_S + FIRST_PAUSE_S)
-    assert one.failed(NOW_S + FIRST_PAUSE_S) is None
+    assert [one.failed(NOW_S + FIRST_PAUSE_S) for _ in range(4)] == [None] * 4
 
 
 def test_results_of_calls_that_began_before_it_opened_change_nothing() -> None:
@@ -134,7 +133,8 @@ def test_a_refused_key_kills_it_until_it_is_revived(before: str) -> None:
     assert one.ready_in_s(now_s) == inf
     assert one.revived() == "closed"
     assert one.claim(now_s)
-    assert one.failed(now_s) is None
+    assert not one.probing
+    assert [one.failed(now_s) for _ in range(4)] == [None] * 4
 
 
 def test_only_the_dead_are_revived() -> None:
@@ -169,6 +169,12 @@ def test_a_second_pause_follows_the_first() -> None:
     assert one.failed(NOW_S + 5.0, "limited", 10.0) is None
     assert one.ready_in_s(NOW_S + 5.0) == 10.0
     assert one.failed(NOW_S + 15.0, "limited", 10.0) == "open"
+
+
+def test_a_short_pause_is_one_too() -> None:
+    one = breaker()
+    assert one.failed(NOW_S, "limited", 0.5) == "open"
+    assert one.ready_in_s(NOW_S) == 0.5
 
 
 def test_a_limit_that_names_no_time_is_a_failure() -> None:
