@@ -177,7 +177,10 @@ class SecretFound(Struct, frozen=True, gc=False):
 
 
 class SuggestionJudged(Struct, frozen=True, gc=False):
-    """A user saw, took or refused a suggestion. `verdict`: shown, accepted or rejected."""
+    """A user saw, took or refused a suggestion, or `count` of them.
+
+    `verdict`: shown, accepted, rejected or failed; `call_id` is "" for several at once.
+    """
 
     verdict: str
     call_id: str
@@ -185,6 +188,7 @@ class SuggestionJudged(Struct, frozen=True, gc=False):
     model: str
     feature: str
     who: Who
+    count: int = 1
 
 
 class ConfigurationRead(Struct, frozen=True, gc=False):

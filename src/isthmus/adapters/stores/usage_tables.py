@@ -1,0 +1,23 @@
+"""The tables of usage: sums by hour and key, and the batches that were added."""
+
+from typing import Final
+
+from sqlalchemy import Column, Table, Text
+
+from isthmus.adapters.stores.columns import KEY, NUMBER, metadata
+from isthmus.core.usage import BUCKETS, DIMENSIONS, SUMS
+
+LATENCY: Final = tuple(f"latency_{index:02d}" for index in range(BUCKETS))
+"""Requests by the buckets of latency."""
+
+usage: Final = Table(
+    "usage",
+    metadata,
+    Column("hour", NUMBER, primary_key=True, autoincrement=False),
+    # A digest of the dimensions: as a key they would be longer than the row.
+    Column("digest", KEY, primary_key=True),
+    *(Column(name, Text, nullable=False) for name in DIMENSIONS),
+    *(Column(name, NUMBER, nullable=False) for name in (*SUMS, *LATENCY)),
+)
+
+usage_batches: Final = Table("usage_batches", metadata, Column("id", KEY, primary_key=True))
