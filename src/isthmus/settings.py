@@ -42,6 +42,7 @@ from isthmus.settings_upstream import (
     ScriptedSettings,
     VertexSettings,
 )
+from isthmus.settings_usage import UsageSettings
 
 __all__ = [
     "AnthropicSettings",
@@ -81,6 +82,7 @@ __all__ = [
     "Source",
     "TlsSettings",
     "TracingSettings",
+    "UsageSettings",
     "VertexSettings",
     "environment",
     "load",
@@ -284,6 +286,7 @@ class Settings(Group):
     logging: LoggingSettings = LoggingSettings()
     tracing: TracingSettings = TracingSettings()
     reload: ReloadSettings = ReloadSettings()
+    usage: UsageSettings = UsageSettings()
     drain: DrainSettings = DrainSettings()
 
     @model_validator(mode="after")
