@@ -98,8 +98,8 @@ class Held(Generic[Ticket]):
     @property
     def shadowed(self) -> Sequence[LimitState]:
         """See `Reservation`."""
-        now_s = self._clock.now_s()
-        return [part.counter.state(now_s) for part in self._parts if part.over]
+        over = [part for part in self._parts if part.over]
+        return [part.counter.state(self._clock.now_s()) for part in over]
 
     async def grow(self, units: Mapping[str, int]) -> None:
         """See `Reservation`."""
