@@ -4,6 +4,7 @@ Source: Mitzenmacher, "The Power of Two Choices in Randomized Load Balancing", 2
 """
 
 from collections.abc import Sequence
+from math import inf
 
 from isthmus.routing.health import Health
 
@@ -26,11 +27,22 @@ def pick(weights: Sequence[float], healths: Sequence[Health], now_s: float, roll
     if left <= 0.0:
         return first
     second = 1 - first if count == 2 else _draw(weights, left, roll, first)[0]
-    # A deployment's share of the mean weight is the number of calls that it may have in flight
-    # for each one that the others have.
-    mean = total / count
-    best = healths[first].score(now_s, weights[first] / mean) * BETTER
-    return second if healths[second].score(now_s, weights[second] / mean) < best else first
+    one, other = healths[first], healths[second]
+    assumed_s, mean = _assumed_s((one, other)), total / count
+    best = one.score(now_s, assumed_s, weights[first] / mean) * BETTER
+    return second if other.score(now_s, assumed_s, weights[second] / mean) < best else first
+
+
+def scores(weights: Sequence[float], healths: Sequence[Health], now_s: float) -> list[float]:
+    """How long a call may have to wait at each; less is better, infinity for weight zero.
+
+    One that nobody has asked yet counts as the fastest of the others.
+    """
+    assumed_s, mean = _assumed_s(healths), sum(weights) / max(1, len(weights))
+    return [
+        health.score(now_s, assumed_s, weight / mean) if weight > 0.0 else inf
+        for health, weight in zip(healths, weights, strict=True)
+    ]
 
 
 def ranked(
@@ -44,14 +56,14 @@ def ranked(
     if count < 2 or total <= 0.0:
         return tuple(range(count))
     chosen = pick(weights, healths, now_s, roll)
-    mean = total / count
-    scores = [
-        health.score(now_s, weight / mean) if weight > 0.0 else float("inf")
-        for health, weight in zip(healths, weights, strict=True)
-    ]
-    others = sorted(range(count), key=scores.__getitem__)
+    waits = scores(weights, healths, now_s)
+    others = sorted(range(count), key=waits.__getitem__)
     others.remove(chosen)
     return (chosen, *others)
+
+
+def _assumed_s(healths: Sequence[Health]) -> float:
+    return min((health.mean_s for health in healths if health.mean_s), default=1.0)
 
 
 def _draw(weights: Sequence[float], total: float, roll: float, but: int) -> tuple[int, float]:

@@ -5,8 +5,8 @@ from collections import deque
 from math import exp, log
 
 HALF_LIFE_S = 10.0
-ASSUMED_S = 0.1
-_ASSUMED_WEIGHT = 0.1
+NOISE_S = 0.02
+"""Added to what a deployment takes: differences far below it are nobody's loss."""
 _KEPT = 64
 _ENOUGH = 20
 
@@ -14,21 +14,19 @@ _ENOUGH = 20
 class Health:
     """Told of each call by who makes it; asked by who chooses. Times by the same clock, in seconds.
 
-    The mean gives a first byte half its weight after `half_life_s`. What is assumed of a deployment
-    that nobody asked, `assumed_s`, weighs as much as a tenth of a fresh call: one that was slow is
-    tried again some half-lives later.
+    The mean gives a first byte half its weight after `half_life_s`.
     """
 
     __slots__ = (
-        *("_assumed_s", "_at_s", "_mean_s", "_rate", "_recent", "_sorted", "_weight"),
-        "in_flight",
+        *("_at_s", "_rate", "_recent", "_sorted", "_weight"),
+        *("in_flight", "mean_s"),
     )
 
-    def __init__(self, half_life_s: float = HALF_LIFE_S, assumed_s: float = ASSUMED_S) -> None:
+    def __init__(self, half_life_s: float = HALF_LIFE_S) -> None:
         self._rate = -log(2.0) / half_life_s
-        self._assumed_s = assumed_s
         self._at_s = 0.0
-        self._mean_s = assumed_s
+        self.mean_s = 0.0
+        """The mean of its first bytes, however old; 0 while there are none."""
         self._weight = 0.0
         self._recent: deque[float] = deque()
         self._sorted: list[float] = []
@@ -39,7 +37,7 @@ class Health:
         """A first byte came after `took_s`; or none had come by then, and the call was given up."""
         weight = self._weight * exp(self._rate * (now_s - self._at_s)) if self._weight else 0.0
         self._weight = weight + 1.0
-        self._mean_s += (took_s - self._mean_s) / self._weight
+        self.mean_s += (took_s - self.mean_s) / self._weight
         self._at_s = now_s
         recent = self._recent
         recent.append(took_s)
@@ -47,22 +45,25 @@ class Health:
         if len(recent) > _KEPT:
             del self._sorted[bisect_left(self._sorted, recent.popleft())]
 
-    def first_byte_s(self, now_s: float) -> float:
-        """The time until an answer begins, as it is expected now."""
+    def first_byte_s(self, now_s: float, assumed_s: float) -> float:
+        """The time until an answer begins, as it is expected now.
+
+        `assumed_s` is what one takes of which nothing is known. It weighs as much as one fresh
+        call, so one that was slow is tried again some half-lives later.
+        """
         weight = self._weight
         if not weight:
-            return self._assumed_s
+            return assumed_s
         weight *= exp(self._rate * (now_s - self._at_s))
-        assumed = self._assumed_s * _ASSUMED_WEIGHT
-        return (self._mean_s * weight + assumed) / (weight + _ASSUMED_WEIGHT)
+        return (self.mean_s * weight + assumed_s) / (weight + 1.0)
 
-    def score(self, now_s: float, share: float = 1.0) -> float:
+    def score(self, now_s: float, assumed_s: float, share: float = 1.0) -> float:
         """How long a call may have to wait here; less is better.
 
         `share` is the deployment's weight as a multiple of the mean one: who has more of it may
         have more calls in flight.
         """
-        return (1.0 + self.in_flight / share) * self.first_byte_s(now_s)
+        return (1.0 + self.in_flight / share) * (self.first_byte_s(now_s, assumed_s) + NOISE_S)
 
     def p95_s(self) -> float | None:
         """What 95 % of the last 64 first bytes stayed below; None while fewer than 20 came."""

@@ -10,7 +10,7 @@ from isthmus.core.events import BreakerMoved, Noted, TryFailed
 from isthmus.core.ports import Clock, Telemetry
 from isthmus.routing.affinity import Affinity, leave, preferred
 from isthmus.routing.ask import Ask, EmbedAsk, RawAsk
-from isthmus.routing.balance import ranked
+from isthmus.routing.balance import pick, scores
 from isthmus.routing.blame import Blame, blame
 from isthmus.routing.breaker import Fault, State
 from isthmus.routing.failures import class_of
@@ -210,17 +210,17 @@ class Walk(Generic[Words]):
             return None
         weights = [seat.deployment.weight for seat in free]
         healths = [seat.health for seat in free]
-        return free[ranked(weights, healths, now_s, self._guide.roll())[0]]
+        return free[pick(weights, healths, now_s, self._guide.roll())]
 
     def _preferred(self, free: list[Seat], now_s: float) -> Seat | None:
         """The same one for the same key, everywhere and always, unless it does much worse."""
         if self._key is None or len(free) < 2:
             return free[0] if free else None
-        names = [seat.name for seat in free]
-        order = preferred(self._key, names, [seat.deployment.weight for seat in free])
-        scores = [seat.health.score(now_s) for seat in free]
-        bound = min(scores) * MUCH_WORSE
-        return next(free[at] for at in order if scores[at] <= bound)
+        weights = [seat.deployment.weight for seat in free]
+        order = preferred(self._key, [seat.name for seat in free], weights)
+        waits = scores(weights, [seat.health for seat in free], now_s)
+        bound = min(waits) * MUCH_WORSE
+        return next(free[at] for at in order if waits[at] <= bound)
 
     def _warm(self, left: list[Seat], free: list[Seat], now_s: float) -> Seat | None:
         """The seat that this prompt's beginning was sent to last, if it is worth it."""

@@ -1,13 +1,14 @@
 """How calls are shared among equal deployments, and among those that are not."""
 
 from collections import Counter
+from math import inf
 from random import Random
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from isthmus.routing.balance import pick, ranked
+from isthmus.routing.balance import pick, ranked, scores
 from isthmus.routing.breaker import Breaker
 from isthmus.routing.health import Health
 
@@ -56,6 +57,29 @@ def test_calls_that_take_their_time_are_shared_by_weight_too(weights: tuple[floa
             healths[flying.pop(random.randrange(24))].in_flight -= 1
     for position, weight in enumerate(weights):
         assert picks[position] / 6000 == pytest.approx(weight / sum(weights), abs=0.06)
+
+
+@pytest.mark.parametrize("took_s", [0.003, 0.4, 5.0])
+def test_one_that_nobody_asked_yet_is_not_passed_over(took_s: float) -> None:
+    healths = fresh(3)
+    healths[0].answered(took_s, NOW_S)
+    picks = Counter(pick((1, 1, 1), healths, NOW_S, n / 300) for n in range(300))
+    assert picks == {0: 100, 1: 100, 2: 100}
+
+
+def test_differences_that_nobody_feels_do_not_count() -> None:
+    healths = fresh(2)
+    healths[0].answered(0.001, NOW_S)
+    healths[1].answered(0.005, NOW_S)
+    picks = Counter(pick((1, 3), healths, NOW_S, n / 400) for n in range(400))
+    assert picks == {0: 100, 1: 300}
+
+
+def test_scores_are_comparable_where_little_is_known() -> None:
+    healths = fresh(3)
+    healths[1].answered(0.4, NOW_S)
+    assert scores((1, 1, 0), healths, NOW_S) == pytest.approx([0.42, 0.42, inf])
+    assert scores((), (), NOW_S) == []
 
 
 def test_a_slow_one_gets_little() -> None:
