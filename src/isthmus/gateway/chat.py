@@ -15,9 +15,11 @@ from isthmus.core.errors import (
     FieldError,
     Forbidden,
     Invalid,
+    LimitExceeded,
     UpstreamFailed,
     UpstreamLimited,
     UpstreamTimeout,
+    Withheld,
 )
 from isthmus.core.events import FeatureUsed
 from isthmus.core.identity import Caller, ClientInfo
@@ -124,14 +126,21 @@ class ReactChat:
         reader = Reader()
         usage: Usage | None = None
         finish: Finish | None = None
+        begun = False
         try:
             async with aclosing(self._invoke.stream(prepared, caller)) as deltas:
                 async for delta in deltas:
+                    begun = True
                     usage, finish = delta.usage or usage, delta.finish or finish
                     for event in reader.feed(delta.text):
                         yield _offered(event, tools)
         except (UpstreamFailed, UpstreamTimeout) as failure:
             yield ChatFailed(failure.detail, _overloaded(failure))
+            raise
+        except (LimitExceeded, Withheld) as failure:
+            # Before anything was said it is a refusal, which has a status of its own.
+            if begun:
+                yield ChatFailed(failure.detail)
             raise
         for event in reader.finish(finish):
             yield _offered(event, tools)

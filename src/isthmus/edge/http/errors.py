@@ -81,6 +81,8 @@ def respond(failure: Failure, *, verbose: bool) -> Response:
             body = _quota("insufficient_credits", "USAGE_QUOTA_EXCEEDED", failure.detail)
         case NotEntitled():
             body = _quota("not_entitled", "USAGE_QUOTA_NOT_ENTITLED", failure.detail)
+        case LimitExceeded(rule=rule) if rule:
+            body = {"detail": failure.detail, "rule": rule}
         case UpstreamLimited():
             body = {"detail": "Too many requests. Please try again later."}
         case UpstreamFailed() | UpstreamTimeout():

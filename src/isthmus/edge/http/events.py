@@ -35,7 +35,7 @@ def event(name: str, data: object) -> bytes:
 class EventStream(Response):
     """An answer of events, which are bytes already; owns the generator and closes it.
 
-    A failure ends the connection without the end of its body, as there is no event for it.
+    A failure ends the connection without the end of its body.
     """
 
     def __init__(self, events: AsyncGenerator[bytes, None], ping_s: float = PING_S) -> None:

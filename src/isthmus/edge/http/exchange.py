@@ -12,6 +12,7 @@ from isthmus.core.errors import ClientGone, Failure
 from isthmus.core.identity import Caller, ClientInfo
 from isthmus.core.notes import Notes
 from isthmus.core.ports import Clock
+from isthmus.edge.http import ratelimit
 
 EXCHANGE = "isthmus.exchange"
 """Where a scope keeps its Exchange; the busy ways look there without a call."""
@@ -226,9 +227,11 @@ class Exchange:
         elapsed_s = now_s - self.began_s
         # Tries that ran beside each other may have waited for longer than there was time.
         self.own_s = own_s = max(elapsed_s - self.notes.upstream_s, 0.0)
+        limits = self.notes.limits
         return [
             *headers,
             *self.extra_headers,
+            *(ratelimit.told(limits) if limits else ()),
             (b"x-process-time", b"%.6f" % elapsed_s),
             (b"server-timing", b"isthmus;dur=%.3f" % (own_s * 1_000.0)),
         ]

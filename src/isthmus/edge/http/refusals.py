@@ -112,7 +112,8 @@ def instance(failure: Failure) -> Response | None:
             return JSONResponse({"message": text}, 404)
         case LimitExceeded():
             text = "This endpoint has been requested too many times. Try again later."
-            return JSONResponse({"message": {"error": text}}, 429, headers=retry(failure))
+            told = {"error": text} | ({"rule": failure.rule} if failure.rule else {})
+            return JSONResponse({"message": told}, 429, headers=retry(failure))
         case _:
             return _titled(failure)
 

@@ -11,6 +11,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from isthmus.core.messages import RawReply
+from isthmus.edge.http.cut import CUTS, Words
 from isthmus.edge.http.reply import Headers, Reply
 
 EVENT_STREAM = "text/event-stream; charset=utf-8"
@@ -68,7 +69,9 @@ class ByteStream(Response):
         reply: RawReply,
         headers: Headers,
         head: bytes,
+        cut: Words | None = None,
     ) -> None:
+        self._cut = cut
         self._opened = opened
         self._reply = reply
         self._head = head
@@ -82,20 +85,29 @@ class ByteStream(Response):
         receive: Receive,  # noqa: ARG002 - an ASGI application takes three
         send: Send,
     ) -> None:
+        last = self._head
         try:
             await send(_start(self.status_code, self.raw_headers))
-            await send(_piece(self._head))
+            await send(_piece(last))
             async for chunk in self._reply.chunks:
+                last = chunk
                 await send(_piece(chunk))
-        except BaseException:
+        except BaseException as error:
+            if isinstance(error, CUTS) and self._cut is not None:
+                begun = b"" if last.endswith((b"\n\n", b"\r\n\r\n")) else b"\n\n"
+                await send(_piece(begun + self._cut(error)))
             await self._opened.__aexit__(*sys.exc_info())
             raise
         await self._opened.__aexit__(None, None, None)
         await send(_END)
 
 
-async def byte_stream(opened: AbstractAsyncContextManager[RawReply]) -> Response:
+async def byte_stream(
+    opened: AbstractAsyncContextManager[RawReply], cut: Words | None = None
+) -> Response:
     """A provider's reply, relayed as it comes; owns what it enters, and leaves it at the end.
+
+    `cut` are the words for an event stream that a limit or a guard of ours cuts.
 
     Raises what entering or the first bytes raise. A reply that is not an event stream is read to
     its end first, when it is short: its length is then known, and so is whether it is whole.
@@ -113,7 +125,8 @@ async def byte_stream(opened: AbstractAsyncContextManager[RawReply]) -> Response
                 else:
                     head = chunk
                 if (streamed and head) or len(head) + len(rest) > PLAIN_LIMIT_BYTES:
-                    return ByteStream(opened, reply, headers, head + rest)
+                    said = cut if streamed else None
+                    return ByteStream(opened, reply, headers, head + rest, said)
             whole = head + rest if rest else head
     except BaseException:
         await opened.__aexit__(*sys.exc_info())

@@ -66,3 +66,10 @@ def test_the_correlation_id_is_the_callers_when_it_is_safe(
 ) -> None:
     found = correlation_id(headers)
     assert found == wanted or (wanted is None and len(found) == 36)
+
+
+def test_a_limit_is_told_by_its_name() -> None:
+    refusal = errors.LimitExceeded("The limit 'team-tokens' was reached.", 3.0, "team-tokens")
+    code, details = status_of(refusal)
+    assert code is StatusCode.RESOURCE_EXHAUSTED
+    assert "team-tokens" in details

@@ -16,8 +16,10 @@ from isthmus.core.errors import (
     UpstreamTimeout,
     UpstreamUnreachable,
 )
+from isthmus.edge.http import cut
 from isthmus.edge.http.auth import caller_of, client_of
 from isthmus.edge.http.body import read
+from isthmus.edge.http.cut import Words
 from isthmus.edge.http.endpoint import Endpoint
 from isthmus.edge.http.exchange import EXCHANGE, Exchange, note
 from isthmus.edge.http.sse import ByteStream, byte_stream
@@ -35,12 +37,13 @@ class _Shape:
     provider: str
     title: str
     keyless_status: int
+    cut: Words
 
 
 _SHAPES = (
-    _Shape("anthropic", "anthropic", "Anthropic", 400),
-    _Shape("openai", "openai", "OpenAI", 500),
-    _Shape("vertex-ai", "vertex", "Vertex AI", 500),
+    _Shape("anthropic", "anthropic", "Anthropic", 400, cut.anthropic),
+    _Shape("openai", "openai", "OpenAI", 500, cut.openai),
+    _Shape("vertex-ai", "vertex", "Vertex AI", 500, cut.google),
 )
 
 
@@ -84,7 +87,7 @@ def _handler(
             exchange.fields.append(
                 ("meta.unit_primitive", client.headers["x-gitlab-unit-primitive"])
             )
-            response = await byte_stream(opened)
+            response = await byte_stream(opened, shape.cut)
             return response if response.status_code < 400 else _readable(response)
         except MisconfiguredProvider as failure:
             return JSONResponse({"detail": failure.detail}, shape.keyless_status)

@@ -11,6 +11,7 @@ from msgspec import UNSET, Struct, UnsetType
 from starlette.responses import Response
 
 from isthmus.core.messages import Delta, Usage
+from isthmus.edge.http.cut import CUTS, told
 from isthmus.edge.http.endpoint import Endpoint
 from isthmus.edge.http.lines import line_stream
 from isthmus.edge.http.sse import EVENT_STREAM
@@ -33,6 +34,12 @@ class PromptReply(Struct, frozen=True):
     usage: dict[str, Tokens] | UnsetType = UNSET
 
 
+class PromptCut(Struct, frozen=True):
+    """The last line of an answer that a limit or a guard of ours cut."""
+
+    error: dict[str, str]
+
+
 def tokens(model: str, usage: Usage) -> dict[str, Tokens]:
     """The tokens as replies name them."""
     return {model: Tokens(usage.input_tokens, usage.output_tokens)}
@@ -49,14 +56,21 @@ def _stream(deltas: AsyncGenerator[Delta, None], prepared: Prepared) -> Response
 
 async def _lines(
     deltas: AsyncGenerator[Delta, None], model: str
-) -> AsyncGenerator[PromptReply, None]:
+) -> AsyncGenerator[PromptReply | PromptCut, None]:
     """A line a text; the tokens stand on the last one, as counts before the end are not final."""
     usage: Usage | None = None
+    begun = False
     async with aclosing(deltas):
-        async for delta in deltas:
-            usage = delta.usage or usage
-            if delta.text:
-                yield PromptReply(delta.text)
+        try:
+            async for delta in deltas:
+                usage = delta.usage or usage
+                if delta.text:
+                    begun = True
+                    yield PromptReply(delta.text)
+        except CUTS as failure:
+            if begun:
+                yield PromptCut(told(failure))
+            raise
     if usage is not None:
         yield PromptReply("", tokens(model, usage))
 

@@ -9,6 +9,7 @@ from contextlib import aclosing
 from starlette.requests import Request
 from starlette.responses import Response
 
+from isthmus.edge.http.cut import CUTS, told
 from isthmus.edge.http.endpoint import Endpoint
 from isthmus.edge.http.envelope import SuggestionBody
 from isthmus.edge.http.events import EventStream, event
@@ -26,9 +27,13 @@ def events(stream: SuggestionStream, now_s: int) -> Response:
 async def _events(stream: SuggestionStream, now_s: int) -> AsyncGenerator[bytes, None]:
     async with aclosing(stream.text) as texts:
         yield event("stream_start", {"metadata": _metadata(stream.origin, now_s)})
-        async for text in texts:
-            choice = {"delta": {"content": text}, "index": 0}
-            yield event("content_chunk", {"choices": [choice]})
+        try:
+            async for text in texts:
+                choice = {"delta": {"content": text}, "index": 0}
+                yield event("content_chunk", {"choices": [choice]})
+        except CUTS as failure:
+            yield event("error", {"error": told(failure)})
+            raise
     yield event("stream_end", None)
 
 
