@@ -28,7 +28,8 @@ def pick(weights: Sequence[float], healths: Sequence[Health], now_s: float, roll
         return first
     second = 1 - first if count == 2 else _draw(weights, left, roll, first)[0]
     one, other = healths[first], healths[second]
-    assumed_s, mean = _assumed_s((one, other)), total / count
+    a, b = one.mean_s, other.mean_s
+    assumed_s, mean = min(a, b) or a or b or 1.0, total / count
     best = one.score(now_s, assumed_s, weights[first] / mean) * BETTER
     return second if other.score(now_s, assumed_s, weights[second] / mean) < best else first
 
