@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from isthmus.auth.issue import (
     SigningKey,
@@ -43,6 +43,29 @@ def ec_pem() -> str:
             serialization.NoEncryption(),
         )
         .decode()
+    )
+
+
+def numbers_of(p: int, q: int) -> rsa.RSAPrivateNumbers:
+    e = 65_537
+    d = pow(e, -1, (p - 1) * (q - 1))
+    public = rsa.RSAPublicNumbers(e, p * q)
+    return rsa.RSAPrivateNumbers(p, q, d, d % (p - 1), d % (q - 1), pow(q, -1, p), public)
+
+
+def unsound_pem(name: str) -> bytes:
+    own = private_key().private_numbers()
+    if name == "a factor that is no prime":
+        sound = rsa.generate_private_key(65_537, 2048).private_numbers()
+        own = numbers_of(sound.p * sound.q, own.q)
+    else:
+        parts = {part: getattr(own, part) for part in ("p", "q", "d", "dmp1", "dmq1", "iqmp")}
+        parts[name] += 2
+        own = rsa.RSAPrivateNumbers(**parts, public_numbers=own.public_numbers)
+    return own.private_key(unsafe_skip_rsa_key_validation=True).private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
     )
 
 
@@ -138,3 +161,15 @@ def test_a_development_token_is_for_both_services() -> None:
         "exp": NOW_S + 60,
         "jti": "id",
     }
+
+
+@pytest.mark.parametrize("made_here", [False, True])
+@pytest.mark.parametrize("what", ["d", "dmp1", "dmq1", "iqmp", "a factor that is no prime"])
+def test_a_key_that_is_not_sound_is_refused(what: str, *, made_here: bool) -> None:
+    with pytest.raises(UnusableKey):
+        SigningKey.from_pem(unsound_pem(what), made_here=made_here)
+
+
+def test_a_key_that_was_made_here_signs() -> None:
+    key = SigningKey.from_pem(new_private_key_pem(), made_here=True)
+    assert signed_by(parse(key.sign({"a": 1})), [key.public("k")])

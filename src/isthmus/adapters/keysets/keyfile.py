@@ -43,7 +43,7 @@ def _load(path: Path) -> SigningKey:
             )
         data = file.read(SIZE_LIMIT_BYTES)
     try:
-        return SigningKey.from_pem(data)
+        return SigningKey.from_pem(data, made_here=True)
     except ValueError as error:
         raise UnsafeKeyFile(f"{path}: {error}") from error
 
