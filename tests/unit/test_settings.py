@@ -1,12 +1,15 @@
 """Layers of settings: which one wins, what is refused, and what a fault says."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from pydantic import BaseModel, ValidationError
 
 from isthmus import settings_yaml
 from isthmus.core import dotenv
 from isthmus.settings import Settings, SettingsError, load, read
+from isthmus.settings_group import Group
 from isthmus.settings_names import OPERATOR_NAMES
 from isthmus.settings_sources import leaves
 
@@ -27,6 +30,31 @@ def faults(file: Path | None = None, **environ: str) -> tuple[str, ...]:
 
 def test_nothing_set_is_the_defaults() -> None:
     assert load(environ={}) == Settings()
+
+
+def groups(tree: type[BaseModel], path: str = "settings") -> Iterator[tuple[str, type[BaseModel]]]:
+    yield path, tree
+    for name, info in tree.model_fields.items():
+        if isinstance(info.annotation, type) and issubclass(info.annotation, BaseModel):
+            yield from groups(info.annotation, f"{path}.{name}")
+
+
+@pytest.mark.parametrize(("path", "group"), list(groups(Settings)))
+def test_defaults_that_nothing_looks_at_are_valid(path: str, group: type[BaseModel]) -> None:
+    defaults = group()
+    values = {name: getattr(defaults, name) for name in group.model_fields}
+    assert group.model_validate(values) == defaults, path
+    assert defaults.model_fields_set == set()
+
+
+def test_a_group_that_must_be_given_something_is_not_made_of_nothing() -> None:
+    class Needy(Group):
+        wanted: int
+
+    with pytest.raises(ValidationError):
+        Needy.model_validate({})
+    with pytest.raises(ValidationError):
+        Needy()  # pyright: ignore[reportCallIssue] - that is what is tested
 
 
 def test_a_later_layer_wins(tmp_path: Path) -> None:
