@@ -6,8 +6,7 @@ from importlib.resources.abc import Traversable
 
 from isthmus.core.errors import NotFound
 from isthmus.core.messages import Message, Tuning
-from isthmus.prompts.render import Script, echoed
-from isthmus.prompts.sandbox import Sandbox
+from isthmus.prompts.render import Fragments, Script, echoed
 from isthmus.prompts.schema import (
     ModelParams,
     OpenAIParams,
@@ -79,14 +78,14 @@ class Registry:
     """
 
     def __init__(self, files: Mapping[str, str]) -> None:
-        fragments = {name: text for name, text in files.items() if name.endswith(".jinja")}
-        sandbox = Sandbox(fragments)
+        texts = {name: text for name, text in files.items() if name.endswith(".jinja")}
+        fragments = Fragments(texts)
         self._prompts: dict[str, dict[str, Prompt]] = {}
         faults: list[str] = []
         for path, text in sorted(files.items()):
             if path.endswith(".yml"):
                 try:
-                    self._add(sandbox, path, text)
+                    self._add(fragments, path, text)
                 except ValueError as error:
                     faults.append(f"{path}: {error}")
         if faults:
@@ -146,19 +145,19 @@ class Registry:
                     faults[str(error)] = None
         return tuple(faults)
 
-    def _add(self, sandbox: Sandbox, path: str, text: str) -> None:
+    def _add(self, fragments: Fragments, path: str, text: str) -> None:
         prompt_id, _, stem = path.removesuffix(".yml").rpartition("/")
         if not prompt_id:
             raise ValueError("a prompt stands in a folder that names it")
         own = parse(stem)
         file = parse_prompt(text)
-        templates = _with_preamble(file, sandbox.fragments.get(PREAMBLE, ""))
+        templates = _with_preamble(file, fragments.texts.get(PREAMBLE, ""))
         prompt = Prompt(
             id=prompt_id,
             version=own,
             name=file.name,
             unit_primitive=file.unit_primitive,
-            script=Script(sandbox, templates, path),
+            script=Script(fragments, templates, path),
             params=file.model.params,
             stop=file.params.stop,
             timeout_s=file.params.timeout,

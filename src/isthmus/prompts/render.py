@@ -3,15 +3,17 @@
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import TYPE_CHECKING, Protocol, cast
 
 import msgspec
-from jinja2 import Template, TemplateError, UndefinedError
 
 from isthmus.core.errors import FieldError, Invalid, TooLarge
 from isthmus.core.messages import Message, Role, Text
-from isthmus.prompts.sandbox import Sandbox
+from isthmus.prompts.misfit import Misfit, Missing
 from isthmus.prompts.schema import TemplateKey
+
+if TYPE_CHECKING:  # the template language loads when the first template is compiled
+    from isthmus.prompts.sandbox import Compiled, Sandbox
 
 RENDERED_CHARS = 4_000_000
 """The most that one message may grow to."""
@@ -33,8 +35,32 @@ class _Part:
     """One message of a prompt: a template, text that never changes, or a list's name."""
 
     key: TemplateKey
-    template: Template | None
+    template: "Compiled | None"
     text: str = ""
+
+
+class Language(Protocol):
+    """What templates are written in."""
+
+    def compiled(self, text: str) -> "Compiled":
+        """The template. Raises ValueError."""
+        ...
+
+
+class Fragments:
+    """The template language with the texts that templates may include, by path; loads late."""
+
+    def __init__(self, texts: Mapping[str, str]) -> None:
+        self.texts = texts
+        self._sandbox: Sandbox | None = None
+
+    def compiled(self, text: str) -> "Compiled":
+        """The template. Raises ValueError."""
+        if self._sandbox is None:
+            from isthmus.prompts.sandbox import Sandbox  # noqa: PLC0415
+
+            self._sandbox = Sandbox(self.texts)
+        return self._sandbox.compiled(text)
 
 
 class Script:
@@ -44,9 +70,11 @@ class Script:
     of the start. `check` compiles at once.
     """
 
-    def __init__(self, sandbox: Sandbox, templates: Mapping[TemplateKey, str], source: str) -> None:
+    def __init__(
+        self, language: Language, templates: Mapping[TemplateKey, str], source: str
+    ) -> None:
         self.source = source
-        self._sandbox = sandbox
+        self._language = language
         self._templates = templates
         self._parts: tuple[_Part, ...] = ()
         self._needed: frozenset[str] = frozenset()
@@ -76,12 +104,12 @@ class Script:
                 parts.append(_Part(key, None, text.strip()))
                 continue
             try:
-                reads, spares = self._sandbox.reads(text)
-                parts.append(_Part(key, self._sandbox.from_string(text)))
-            except (TemplateError, ValueError) as error:
+                template = self._language.compiled(text)
+            except ValueError as error:
                 raise ValueError(f"{self.source}: prompt_template.{key}: {error}") from error
-            read |= reads
-            spared |= spares
+            parts.append(_Part(key, template))
+            read |= template.reads
+            spared |= template.spares
         self._needed, self._spared, self._parts = read - spared, spared, tuple(parts)
 
     def render(self, variables: Mapping[str, object]) -> tuple[Message, ...]:
@@ -130,19 +158,20 @@ def _names(names: Iterable[str]) -> str:
     return shown or "none"
 
 
-def _bounded(template: Template, variables: Mapping[str, object]) -> str:
+def _bounded(template: "Compiled", variables: Mapping[str, object]) -> str:
     chunks: list[str] = []
     size = 0
     try:
-        for chunk in template.generate(cast("dict[str, Any]", dict(variables))):
+        for chunk in template.chunks(variables):
             size += len(chunk)
             if size > RENDERED_CHARS:
                 raise TooLarge("The prompt grows too large", RENDERED_CHARS)
             chunks.append(chunk)
-    except UndefinedError as error:
-        reason = error.message or "a variable is missing"
-        raise Invalid("Validation error", (FieldError("inputs", echoed(reason, 200)),)) from error
-    except (TemplateError, TypeError, ValueError, RecursionError) as error:
+    except Missing as error:
+        raise Invalid(
+            "Validation error", (FieldError("inputs", echoed(str(error), 200)),)
+        ) from error
+    except Misfit as error:
         raise Invalid(
             "Validation error", (FieldError("inputs", "they do not fit the prompt"),)
         ) from error

@@ -7,14 +7,26 @@ to a power, so what it can cost follows from its inputs alone.
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, cast
 
 import msgspec
-from jinja2 import DictLoader, StrictUndefined, TemplateError, Undefined, meta, nodes
+from jinja2 import (
+    DictLoader,
+    StrictUndefined,
+    Template,
+    TemplateError,
+    Undefined,
+    UndefinedError,
+    meta,
+    nodes,
+)
 from jinja2.exceptions import SecurityError
 from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from isthmus.prompts.misfit import Misfit, Missing
 
 REQUEST_TAG = "user_request"
 """What a user asks for stands between these tags; what stands between others is data."""
@@ -55,6 +67,24 @@ _IN_ATTRIBUTE = str.maketrans(
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """A template with the variables that it reads, and those of them that it can do without."""
+
+    template: Template
+    reads: frozenset[str]
+    spares: frozenset[str]
+
+    def chunks(self, variables: Mapping[str, object]) -> Iterator[str]:
+        """The rendered text, piece by piece. Raises Missing or Misfit."""
+        try:
+            yield from self.template.generate(cast("dict[str, Any]", dict(variables)))
+        except UndefinedError as error:
+            raise Missing(error.message or "a variable is missing") from error
+        except (TemplateError, TypeError, ValueError, RecursionError) as error:
+            raise Misfit from error
+
+
 class Sandbox(ImmutableSandboxedEnvironment):
     """The template language: no calls, no operators that multiply, a short list of filters.
 
@@ -86,14 +116,15 @@ class Sandbox(ImmutableSandboxedEnvironment):
         """Multiplying operators are refused."""
         raise SecurityError(f"the operator {operator!r} is not allowed in a prompt")
 
-    def reads(self, text: str) -> tuple[frozenset[str], frozenset[str]]:
-        """The variables that a template reads, and those of them that it can do without.
+    def compiled(self, text: str) -> Compiled:
+        """The template.
 
         It can do without a variable that it gives a default, or asks for with `is defined`.
         Raises ValueError when it, or a fragment that it includes, cannot be compiled.
         """
         try:
             found = tuple(self._trees(text, frozenset(), 0))
+            template = self.from_string(text)
         except TemplateError as error:
             raise ValueError(str(error)) from error
         read: set[str] = set()
@@ -101,7 +132,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
         for tree, given in found:
             read |= meta.find_undeclared_variables(tree) - given
             spared.update(_spared(tree))
-        return frozenset(read), frozenset(read & spared)
+        return Compiled(template, frozenset(read), frozenset(read & spared))
 
     def _trees(
         self, text: str, given: frozenset[str], depth: int

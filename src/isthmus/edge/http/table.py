@@ -44,9 +44,8 @@ class Table:
             resource.add(endpoint)
 
     def _place(self, resource: "_Resource") -> None:
-        pattern, _, parameters = compile_path(resource.path)
-        if parameters:
-            self._patterns.append((pattern, resource))
+        if "{" in resource.path:
+            self._patterns.append((compile_path(resource.path)[0], resource))
         else:
             self._plain[resource.path] = resource
 
