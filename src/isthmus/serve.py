@@ -22,8 +22,8 @@ from isthmus.app.reload import Reloader, parts_of
 from isthmus.core.beside import beside
 from isthmus.core.errors import Unavailable
 from isthmus.core.events import Noted, Started, Stopping
+from isthmus.edge.http.app import load_instance
 from isthmus.edge.http.protocol import CorkedProtocol
-from isthmus.edge.instance import InstanceDoor, InstanceServices
 from isthmus.edge.sockets import configured, create
 from isthmus.edge.tls import Certificate, open_certificate
 from isthmus.running import Running
@@ -31,6 +31,7 @@ from isthmus.settings import GrpcSettings, HttpSettings, Settings, SettingsError
 
 if TYPE_CHECKING:  # loaded late
     from isthmus.app.backstage import Backstage
+    from isthmus.edge.instance import InstanceDoor, InstanceServices
 
 Announce = Callable[[Started], None]
 """Told of each listener once it answers."""
@@ -96,6 +97,7 @@ async def _serve(settings: Settings, source: Source, announce: Announce, since_s
         if "http" in settings.transports:
             address, refuse = await listeners.enter_async_context(_http(foundation, signals, late))
             ready("http", address, refuse)
+            await asyncio.to_thread(_load_the_rest, settings)
         if "grpc" in settings.transports and not signals.stop.is_set():
             address, refuse = await listeners.enter_async_context(_grpc(foundation, signals, late))
             ready("grpc", address, refuse)
@@ -131,6 +133,13 @@ async def _reading(foundation: Foundation, source: Source, signals: Signals) -> 
         running.close()
 
 
+def _load_the_rest(settings: Settings) -> None:
+    """What HTTP does not need before it answers, but no request should wait for."""
+    importlib.import_module("isthmus.prompts.sandbox")
+    if settings.instance.enabled:
+        load_instance()
+
+
 @asynccontextmanager
 async def _backstage(foundation: Foundation) -> "AsyncIterator[Backstage]":
     # Up to two seconds of imports, in a thread: HTTP answers meanwhile.
@@ -143,8 +152,8 @@ async def _backstage(foundation: Foundation) -> "AsyncIterator[Backstage]":
         yield backstage
 
 
-def _door(late: "Late[Backstage]") -> InstanceDoor:
-    async def door() -> InstanceServices:
+def _door(late: "Late[Backstage]") -> "InstanceDoor":
+    async def door() -> "InstanceServices":
         try:
             return (await late.get()).instance
         except SettingsError as error:

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from typing import TYPE_CHECKING
 
 from isthmus.adapters.keysets.jwks import Fetching, discovery_url
 from isthmus.adapters.keysets.merged import MergedKeys, gateway_issuers, open_keys
@@ -12,7 +13,6 @@ from isthmus.app.foundation import LIBRARY, Foundation
 from isthmus.auth.authenticate import Authenticator, gateway_policy
 from isthmus.auth.issue import SigningKey, signing_kid
 from isthmus.core.ports import VerificationKey
-from isthmus.edge.instance import InstanceDoor
 from isthmus.edge.services import Readiness, Services
 from isthmus.gateway.chat import ReactChat
 from isthmus.gateway.converse import Converse
@@ -25,10 +25,13 @@ from isthmus.gateway.search import SearchDocs
 from isthmus.gateway.suggest import Library, Rules, Suggest
 from isthmus.settings import Settings, SettingsError
 
+if TYPE_CHECKING:  # loaded late
+    from isthmus.edge.instance import InstanceDoor
+
 
 @asynccontextmanager
 async def open_gateway(
-    foundation: Foundation, instance: InstanceDoor | None = None
+    foundation: Foundation, instance: "InstanceDoor | None" = None
 ) -> AsyncIterator[Services]:
     """The use cases of the gateway, on top of the foundation; `instance` is handed on."""
     settings, auth = foundation.settings, foundation.settings.auth

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from typing import Final
 
 SCOPES = frozenset({"api", "read_api", "ai_features", "ai_workflows", "mcp"})
 """Scopes that a token may hold."""
@@ -86,6 +87,10 @@ class TokenKind(StrEnum):
     CODE = "code"
     DEVICE = "device"
     BROWSER = "browser"
+
+
+BROWSERS: Final = frozenset({TokenKind.BROWSER})
+LETTING_IN: Final = frozenset({TokenKind.PERSONAL, TokenKind.OAUTH, TokenKind.FLOW})
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,27 +4,17 @@ Two ports speak the session contract and live beside it: `SessionHost` (`platfor
 `Client` (`platform/tool.py`).
 """
 
+from __future__ import annotations
+
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from isthmus.core.accounts import (
-    Namespace,
-    NewToken,
-    NewUser,
-    Project,
-    Token,
-    TokenKind,
-    User,
-)
-from isthmus.core.checkpoint import CheckpointQuery, PendingWrites, StoredCheckpoint, Thread
 from isthmus.core.deadline import Deadline
 from isthmus.core.events import Fact
-from isthmus.core.flags import Flag
 from isthmus.core.identity import Caller, ClientInfo
-from isthmus.core.job import RunnerJob, RunnerRef
 from isthmus.core.limits import LimitKey, Use
 from isthmus.core.messages import (
     Delta,
@@ -36,18 +26,32 @@ from isthmus.core.messages import (
     RawCall,
     RawReply,
 )
-from isthmus.core.page import Page, Passage
-from isthmus.core.records import (
-    EventPage,
-    FlowEvent,
-    Keep,
-    NewRecord,
-    Record,
-    RecordPage,
-    RecordQuery,
-    RecordWrite,
-)
-from isthmus.core.workflow import NewWorkflow, StatusEvent, Workflow, WorkflowQuery
+
+if TYPE_CHECKING:  # most processes that answer requests never hold one of these
+    from isthmus.core.accounts import (
+        Namespace,
+        NewToken,
+        NewUser,
+        Project,
+        Token,
+        TokenKind,
+        User,
+    )
+    from isthmus.core.checkpoint import CheckpointQuery, PendingWrites, StoredCheckpoint, Thread
+    from isthmus.core.flags import Flag
+    from isthmus.core.job import RunnerJob, RunnerRef
+    from isthmus.core.page import Page, Passage
+    from isthmus.core.records import (
+        EventPage,
+        FlowEvent,
+        Keep,
+        NewRecord,
+        Record,
+        RecordPage,
+        RecordQuery,
+        RecordWrite,
+    )
+    from isthmus.core.workflow import NewWorkflow, StatusEvent, Workflow, WorkflowQuery
 
 
 class ModelProvider(Protocol):

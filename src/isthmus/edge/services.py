@@ -3,11 +3,11 @@
 import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from isthmus.auth.authenticate import Authenticator
 from isthmus.core.errors import Failure
 from isthmus.core.ports import Clock, Pingable, Telemetry, VerificationKey
-from isthmus.edge.instance import InstanceDoor
 from isthmus.gateway.chat import ReactChat
 from isthmus.gateway.converse import Converse
 from isthmus.gateway.embed import Embed
@@ -19,6 +19,9 @@ from isthmus.gateway.search import SearchDocs
 from isthmus.gateway.suggest import Suggest
 from isthmus.routing.define import Definitions
 from isthmus.settings import HttpSettings, InstanceSettings
+
+if TYPE_CHECKING:  # loaded late
+    from isthmus.edge.instance import InstanceDoor
 
 PING_LIMIT_S = 2.0
 KEEP_S = 1.0
@@ -94,7 +97,7 @@ class Services:
     clock: Clock
     public_keys: Sequence[VerificationKey]
     http: HttpSettings
-    instance: InstanceDoor | None = None
+    instance: "InstanceDoor | None" = None
     instance_settings: InstanceSettings = field(default_factory=InstanceSettings)
     payloads: PayloadPolicy = NO_PAYLOADS
     barred_flags: Mapping[str, Collection[str]] = field(default_factory=dict[str, Collection[str]])

@@ -3,6 +3,7 @@
 import asyncio
 import importlib.util
 from collections.abc import Awaitable
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from starlette.requests import Request
@@ -11,26 +12,39 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from isthmus.core.events import Crashed
 from isthmus.core.ports import Telemetry
-from isthmus.edge.http.app import assemble, endpoints_of
+from isthmus.edge.http.app import (
+    assemble,
+    endpoints_of,
+    gateway_endpoints,
+    instance_endpoints,
+)
 from isthmus.edge.http.endpoint import Endpoint
 from isthmus.edge.http.errors import trace
-from isthmus.edge.instance import InstanceDoor
+from isthmus.edge.http.openapi import documented
 from isthmus.edge.services import Services
 from isthmus.settings import InstanceSettings
 
-if TYPE_CHECKING:  # what it speaks, protobuf, is not part of the base install
+if TYPE_CHECKING:  # loaded late; what the relay speaks, protobuf, is not part of the base install
+    from isthmus.edge.instance import InstanceDoor
     from isthmus.edge.relay.entry import Relay
 
 EXECUTE: Final = "/api/v4/ai/duo_workflows/execute"
 
 
 def create(services: Services) -> ASGIApp:
-    """The whole application; without an instance it has no WebSockets."""
-    endpoints = endpoints_of(services)
+    """The whole application; without an instance it has no WebSockets.
+
+    The instance API loads at its first request, unless a document shall show all routes.
+    """
     if services.instance is None:
-        return assemble(services, endpoints)
+        return assemble(services, gateway_endpoints(services))
     sockets = Sockets(services.instance, services.telemetry)
-    sockets.app = assemble(services, [*endpoints, sockets.execute()])
+    execute = sockets.execute()
+    if documented(services.http):
+        sockets.app = assemble(services, [*endpoints_of(services), execute])
+    else:
+        later = partial(instance_endpoints, services)
+        sockets.app = assemble(services, [*gateway_endpoints(services), execute], later)
     return sockets
 
 
@@ -39,7 +53,7 @@ class Sockets:
 
     app: ASGIApp
 
-    def __init__(self, door: InstanceDoor, telemetry: Telemetry) -> None:
+    def __init__(self, door: "InstanceDoor", telemetry: Telemetry) -> None:
         self._door = door
         self._telemetry = telemetry
         self._relay: Relay | None = None

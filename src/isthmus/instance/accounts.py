@@ -7,12 +7,10 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Final
 
-from isthmus.core.accounts import Member, NewToken, Token, TokenKind, User
+from isthmus.core.accounts import LETTING_IN, Member, NewToken, Token, TokenKind, User
 from isthmus.core.errors import Forbidden, InsufficientScope, NotFound, Unauthenticated
 from isthmus.core.ports import Clock, TokenStore, UserStore
 
-BROWSERS: Final = frozenset({TokenKind.BROWSER})
-LETTING_IN: Final = frozenset({TokenKind.PERSONAL, TokenKind.OAUTH, TokenKind.FLOW})
 PREFIX: Final = {TokenKind.PERSONAL: "glpat-", TokenKind.OAUTH: "gloat-", TokenKind.FLOW: "gloft-"}
 TOKEN_LIMIT_CHARS: Final = 512
 _UNKNOWN: Final = "401 Unauthorized"

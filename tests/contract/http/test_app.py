@@ -1,5 +1,6 @@
 """The application's layers in-process: who gets in, what every answer carries, what is told."""
 
+import asyncio
 import re
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -294,6 +295,27 @@ async def test_two_endpoints_on_one_path_and_method_stop_the_start() -> None:
             services,
             [*endpoints, replace(broken(KeyError()), method="GET", path="/monitoring/healthz")],
         )
+
+
+async def test_what_loads_later_is_called_for_by_the_first_path_that_fits_no_other() -> None:
+    async def handle(request: Request) -> Response:
+        return PlainTextResponse(request.url.path)
+
+    calls: list[str] = []
+
+    def later() -> list[Endpoint]:
+        calls.append("later")
+        return [Endpoint("GET", "/later", handle, "Tell.")]
+
+    app = assemble(Stand().services(), [Endpoint("GET", "/now", handle, "Tell.")], later)
+    async with client(app) as http:
+        assert (await http.get("/now")).text == "/now"
+        assert not calls
+        replies = await asyncio.gather(*(http.get(path) for path in ("/later", "/never", "/later")))
+        assert [reply.status_code for reply in replies] == [200, 404, 200]
+        asked = len(calls)
+        assert (await http.get("/neither")).status_code == 404
+    assert len(calls) == asked
 
 
 async def test_one_path_may_have_two_methods() -> None:

@@ -8,9 +8,10 @@ import json
 from pathlib import Path
 from typing import Any, cast
 
-from isthmus.edge.http.app import endpoints_of
-from isthmus.edge.http.membership import OPEN
+from isthmus.edge.http.app import endpoints_of, gateway_endpoints, instance_endpoints
+from isthmus.edge.http.membership import FAMILIES, OPEN
 from isthmus.edge.http.openapi import document
+from isthmus.edge.sockets import EXECUTE
 from isthmus.settings import InstanceSettings
 from tests.support.instance_stand import InstanceStand, open_instance
 from tests.support.listener import listening
@@ -23,6 +24,17 @@ def test_every_route_says_who_may_call_it(stand: InstanceStand) -> None:
     closed = [each for each in endpoints_of(stand.services) if each.path.startswith("/api/")]
     assert closed
     assert [each.path for each in closed if not each.scopes] == []
+
+
+def test_what_loads_late_stands_on_paths_of_its_own(stand: InstanceStand) -> None:
+    early = [each.path for each in gateway_endpoints(stand.services)]
+    late = [each.path for each in instance_endpoints(stand.services)]
+    assert early
+    assert late
+    assert [path for path in early if path.startswith(FAMILIES)] == []
+    assert [path for path in late if not path.startswith(FAMILIES)] == []
+    assert EXECUTE not in late
+    assert sorted(early + late) == [each.path for each in endpoints_of(stand.services)]
 
 
 def test_refusals_have_one_shape_and_answers_their_status(stand: InstanceStand) -> None:

@@ -1,6 +1,6 @@
 """The HTTP application: routes found by a scan, layers in one list."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import cache, partial
 from types import ModuleType
@@ -18,7 +18,7 @@ from isthmus.edge.http.errors import Errors
 from isthmus.edge.http.membership import Membership
 from isthmus.edge.http.middleware import Access, BodyLimit
 from isthmus.edge.http.openapi import documentation
-from isthmus.edge.http.table import Table
+from isthmus.edge.http.table import Later, Table
 from isthmus.edge.services import Services
 
 VERSIONS = (v1, v2, v3, v4, internal)
@@ -32,12 +32,13 @@ def create(services: Services) -> ASGIApp:
     return assemble(services, endpoints_of(services))
 
 
-def assemble(services: Services, endpoints: list[Endpoint]) -> ASGIApp:
+def assemble(services: Services, endpoints: list[Endpoint], later: Later | None = None) -> ASGIApp:
     """These endpoints behind every layer; the provider proxies once more under `ALIAS_PREFIX`.
 
-    Raises ValueError when two endpoints claim one method and path.
+    Those of `later` are called for in a thread when a path fits no other. Raises ValueError when
+    two endpoints claim one method and path.
     """
-    table = Table(_aliased([*endpoints, *documentation(services.http, endpoints)]))
+    table = Table(_aliased([*endpoints, *documentation(services.http, endpoints)]), later)
     layers: list[Callable[[ASGIApp], ASGIApp]] = [  # the outermost first
         partial(
             Access,
@@ -68,11 +69,32 @@ def _closed(app: ASGIApp, services: Services) -> ASGIApp:
 
 def endpoints_of(services: Services) -> list[Endpoint]:
     """Every endpoint that a module of the API declares, in the order of paths."""
+    found = gateway_endpoints(services)
+    if services.instance is not None:
+        found += instance_endpoints(services)
+    return _sorted(found)
+
+
+def gateway_endpoints(services: Services) -> list[Endpoint]:
+    """Those of the gateway alone."""
     found = [*health.routes(services), *wellknown.routes(services)]
-    packages = VERSIONS if services.instance is None else VERSIONS + INSTANCE
-    for routes in _declared(packages):
+    for routes in _declared(VERSIONS):
         found += routes(services)
-    return sorted(found, key=lambda endpoint: (endpoint.path, endpoint.method))
+    return _sorted(found)
+
+
+def instance_endpoints(services: Services) -> list[Endpoint]:
+    """Those of the instance API alone; the first call loads them, which takes a while."""
+    return _sorted(each for routes in _declared(INSTANCE) for each in routes(services))
+
+
+def load_instance() -> None:
+    """Import the modules of the instance API."""
+    _declared(INSTANCE)
+
+
+def _sorted(endpoints: Iterable[Endpoint]) -> list[Endpoint]:
+    return sorted(endpoints, key=lambda endpoint: (endpoint.path, endpoint.method))
 
 
 @cache

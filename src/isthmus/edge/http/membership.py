@@ -8,20 +8,21 @@ import base64
 import hashlib
 import hmac
 from collections.abc import Awaitable, Mapping
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 import msgspec
 from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from isthmus.core.accounts import Member, TokenKind
+from isthmus.core.accounts import BROWSERS, LETTING_IN, Member, TokenKind
 from isthmus.core.errors import Unauthenticated
 from isthmus.core.identity import ClientInfo
 from isthmus.edge.http import refusals
 from isthmus.edge.http.exchange import EXCHANGE, Exchange
-from isthmus.edge.instance import InstanceDoor, InstanceServices
-from isthmus.instance.accounts import BROWSERS, LETTING_IN
+
+if TYPE_CHECKING:  # loaded late
+    from isthmus.edge.instance import InstanceDoor, InstanceServices
 
 MEMBER: Final = "isthmus.member"
 INSTANCE: Final = "isthmus.instance"
@@ -54,7 +55,7 @@ class Membership:
     Raises Unauthenticated before the route is looked for.
     """
 
-    def __init__(self, app: ASGIApp, outside: ASGIApp, door: InstanceDoor, secret: str) -> None:
+    def __init__(self, app: ASGIApp, outside: ASGIApp, door: "InstanceDoor", secret: str) -> None:
         self._app = app
         self._outside = outside
         self._door = door
@@ -105,7 +106,7 @@ def member_of(request: Request) -> Member:
     return request.scope[MEMBER]
 
 
-def instance_of(request: Request) -> InstanceServices:
+def instance_of(request: Request) -> "InstanceServices":
     """The use cases behind the door that the request came through."""
     return request.scope[INSTANCE]
 

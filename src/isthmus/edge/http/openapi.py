@@ -187,9 +187,14 @@ def _json(schema: Json) -> Json:
     return {"application/json": {"schema": schema}}
 
 
+def documented(http: HttpSettings) -> bool:
+    """Whether a setting gives the document a path."""
+    return bool(http.openapi_url or http.docs_url or http.redoc_url)
+
+
 def documentation(http: HttpSettings, endpoints: Sequence[Endpoint]) -> list[Endpoint]:
     """Routes that show the document, each only where a setting gives it a path."""
-    if not (http.openapi_url or http.docs_url or http.redoc_url):
+    if not documented(http):
         return []
     shown = document(endpoints)
     text = msgspec.json.encode(shown)

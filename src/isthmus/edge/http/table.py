@@ -4,7 +4,8 @@ A path without parameters is found by one lookup; the few that have some are tri
 and the last ones found are remembered.
 """
 
-from collections.abc import Iterable, Mapping
+import asyncio
+from collections.abc import Callable, Iterable, Mapping
 from re import Pattern
 from types import MappingProxyType
 
@@ -18,6 +19,8 @@ from isthmus.edge.http.refusals import unserved
 from isthmus.edge.http.reply import Reply
 
 PARAMETERS = "path_params"
+Later = Callable[[], Iterable[Endpoint]]
+"""Loads endpoints that a start should not wait for."""
 
 _NONE: Mapping[str, str] = MappingProxyType({})
 # Paths come from callers: few and short ones are kept, and a full memory starts anew.
@@ -28,18 +31,23 @@ _PATH_KEPT_CHARS = 256
 class Table:
     """The ASGI application behind all layers: endpoints by path, then by method.
 
-    Raises ValueError when two endpoints claim one method and path.
+    Those of `later` come in with the first path that fits no other. Raises ValueError when two
+    endpoints claim one method and path.
     """
 
-    def __init__(self, endpoints: Iterable[Endpoint]) -> None:
+    def __init__(self, endpoints: Iterable[Endpoint], later: Later | None = None) -> None:
+        self._later = later
         self._plain: dict[str, _Resource] = {}
         self._patterns: list[tuple[Pattern[str], _Resource]] = []
         self._found: dict[str, tuple[_Resource, Mapping[str, str]]] = {}
-        by_path: dict[str, _Resource] = {}
+        self._by_path: dict[str, _Resource] = {}
+        self._add(endpoints)
+
+    def _add(self, endpoints: Iterable[Endpoint]) -> None:
         for endpoint in endpoints:
-            resource = by_path.get(endpoint.path)
+            resource = self._by_path.get(endpoint.path)
             if resource is None:
-                resource = by_path[endpoint.path] = _Resource(endpoint.path)
+                resource = self._by_path[endpoint.path] = _Resource(endpoint.path)
                 self._place(resource)
             resource.add(endpoint)
 
@@ -56,6 +64,9 @@ class Table:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         resource, parameters = self._find(scope["path"])
+        if resource is None and self._later is not None:
+            await self._load(self._later)
+            resource, parameters = self._find(scope["path"])
         if resource is None:
             await unserved(scope[EXCHANGE], 404)(scope, receive, send)
             return
@@ -73,6 +84,12 @@ class Table:
         ):
             return
         await response(scope, receive, send)
+
+    async def _load(self, later: Later) -> None:
+        endpoints = await asyncio.to_thread(later)
+        if self._later is not None:  # nobody else did meanwhile
+            self._later = None
+            self._add(endpoints)
 
     def _find(self, path: str) -> "tuple[_Resource | None, Mapping[str, str]]":
         if path in self._plain:

@@ -14,13 +14,13 @@ from urllib.parse import parse_qsl, urlsplit
 
 from starlette.types import Scope
 
-from isthmus.core.accounts import Member, Namespace, Place, TokenKind
+from isthmus.core.accounts import BROWSERS, LETTING_IN, Member, Namespace, Place, TokenKind
 from isthmus.core.errors import Forbidden, Rejected, Unauthenticated, Unavailable
 from isthmus.core.limits import LimitKey
 from isthmus.edge.http.membership import SESSION, cookie, credential, headers_of
 from isthmus.edge.instance import InstanceServices
 from isthmus.instance import broker
-from isthmus.instance.accounts import BROWSERS, LETTING_IN, require
+from isthmus.instance.accounts import require
 from isthmus.instance.metadata import CHAT_FEATURE, Wanted
 from isthmus.settings import InstanceSettings
 

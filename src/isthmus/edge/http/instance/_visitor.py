@@ -13,7 +13,7 @@ from urllib.parse import parse_qsl, quote
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from isthmus.core.accounts import Member, User
+from isthmus.core.accounts import BROWSERS, Member, User
 from isthmus.core.errors import Failure, Forbidden, Rejected, Unauthenticated
 from isthmus.edge.http.body import read
 from isthmus.edge.http.errors import retry, status
@@ -27,7 +27,6 @@ from isthmus.edge.http.membership import (
     instance_of,
     same_origin,
 )
-from isthmus.instance.accounts import BROWSERS
 from isthmus.instance.signin import SESSION_TTL_S, Attempt
 
 FORM_LIMIT_BYTES: Final = 16 * 1024
