@@ -12,16 +12,18 @@ from pydantic import SecretStr
 import isthmus
 from isthmus.adapters.keysets.keyfile import FILE_NAME, UnsafeKeyFile, load_or_create
 from isthmus.adapters.outbound.client import open_client
+from isthmus.adapters.outbound.traced import Traced
 from isthmus.adapters.providers._load import load_providers
 from isthmus.adapters.providers._mock import mocked
 from isthmus.adapters.telemetry.collector import Sending, open_collector
 from isthmus.adapters.telemetry.log import Log, open_log
 from isthmus.adapters.telemetry.pipeline import Pipeline, open_telemetry
 from isthmus.adapters.telemetry.prometheus import Prometheus
-from isthmus.app.metering import event_sink, event_streams, open_quota
+from isthmus.app.metering import event_sink, event_streams, open_quota, open_spans
 from isthmus.auth.issue import SigningKey, UnusableKey
 from isthmus.core.events import Noted
 from isthmus.core.ports import Clock, Outbound, Quota
+from isthmus.core.trace import Traces
 from isthmus.gateway.grant import Grant, Signer
 from isthmus.prompts.registry import Registry
 from isthmus.routing.catalogue import (
@@ -74,6 +76,7 @@ class Foundation:
     models: Models
     prompts: Registry
     quota: Quota | None
+    traces: Traces | None
 
 
 @asynccontextmanager
@@ -86,13 +89,17 @@ async def open_foundation(settings: Settings) -> AsyncIterator[Foundation]:
         metrics = Prometheus(settings.models.engine_limits)
         streams = event_streams(settings.events)
         events = [event_sink(streams, settings)] if streams else []
-        telemetry = await stack.enter_async_context(open_telemetry(log.take, metrics.take, *events))
+        spans = open_spans(settings)
+        sinks = (log.take, metrics.take, *events, *([spans.take] if spans else []))
+        opened = open_telemetry(*sinks, tap=spans.tap if spans else None)
+        telemetry = await stack.enter_async_context(opened)
         outbound = await stack.enter_async_context(open_client(settings.outbound, clock))
         if not settings.outbound.verify:
             telemetry.emit(Noted("warning", _UNCHECKED, (("setting", "outbound.verify"),)))
         sending = Sending(outbound, clock, telemetry)
         drain_s = settings.drain.deadline_s
-        await stack.enter_async_context(open_collector(tuple(streams.values()), sending, drain_s))
+        sent = (*streams.values(), *([spans.stream] if spans else []))
+        await stack.enter_async_context(open_collector(sent, sending, drain_s))
         quota = open_quota(settings, outbound, clock, telemetry)
         keys = _load_keys(settings)
         grant = Grant(
@@ -102,7 +109,8 @@ async def open_foundation(settings: Settings) -> AsyncIterator[Foundation]:
             telemetry,
             quota,
         )
-        providers = load_providers(settings.providers, outbound, clock, settings.outbound)
+        called = Traced(outbound) if spans and settings.tracing.to_providers else outbound
+        providers = load_providers(settings.providers, called, clock, settings.outbound)
         if settings.models.mock:
             telemetry.emit(Noted("critical", "`models.mock` is on: no model is called."))
             providers = mocked(providers)
@@ -111,6 +119,7 @@ async def open_foundation(settings: Settings) -> AsyncIterator[Foundation]:
         yield Foundation(
             *(settings, log, telemetry, metrics, clock),
             *(outbound, keys, grant, models, prompts, quota),
+            spans.traces if spans else None,
         )
 
 

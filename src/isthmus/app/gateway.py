@@ -64,6 +64,7 @@ async def open_gateway(
             instance_settings=settings.instance,
             payloads=payloads,
             barred_flags=settings.gateway.disallowed_flags,
+            traces=foundation.traces,
         )
 
 

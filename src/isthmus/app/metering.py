@@ -2,15 +2,20 @@
 
 import re
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from isthmus.adapters.outbound.target import target_of
 from isthmus.adapters.quota.portal import Portal, PortalQuota
 from isthmus.adapters.telemetry.collector import Stream
-from isthmus.adapters.telemetry.events import Events
+from isthmus.adapters.telemetry.events import Events, stream_of
 from isthmus.adapters.telemetry.pipeline import Sink
+from isthmus.adapters.telemetry.snowplow import Structured
 from isthmus.core.errors import MisconfiguredProvider
 from isthmus.core.ports import Clock, Outbound, Quota, Telemetry
 from isthmus.settings import EventsSettings, Settings, SettingsError
+
+if TYPE_CHECKING:  # loaded where it is wanted
+    from isthmus.adapters.telemetry.otlp import Spans
 
 GITLAB_PORTAL = "https://customers.gitlab.com"
 _HEADER = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?")
@@ -42,9 +47,9 @@ def open_quota(
     return PortalQuota(portal, outbound, clock, telemetry)
 
 
-def event_streams(settings: EventsSettings) -> dict[str, Stream]:
+def event_streams(settings: EventsSettings) -> dict[str, Stream[Structured]]:
     """The streams that are on, by name. Raises SettingsError for one that leads nowhere."""
-    streams: dict[str, Stream] = {}
+    streams: dict[str, Stream[Structured]] = {}
     table = {
         "product": settings.product,
         "billing": settings.billing,
@@ -57,13 +62,23 @@ def event_streams(settings: EventsSettings) -> dict[str, Stream]:
             url = own.endpoint if "://" in own.endpoint else f"https://{own.endpoint}"
             _url(f"events.{name}.endpoint", url)
             to = own.model_copy(update={"endpoint": url})
-            streams[name] = Stream(name, to, settings.queue_limit)
+            streams[name] = stream_of(name, to, settings.queue_limit)
     return streams
 
 
-def event_sink(streams: Mapping[str, Stream], settings: Settings) -> Sink:
+def event_sink(streams: Mapping[str, Stream[Structured]], settings: Settings) -> Sink:
     """What puts facts into the streams."""
     return Events(streams, settings.environment, settings.gateway.region).take
+
+
+def open_spans(settings: Settings) -> "Spans | None":
+    """What makes spans; None when nobody wants them. Raises SettingsError."""
+    if not settings.tracing.enabled:
+        return None
+    from isthmus.adapters.telemetry.otlp import Spans  # noqa: PLC0415 - only where it is wanted
+
+    _url("tracing.endpoint", settings.tracing.endpoint)
+    return Spans(settings.tracing, settings.environment)
 
 
 def _url(name: str, url: str) -> str:

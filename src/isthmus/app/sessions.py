@@ -48,6 +48,7 @@ async def open_sessions(foundation: Foundation, host: LocalHost) -> AsyncIterato
             grant=foundation.grant,
             tools=tuple(load_tools(tools_package).values()),
             telemetry=foundation.telemetry,
+            traces=foundation.traces,
         )
         opened = open_server(services, settings.grpc, settings.platform)
         try:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from isthmus.auth.authenticate import Authenticator
 from isthmus.core.errors import Failure
 from isthmus.core.ports import Clock, Pingable, Telemetry, VerificationKey
+from isthmus.core.trace import Traces
 from isthmus.gateway.chat import ReactChat
 from isthmus.gateway.converse import Converse
 from isthmus.gateway.embed import Embed
@@ -77,6 +78,7 @@ class Services:
 
     `definitions` tells which models there are, for a caller with these feature flags;
     `instance` is None where the instance API is switched off.
+    `traces` begins the spans of requests, where somebody wants them.
     `payloads` also says whose replies may name the fields at fault; `barred_flags` are dropped, by
     realm.
     """
@@ -101,3 +103,4 @@ class Services:
     instance_settings: InstanceSettings = field(default_factory=InstanceSettings)
     payloads: PayloadPolicy = NO_PAYLOADS
     barred_flags: Mapping[str, Collection[str]] = field(default_factory=dict[str, Collection[str]])
+    traces: Traces | None = None

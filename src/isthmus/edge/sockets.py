@@ -12,6 +12,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from isthmus.core.events import Crashed
 from isthmus.core.ports import Telemetry
+from isthmus.core.trace import Traces
 from isthmus.edge.http.app import (
     assemble,
     endpoints_of,
@@ -20,6 +21,7 @@ from isthmus.edge.http.app import (
 )
 from isthmus.edge.http.endpoint import Endpoint
 from isthmus.edge.http.errors import trace
+from isthmus.edge.http.middleware import begin_span
 from isthmus.edge.http.openapi import documented
 from isthmus.edge.services import Services
 from isthmus.settings import InstanceSettings
@@ -38,7 +40,7 @@ def create(services: Services) -> ASGIApp:
     """
     if services.instance is None:
         return assemble(services, gateway_endpoints(services))
-    sockets = Sockets(services.instance, services.telemetry)
+    sockets = Sockets(services.instance, services.telemetry, services.traces)
     execute = sockets.execute()
     if documented(services.http):
         sockets.app = assemble(services, [*endpoints_of(services), execute])
@@ -53,8 +55,11 @@ class Sockets:
 
     app: ASGIApp
 
-    def __init__(self, door: "InstanceDoor", telemetry: Telemetry) -> None:
+    def __init__(
+        self, door: "InstanceDoor", telemetry: Telemetry, traces: Traces | None = None
+    ) -> None:
         self._door = door
+        self._traces = traces
         self._telemetry = telemetry
         self._relay: Relay | None = None
 
@@ -84,6 +89,8 @@ class Sockets:
         return self._relay
 
     async def _upgrade(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self._traces is not None:
+            begin_span(self._traces, scope)
         try:
             relay = await self._loaded()
             await relay(scope, receive, send)

@@ -15,6 +15,7 @@ from isthmus.core.errors import Conflict, LimitExceeded, Unavailable
 from isthmus.core.events import Crashed
 from isthmus.core.identity import Caller, ClientInfo
 from isthmus.core.ports import Clock, Telemetry, WorkflowStore
+from isthmus.core.trace import deepen
 from isthmus.platform import start
 from isthmus.platform.catalogue import Catalogue, select
 from isthmus.platform.opening import Opening, Wiring
@@ -187,6 +188,7 @@ class LocalHost:
         return received.start if isinstance(received, Begin) else None
 
     async def _guarded(self, session: Session) -> None:
+        deepen()
         try:
             await session.run()
         except Exception as error:  # noqa: BLE001 - a bug in one session must not end the others

@@ -111,7 +111,11 @@ async def test_h11_65_a_call_goes_to_the_servers_project_and_location(
     assert asked.path == GENERATE.replace(google.THEIRS, google.ROOT)
     assert asked.body == BODY
     [fact] = stand.sink.of(ModelCalled)
-    assert (fact.model, fact.usage, fact.streaming) == ("gemini-2.5-flash", Usage(20, 20, reasoning_tokens=12), False)
+    assert (fact.model, fact.usage, fact.streaming) == (
+        "gemini-2.5-flash",
+        Usage(20, 20, reasoning_tokens=12),
+        False,
+    )
 
 
 @pytest.mark.parametrize(

@@ -13,9 +13,10 @@ import pytest
 
 from isthmus.adapters.outbound.client import open_client
 from isthmus.adapters.telemetry.collector import Sending, Stream, open_collector
-from isthmus.adapters.telemetry.events import Events
+from isthmus.adapters.telemetry.events import Events, stream_of
 from isthmus.adapters.telemetry.memory import Memory
 from isthmus.adapters.telemetry.pipeline import Pipeline
+from isthmus.adapters.telemetry.snowplow import Structured
 from isthmus.core.events import REQUEST_ID, Fact, FeatureUsed, ModelCalled, Noted, SuggestionAsked
 from isthmus.core.identity import Caller, ClientInfo
 from isthmus.core.messages import Usage
@@ -210,7 +211,7 @@ class Desk:
 
     pipeline: Pipeline
     memory: Memory
-    streams: dict[str, Stream]
+    streams: dict[str, Stream[Structured]]
 
     def tell(self, *facts: Fact, request_id: str = "req-1") -> None:
         token = REQUEST_ID.set(request_id)
@@ -230,7 +231,7 @@ async def open_desk(
     ):
         url = f"http://localhost:{collector.server.port}/c/"
         settings = EventStream(enabled=True, endpoint=url, app_id="app", batch_size=batch_size)
-        streams = {name: Stream(name, settings, limit) for name in names}
+        streams = {name: stream_of(name, settings, limit) for name in names}
         memory, ids = Memory(), map("id-{}".format, count())
         events = Events(streams, "production", "us-east1", lambda: next(ids))
         pipeline = Pipeline([events.take, memory], lambda: AT_S)

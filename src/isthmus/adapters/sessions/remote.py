@@ -19,6 +19,7 @@ from isthmus.core import errors
 from isthmus.core.beside import beside
 from isthmus.core.errors import Failure
 from isthmus.core.identity import Caller, ClientInfo
+from isthmus.core.trace import TRACE
 from isthmus.settings import PlatformSettings
 
 Mint: TypeAlias = Callable[[Caller, ClientInfo], str]
@@ -153,9 +154,11 @@ def _metadata(client: ClientInfo, token: str) -> tuple[tuple[str, str], ...]:
     carried = [
         (name, value)
         for name, value in client.headers.items()
-        if name not in {"authorization", "user-agent"} and _VALUE.fullmatch(value)
+        if name not in {"authorization", "user-agent", "traceparent"} and _VALUE.fullmatch(value)
     ]
-    return (*carried, ("authorization", f"Bearer {token}"))
+    trace = TRACE.get()
+    told = trace.headers() if trace is not None else ()
+    return (*carried, *told, ("authorization", f"Bearer {token}"))
 
 
 def _channel(settings: PlatformSettings, number: int) -> aio.Channel:

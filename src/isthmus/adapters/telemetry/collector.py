@@ -6,17 +6,17 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
 
 from isthmus.adapters.telemetry.pipeline import Pipeline
-from isthmus.adapters.telemetry.snowplow import PATH, Structured, body, encode
 from isthmus.core.beside import beside
 from isthmus.core.deadline import Deadline
 from isthmus.core.errors import Failure
 from isthmus.core.events import Noted
 from isthmus.core.messages import OutboundRequest
 from isthmus.core.ports import Clock, Outbound
-from isthmus.settings import EventStream
 
+Event = TypeVar("Event")
 SENDERS = 4
 """Batches of one stream that are under way at once."""
 BATCH_LIMIT_BYTES = 512 * 1024
@@ -29,15 +29,28 @@ ANSWER_S = 10.0
 _LATER = frozenset({408, 425, 429})
 
 
-class Stream:
+@dataclass(frozen=True, slots=True)
+class Form(Generic[Event]):
+    """How events are written, and where they go.
+
+    `encode` writes one; `body` puts some together, given the second (since the epoch) of sending.
+    """
+
+    url: str
+    batch_size: int
+    headers: tuple[tuple[str, str], ...]
+    encode: Callable[[Event], bytes]
+    body: Callable[[Sequence[bytes], float], bytes]
+
+
+class Stream(Generic[Event]):
     """Events of one kind that wait to be sent. Used on the loop's thread alone."""
 
-    def __init__(self, name: str, settings: EventStream, limit: int) -> None:
+    def __init__(self, name: str, form: Form[Event], limit: int) -> None:
         self.name = name
-        self.url = settings.endpoint.rstrip("/") + PATH
-        self.batch_size = settings.batch_size
+        self.form = form
+        self.batch_size = form.batch_size
         self.filled = asyncio.Event()
-        self._names = settings.namespace, settings.app_id
         self._limit = limit
         self._queue: deque[bytes] = deque()
         self._dropped = 0
@@ -45,16 +58,20 @@ class Stream:
     def __len__(self) -> int:
         return len(self._queue)
 
-    def put(self, event: Structured) -> None:
+    def put(self, event: Event) -> None:
         """Take an event; one that is not JSON, or finds the queue full, is dropped and counted."""
         if len(self._queue) >= self._limit:
             self._dropped += 1
             return
         try:
-            self._queue.append(encode(event, *self._names))
+            self._queue.append(self.form.encode(event))
         except (ValueError, TypeError, RecursionError):
             self._dropped += 1
         self.filled.set()
+
+    def miss(self, count: int) -> None:
+        """Count what was lost before it came here."""
+        self._dropped += count
 
     def take(self) -> list[bytes]:
         """The next batch; empty when nothing waits."""
@@ -100,7 +117,7 @@ class Sending:
 
 @asynccontextmanager
 async def open_collector(
-    streams: Sequence[Stream], sending: Sending, drain_s: float
+    streams: Sequence[Stream[Any]], sending: Sending, drain_s: float
 ) -> AsyncIterator[None]:
     """Send what comes for as long as the context lasts, and what is left for `drain_s` more."""
     if not streams:
@@ -128,7 +145,7 @@ async def open_collector(
 class _Sender:
     """Sends batches of one stream, one after the other."""
 
-    def __init__(self, stream: Stream, sending: Sending, closing: asyncio.Event) -> None:
+    def __init__(self, stream: Stream[Any], sending: Sending, closing: asyncio.Event) -> None:
         self._stream = stream
         self._sending = sending
         self._closing = closing
@@ -170,9 +187,9 @@ class _Sender:
     async def _post(self, batch: Sequence[bytes]) -> int:
         """The collector's status; 0 when there was none."""
         sending = self._sending
-        sent = body(batch, sending.clock.utc().timestamp())
-        headers = (("content-type", "application/json; charset=utf-8"),)
-        request = OutboundRequest("POST", self._stream.url, headers, sent)
+        form = self._stream.form
+        sent = form.body(batch, sending.clock.utc().timestamp())
+        request = OutboundRequest("POST", form.url, form.headers, sent)
         at_s = sending.clock.now_s() + CONNECT_S + ANSWER_S
         deadline = Deadline(at_s, CONNECT_S, ANSWER_S, ANSWER_S)
         try:
@@ -188,7 +205,7 @@ class _Sender:
                 await self._closing.wait()
 
 
-def _tell_losses(stream: Stream, telemetry: Pipeline) -> None:
+def _tell_losses(stream: Stream[Any], telemetry: Pipeline) -> None:
     lost = stream.lost()
     if lost:
         about = (("stream", stream.name), ("count", str(lost)))

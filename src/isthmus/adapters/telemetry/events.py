@@ -8,11 +8,12 @@ from collections.abc import Callable, Mapping, Sequence
 from uuid import uuid4
 
 from isthmus.adapters.telemetry import contexts
-from isthmus.adapters.telemetry.collector import Stream
+from isthmus.adapters.telemetry.collector import Form, Stream
 from isthmus.adapters.telemetry.contexts import Seen
 from isthmus.adapters.telemetry.pipeline import Told
-from isthmus.adapters.telemetry.snowplow import Context, Structured
+from isthmus.adapters.telemetry.snowplow import PATH, Context, Structured, body, encode
 from isthmus.core.events import FeatureUsed, HttpServed, ModelCalled, SuggestionAsked
+from isthmus.settings import EventStream
 
 SEEN_LIMIT = 10_000
 SEEN_S = 900.0
@@ -20,6 +21,18 @@ FEATURES_LIMIT = 8
 """Features that one request is remembered to have used."""
 _COMPLETION = "code_completions"
 _PROXY = "ai_gateway_proxy_use"
+
+
+def stream_of(name: str, settings: EventStream, limit: int) -> Stream[Structured]:
+    """A stream to a collector of Snowplow's, of which `limit` events may wait."""
+    form: Form[Structured] = Form(
+        url=settings.endpoint.rstrip("/") + PATH,
+        batch_size=settings.batch_size,
+        headers=(("content-type", "application/json; charset=utf-8"),),
+        encode=lambda event: encode(event, settings.namespace, settings.app_id),
+        body=body,
+    )
+    return Stream(name, form, limit)
 
 
 class Events:
@@ -30,7 +43,7 @@ class Events:
 
     def __init__(
         self,
-        streams: Mapping[str, Stream],
+        streams: Mapping[str, Stream[Structured]],
         environment: str,
         region: str,
         new_id: Callable[[], str] = lambda: str(uuid4()),

@@ -36,13 +36,21 @@ A plain tuple: one is made for every fact, and it costs a fifth of a named one.
 """
 Sink = Callable[[Sequence[Told]], None]
 """Reads a batch, in order; runs on the loop, so it never waits."""
+Tap = Callable[[Fact], None]
+"""Hears a fact where it is told, in the context of the request; it never raises."""
 
 
 class Pipeline:
     """The Telemetry of a process. `emit` may be called by any thread, the rest by the loop's."""
 
-    def __init__(self, sinks: Sequence[Sink], now_s: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        sinks: Sequence[Sink],
+        now_s: Callable[[], float] = time.time,
+        tap: Tap | None = None,
+    ) -> None:
         self._sinks = tuple(sinks)
+        self._tap = tap
         self._now_s = now_s
         self._queue: deque[Told] = deque()
         self._dropped = 0
@@ -55,6 +63,8 @@ class Pipeline:
             self._dropped += 1
             return
         self._queue.append((self._now_s(), REQUEST_ID.get(), fact))
+        if self._tap is not None:
+            self._tap(fact)
 
     def drain(self) -> None:
         """Tell the sinks everything that is queued now."""
@@ -108,12 +118,12 @@ class Pipeline:
 
 
 @asynccontextmanager
-async def open_telemetry(*sinks: Sink) -> AsyncIterator[Pipeline]:
+async def open_telemetry(*sinks: Sink, tap: Tap | None = None) -> AsyncIterator[Pipeline]:
     """The pipeline, running on this loop; warnings of libraries go into it as well.
 
     Leaving tells the sinks everything that is left. Sinks are opened and closed by the caller.
     """
-    pipeline = Pipeline(sinks)
+    pipeline = Pipeline(sinks, tap=tap)
     pipeline.start(asyncio.get_running_loop())
     try:
         with _library_logs(pipeline):

@@ -16,6 +16,7 @@ from grpc import StatusCode, aio
 from isthmus.core.errors import Failure
 from isthmus.core.events import REQUEST_ID, Crashed, RpcServed
 from isthmus.core.ports import Telemetry
+from isthmus.core.trace import TRACE, Traces
 from isthmus.edge.grpc.errors import CANCELLED_BY_CLIENT, status_of, status_of_bug
 
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any] | None"
@@ -28,13 +29,23 @@ _SAFE_ID = re.compile(r"[\x21-\x7e]{1,128}")
 
 
 class Correlation(aio.ServerInterceptor):
-    """Binds the correlation id: `x-request-id`, else `x-gitlab-correlation-id`, else new."""
+    """Binds the correlation id: `x-request-id`, else `x-gitlab-correlation-id`, else new.
+
+    And the RPC's span, where `traces` begins some.
+    """
+
+    def __init__(self, traces: Traces | None = None) -> None:
+        self._traces = traces
 
     async def intercept_service(
         self, continuation: Continuation, handler_call_details: grpc.HandlerCallDetails
     ) -> Handler:
         """Bind the id for the RPC's task, then go on."""
-        REQUEST_ID.set(correlation_id(headers_of(handler_call_details)))
+        headers = headers_of(handler_call_details)
+        REQUEST_ID.set(correlation_id(headers))
+        if self._traces is not None:
+            parent, state = headers.get("traceparent", ""), headers.get("tracestate", "")
+            TRACE.set(self._traces.begin(parent, state))
         return await continuation(handler_call_details)
 
 

@@ -13,6 +13,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from isthmus.auth.authenticate import Authenticator
 from isthmus.contract import contract_pb2, contract_pb2_grpc
 from isthmus.core.ports import Telemetry
+from isthmus.core.trace import Traces
 from isthmus.edge.grpc.auth import Authentication
 from isthmus.edge.grpc.health import Health
 from isthmus.edge.grpc.interceptors import Correlation, Outcome
@@ -37,6 +38,7 @@ class PlatformServices:
     grant: Grant
     tools: Sequence[Tool]
     telemetry: Telemetry
+    traces: Traces | None = None
 
 
 class GrpcListener:
@@ -134,7 +136,7 @@ def _server(
 ) -> aio.Server:
     server = aio.server(
         interceptors=[
-            Correlation(),
+            Correlation(services.traces),
             Outcome(services.telemetry),
             Authentication(services.authenticator, reflection=settings.reflection),
         ],

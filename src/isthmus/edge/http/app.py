@@ -45,6 +45,7 @@ def assemble(services: Services, endpoints: list[Endpoint], later: Later | None 
             telemetry=services.telemetry,
             clock=services.clock,
             template=table.template,
+            traces=services.traces,
         ),
         Cors,
         Departure,

@@ -13,6 +13,7 @@ from isthmus.core.errors import Rejected, TooLarge
 from isthmus.core.events import REQUEST_ID, HttpServed
 from isthmus.core.notes import NOTES
 from isthmus.core.ports import Clock, Telemetry
+from isthmus.core.trace import TRACE, Traces, deepen
 from isthmus.edge.http.exchange import EXCHANGE, Exchange, Sender
 
 BOUND: dict[str, str] = {
@@ -44,13 +45,19 @@ _REQUEST_ID = re.compile(r"[\x21-\x7e]{1,256}")
 class Access:
     """Outermost: the request's id, the headers that every answer has, and the record of it.
 
-    `template` names the route of a request that never reached the router.
+    `template` names the route of a request that never reached the router; `traces` begins spans.
     """
 
     def __init__(
-        self, app: ASGIApp, telemetry: Telemetry, clock: Clock, template: Callable[[str], str]
+        self,
+        app: ASGIApp,
+        telemetry: Telemetry,
+        clock: Clock,
+        template: Callable[[str], str],
+        traces: Traces | None = None,
     ) -> None:
         self._app = app
+        self._traces = traces
         self._telemetry = telemetry
         self._clock = clock
         self._template = template
@@ -72,6 +79,8 @@ class Access:
         # The server runs each request in a context of its own, so nothing has to be put back.
         REQUEST_ID.set(request_id)
         NOTES.set(exchange.notes)
+        if self._traces is not None:
+            begin_span(self._traces, scope)
         try:
             await self._app(scope, exchange.receive, exchange.send)
         finally:
@@ -122,6 +131,21 @@ class Access:
             ),
             own_s=exchange.own_s,
         )
+
+
+def begin_span(traces: Traces, scope: Scope) -> None:
+    """Begin a request's span: inside of its caller's if that told one, or of our own at hand."""
+    if TRACE.get() is not None:
+        deepen()
+        return
+    parent, states = b"", list[bytes]()
+    for name, value in scope["headers"]:
+        if name == b"traceparent":
+            # Two parents are none.
+            parent = b"" if parent else value
+        elif name == b"tracestate":
+            states.append(value)
+    TRACE.set(traces.begin(parent.decode("latin-1"), b",".join(states).decode("latin-1")))
 
 
 def _bound(sender: Sender) -> tuple[tuple[str, str], ...]:
