@@ -1,4 +1,4 @@
-"""What affinity, breakers and the choice between waiting and leaving save, on pure parts.
+"""What affinity, breakers and the choice between waiting and leaving save, as walks decide it.
 
 A hundred sessions of twenty turns ask three equal deployments whose providers keep prompts as
 their vendors do (`bench/cached_upstream.py`). The oracle knows beforehand which of them will fail,
@@ -6,7 +6,7 @@ and never asks it.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cache
 from heapq import heappop, heappush
 from random import Random
@@ -14,17 +14,28 @@ from random import Random
 import pytest
 
 from bench.cached_upstream import LIFE_S, STEP_TOKENS, Cache
-from isthmus.core.messages import Usage
-from isthmus.routing.affinity import Affinity, leave, preferred, session_key
+from isthmus.core.errors import UpstreamFailed
+from isthmus.core.messages import Chat, Message, ModelChoice, Text, Usage
+from isthmus.routing.affinity import Affinity
+from isthmus.routing.ask import Ask
+from isthmus.routing.ask import Session as Kept
 from isthmus.routing.breaker import Breaker
 from isthmus.routing.catalogue import Prices
+from isthmus.routing.deployment import Deployment
+from isthmus.routing.health import Health
 from isthmus.routing.price import cost
+from isthmus.routing.seats import Seat
+from isthmus.routing.walk import Guide, Walk
+from isthmus.settings import RoutingSettings
+from tests.support.clock import HandClock
+from tests.support.sink import MemorySink
 
 NAMES = ("anthropic", "openai", "vertex")
 EXPLICIT = {"anthropic": True, "openai": False, "vertex": True}
 PRICES = Prices(3.0, 15.0, cache_read=0.3, cache_write=3.75)
-WORTH_OF_SECOND = 0.005
-RETRY_S = 1.0
+NOTICED_S = 0.05
+"""How long a call takes to fail."""
+FIRST_BYTE_S = 0.5
 SESSIONS, TURNS, ANSWER_TOKENS = 100, 20, 400
 
 Down = Callable[[str, float], bool]
@@ -74,111 +85,126 @@ class Told:
         return self.hits / self.cacheable
 
 
-@dataclass(frozen=True, order=True)
-class Tried:
-    """What one turn has been through: whom it asked in vain, and whether that was only now."""
+class Walks:
+    """Asks the model layer where each turn of a session goes."""
 
-    asked_s: float
-    failed: tuple[str, ...] = ()
-    just_failed: bool = False
-
-
-class Planner:
-    """Where a session's next turn goes, as the model layer decides it from the pure parts."""
-
-    def __init__(self) -> None:
+    def __init__(self, settings: RoutingSettings) -> None:
+        self.clock = HandClock(0.0)
         roll = Random(9)  # noqa: S311 - a reproducible sample
-        self.breakers = {name: Breaker(roll.random) for name in NAMES}
-        self.affinity = Affinity()
+        self.guide = Guide(settings, Affinity(), MemorySink(), self.clock, roll.random)
+        self.seats = tuple(
+            Seat(place(name), Breaker(roll.random), Health(), None) for name in NAMES
+        )
+        self.kept: dict[str, str] = {}
 
-    def place(self, session: str, tokens: int, tried: Tried, now_s: float) -> str | float:
-        """The deployment to ask now, or for how many seconds to wait for the warm one."""
-        key = session_key("tenant", session)
-        warm = self.affinity.warm(key, now_s)
-        if warm is not None:
-            breaker = self.breakers[warm.deployment]
-            wait_s = breaker.ready_in_s(now_s)
-            if tried.just_failed:
-                wait_s = max(wait_s, RETRY_S * 2 ** tried.failed.count(warm.deployment))
-            if wait_s == 0.0 and breaker.claim(now_s):
-                return warm.deployment
-            if not leave(PRICES, warm.tokens, tokens, wait_s, WORTH_OF_SECOND):
-                return wait_s
-        order = [NAMES[at] for at in preferred(key, NAMES, [1.0] * 3)]
-        fresh = [name for name in order if name not in tried.failed]
-        for name in fresh:
-            if self.breakers[name].claim(now_s):
-                return name
-        return min(breaker.ready_in_s(now_s) for breaker in self.breakers.values())
+    def walk(self, session: str, tokens: int) -> Walk[Ask]:
+        def moved(name: str) -> None:
+            self.kept[session] = name
+
+        prompt = Chat((Message("user", (Text("x" * 4 * tokens),)),))
+        own = Kept(session, self.kept.get(session, ""), moved)
+        ask = Ask("feature", "unit", prompt, session=own)
+        return Walk(self.guide, (self.seats,), ask, "tenant")
 
 
-class Oracle(Planner):
-    """Spreads sessions over those that never fail, and stays."""
-
-    def __init__(self, reliable: Sequence[str]) -> None:
-        super().__init__()
-        self.reliable = reliable
-
-    def place(
-        self,
-        session: str,
-        tokens: int,  # noqa: ARG002 - it knows without
-        tried: Tried,
-        now_s: float,  # noqa: ARG002
-    ) -> str | float:
-        assert not tried.failed
-        return self.reliable[int(session[-4:]) % len(self.reliable)]
+def place(name: str) -> Deployment:
+    choice = ModelChoice("model", name, name, "upstream")
+    return Deployment(name, name, choice, name, cache_life_s=LIFE_S, prices=PRICES)
 
 
-def run(planner: Planner, down: Down) -> Told:
-    told, caches = Told(), {name: Cache(name, EXPLICIT[name]) for name in NAMES}
-    ends: dict[str, tuple[float, int]] = {}
-    heap: list[tuple[float, int, int, Tried]] = []
-    for n, session in enumerate(sessions()):
-        heappush(heap, (session.starts_s, n, 0, Tried(session.starts_s)))
-    while heap:
-        now_s, n, turn, tried = heappop(heap)
-        session = sessions()[n]
-        blocks = session.blocks(turn)
-        tokens = sum(len(text) + 1 for text, _ in blocks) // 4
-        place = planner.place(session.name, tokens, tried, now_s)
-        if not isinstance(place, str):
-            tried = replace(tried, just_failed=False)
-            heappush(heap, (now_s + max(place, 0.05), n, turn, tried))
-            continue
-        breaker = planner.breakers[place]
-        if down(place, now_s):
-            breaker.failed(now_s)
-            tried = replace(tried, failed=(*tried.failed, place), just_failed=True)
-            heappush(heap, (now_s + 0.05, n, turn, tried))
-            continue
-        breaker.succeeded(now_s)
-        tokens, read = caches[place].serve(blocks, now_s)
-        planner.affinity.keep(session_key("tenant", session.name), place, now_s, LIFE_S, tokens)
-        end_s, before = ends.get(session.name, (0.0, 0))
+class Run:
+    """All turns of all sessions, in the order of time."""
+
+    def __init__(self, walks: Walks, down: Down) -> None:
+        self.walks = walks
+        self.down = down
+        self.told = Told()
+        self.caches = {name: Cache(name, EXPLICIT[name]) for name in NAMES}
+        self.before: dict[str, tuple[float, int]] = {}
+        self.heap: list[tuple[float, int, Turn]] = []
+
+    def all(self) -> Told:
+        for n, session in enumerate(sessions()):
+            heappush(self.heap, (session.starts_s, n, Turn(session, 0, session.starts_s)))
+        while self.heap:
+            now_s, n, turn = heappop(self.heap)
+            self.walks.clock.advance(now_s - self.walks.clock.now_s())
+            due_s = self.step(turn, now_s)
+            if due_s is not None:
+                heappush(self.heap, (due_s, n, turn))
+            elif turn.number + 1 < TURNS:
+                due_s = now_s + turn.session.pauses_s[turn.number]
+                heappush(self.heap, (due_s, n, Turn(turn.session, turn.number + 1, due_s)))
+        return self.told
+
+    def step(self, turn: "Turn", now_s: float) -> float | None:
+        """Ask once. When to go on with this turn; None when it is served."""
+        walk = turn.walk
+        if walk is None:
+            walk = turn.walk = self.walks.walk(turn.session.name, turn.tokens)
+        elif turn.failed:
+            turn.failed = False
+            walk.failed(UpstreamFailed("Down", status=503, retryable=True))
+        else:
+            walk.seat.breaker.claim(now_s)
+            return self.asked(turn, walk, now_s)
+        return now_s + walk.pause_s if walk.pause_s else self.asked(turn, walk, now_s)
+
+    def asked(self, turn: "Turn", walk: Walk[Ask], now_s: float) -> float | None:
+        name = walk.seat.name
+        if self.down(name, now_s):
+            turn.failed = True
+            return now_s + NOTICED_S
+        tokens, read = self.caches[name].serve(turn.blocks, now_s)
+        walk.served(FIRST_BYTE_S)
+        self.told.waited_s.append(now_s - turn.asked_s)
+        self.count(turn, tokens, read, now_s)
+        return None
+
+    def count(self, turn: "Turn", tokens: int, read: int, now_s: float) -> None:
+        told, name = self.told, turn.session.name
+        end_s, before = self.before.get(name, (0.0, 0))
         # A turn is cacheable if its beginning was said within the life of a cache.
-        if tried.asked_s < end_s:
+        if turn.asked_s < end_s:
             told.cacheable += 1
             told.hits += read > before - STEP_TOKENS
-        ends[session.name] = (now_s + LIFE_S, tokens)
+        self.before[name] = (now_s + LIFE_S, tokens)
         told.cost += cost(PRICES, Usage(tokens, ANSWER_TOKENS, read, tokens - read))
         told.served += 1
-        told.waited_s.append(now_s - tried.asked_s)
-        if turn + 1 < TURNS:
-            next_s = now_s + session.pauses_s[turn]
-            heappush(heap, (next_s, n, turn + 1, Tried(next_s)))
-    return told
 
 
-def steady(_: str, __: float) -> bool:
-    return False
+class Turn:
+    """One turn of a session on its way."""
+
+    def __init__(self, session: Session, number: int, asked_s: float) -> None:
+        self.session = session
+        self.number = number
+        self.asked_s = asked_s
+        self.blocks = session.blocks(number)
+        self.tokens = sum(len(text) + 1 for text, _ in self.blocks) // 4
+        self.walk: Walk[Ask] | None = None
+        self.failed = False
+
+
+def run(down: Down, *, affinity: bool = True) -> Told:
+    return Run(Walks(RoutingSettings(affinity=affinity)), down).all()
 
 
 @cache
 def oracles_cost(reliable: tuple[str, ...]) -> int:
-    told = run(Oracle(reliable), steady)
-    assert told.share == 1.0
-    return told.cost
+    """Sessions are spread over those that never fail, and stay."""
+    caches, total = {name: Cache(name, EXPLICIT[name]) for name in NAMES}, 0
+    for n, session in enumerate(sessions()):
+        now_s = session.starts_s
+        for number, pause_s in enumerate(session.pauses_s):
+            tokens, read = caches[reliable[n % len(reliable)]].serve(session.blocks(number), now_s)
+            total += cost(PRICES, Usage(tokens, ANSWER_TOKENS, read, tokens - read))
+            now_s += pause_s
+    return total
+
+
+def steady(_: str, __: float) -> bool:
+    return False
 
 
 def flapping(flapper: str, up_s: float, down_s: float) -> Down:
@@ -186,7 +212,7 @@ def flapping(flapper: str, up_s: float, down_s: float) -> Down:
 
 
 def test_sessions_stay_where_their_prompt_is_warm() -> None:
-    ours = run(Planner(), steady)
+    ours = run(steady)
     assert ours.served == SESSIONS * TURNS
     assert ours.cacheable > 0.9 * SESSIONS * TURNS
     assert ours.share >= 0.97
@@ -196,18 +222,14 @@ def test_sessions_stay_where_their_prompt_is_warm() -> None:
 @pytest.mark.parametrize("flapper", NAMES)
 @pytest.mark.parametrize(("up_s", "down_s"), [(50.0, 12.0), (3.0, 3.0)])
 def test_one_that_flaps_costs_little(flapper: str, up_s: float, down_s: float) -> None:
-    ours = run(Planner(), flapping(flapper, up_s, down_s))
+    ours = run(flapping(flapper, up_s, down_s))
     assert ours.served == SESSIONS * TURNS
     assert ours.share >= 0.90
     assert ours.cost <= 1.05 * oracles_cost(tuple(name for name in NAMES if name != flapper))
-    assert max(ours.waited_s) < 60.0
+    assert max(ours.waited_s) < 30.0
 
 
-def test_without_affinity_it_would_cost_far_more() -> None:
-    class Forgetful(Planner):
-        def place(self, session: str, tokens: int, tried: Tried, now_s: float) -> str | float:
-            return super().place(f"{session} {tokens}", tokens, tried, now_s)
-
-    ours = run(Forgetful(), steady)
-    assert ours.share < 0.6
-    assert ours.cost > 1.1 * oracles_cost(NAMES)
+def test_without_affinity_it_costs_more() -> None:
+    ours = run(flapping("openai", 50.0, 12.0), affinity=False)
+    assert ours.share < 0.8
+    assert ours.cost > 1.1 * oracles_cost(("anthropic", "vertex"))
