@@ -1,193 +1,298 @@
-"""Which texts look like secrets, as data; pure. A match becomes `[REDACTED]`.
+"""Which texts look like secrets, as data of `library/secrets.yml`. A match becomes `[REDACTED]`.
 
-Every pattern is linear in the text: a try that fails stops after a bounded number of characters,
-or begins only where a run of its characters begins.
+Texts are searched as UTF-8. A clean one costs one pass over its bytes, for all rules at once.
 """
 
 import re
-from dataclasses import dataclass
-from typing import Final
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache, cached_property
+from math import log2
+from pathlib import Path
+from types import MappingProxyType
+from typing import Final, NamedTuple
+
+import msgspec
+from msgspec import Struct
+
+from isthmus.redaction.automaton import BadPattern, Pattern, PatternSet, pattern, pattern_set
 
 MARK: Final = "[REDACTED]"
 ID: Final = re.compile(r"[0-9a-f.:\[\]-]*+|[0-9A-HJKMNP-TV-Z]{26}")
 """Hex ids, UUIDs, addresses and ULIDs: what is wholly one of them matches no rule.
 
-Such texts are new in each request, so this is asked before anything that costs more. Of the first
-alphabet no needle can be written; for each rule a ULID is too short or lacks a character.
+Such texts are new in each request, so this is asked before anything that costs more.
 """
+SHIPPED: Final = (Path(__file__).resolve().parents[1] / "library" / "secrets.yml").read_bytes()
+"""Read with the module and parsed when first used, which may be where no file can be read."""
+LONGEST_BYTES = 2_048
+"""A secret that something must follow is no longer: what is longer was never a password."""
+_WORD = r"\b|_|\\[nrtbfv]|\\u[0-9A-Fa-f]{4}|%[0-9A-Fa-f]{2}"
+"""Where a key may begin: not inside a word, but behind what an escape stands for."""
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """One shape of secret.
+class Rule(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    """One shape of secret. Patterns are RE2's; `{name}` in one stands for a part of the file.
 
-    `needles` are texts of which one is in every match: searching for them is far cheaper than the
-    pattern. `keep` is the template of what stays, with groups of the pattern around MARK. `folded`
-    needles are lower case and stand for any case.
+    `secret` is what goes. Before it stands `lead`, which stays; without one, the secret begins with
+    one of `needles`, and continues no word. `follow` is one character that must come behind it, if
+    anything does. `run` is one character of a secret: while a text goes on so, a stream is held
+    back. `hold`, `rest` and `inside` say the same for a secret that is no mere run: what may still
+    become one, how it ends, and what is inside it.
+    `entropy` is the least, in bits a byte, of a secret with a digit and of one without. `allow` are
+    patterns of texts that are none.
     """
 
     name: str
-    needles: tuple[str, ...]
-    pattern: re.Pattern[str]
-    keep: str = MARK
-    folded: bool = False
+    secret: str
+    needles: tuple[str, ...] = ()
+    lead: str = ""
+    follow: str = ""
+    run: str = ""
+    hold: str = ""
+    rest: str = ""
+    inside: str = ""
+    entropy: tuple[float, float] = (0.0, 0.0)
+    allow: tuple[str, ...] = ()
 
 
-def _key(name: str, *needles: str, pattern: str) -> Rule:
-    """A token with a prefix of its own, which may not continue another word."""
-    return Rule(name, needles, re.compile(rf"(?<![A-Za-z0-9]){pattern}"))
+class RuleFile(Struct, frozen=True, forbid_unknown_fields=True):
+    """A file of rules. `allow` holds for every rule."""
+
+    rules: tuple[Rule, ...]
+    parts: Mapping[str, str] = {}
+    allow: tuple[str, ...] = ()
 
 
-_KEYWORD = (
-    r"(?:pass(?:word|wd|phrase)|secret|token|(?:api|access|account|auth|client|encryption|private"
-    r"|signing|secret|shared)[_-]?(?:key|secret)|credentials?)"
-)
-_ASSIGNED = r"\\?[\"']?[ \t]{0,4}(?::=|=>|=|:)[ \t]{0,4}"
-# Not a secret: a name of one, a template's hole, a mask.
-_HOLE = r"(?![$<{%*\[]|x{6}|your[_-]|example|changeme|placeholder|redacted)"
+class Found(NamedTuple):
+    """A secret in a text: the bytes from `start` to `end`."""
 
-RULES: tuple[Rule, ...] = (
-    Rule(
-        "private key",
-        ("PRIVATE KEY",),
-        re.compile(
-            r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----"
-            r"(?:[A-Za-z0-9+/=\s\\:,]|-(?!----))*+"
-            r"(?:-----END [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----)?"
-        ),
-    ),
-    Rule(
-        "web token",
-        ("eyJ",),
-        re.compile(
-            r"(?<![A-Za-z0-9_-])eyJ[A-Za-z0-9_-]{8,}+\.[A-Za-z0-9_-]{8,}+(?:\.[A-Za-z0-9_-]*+)?"
-        ),
-    ),
-    Rule(
-        "password in a URL",
-        ("@",),
-        re.compile(r"(://[^\s/:@\"'<>]{0,128}:)[^\s/@\"'<>]{1,256}@"),
-        rf"\1{MARK}@",
-    ),
-    Rule(
-        "authorization",
-        ("bearer ", "authorization"),
-        re.compile(
-            r"\b((?:proxy-)?authorization\\?[\"']?[ \t]{0,4}[:=][ \t]{0,4}\\?[\"']?"
-            r"(?:[a-z]{3,12} )?"
-            r"|bearer )[A-Za-z0-9+/=._~-]{12,}",
-            re.IGNORECASE,
-        ),
-        rf"\1{MARK}",
-        folded=True,
-    ),
-    _key("AWS key id", "AKIA", "ASIA", pattern=r"(?:AKIA|ASIA)[A-Z2-7]{16}(?![A-Za-z0-9])"),
-    _key("Google key", "AIza", pattern=r"AIza[A-Za-z0-9_-]{35}"),
-    _key("Google token", "ya29.", pattern=r"ya29\.[A-Za-z0-9_-]{20,}"),
-    _key("Google secret", "GOCSPX-", pattern=r"GOCSPX-[A-Za-z0-9_-]{20,}"),
-    _key(
-        "GitLab token",
-        "gl",
-        pattern=r"gl(?:pat|oas|dt|rtr?|cbt|ptt|ft|imt|agent|soat|ffct|wt)-[A-Za-z0-9_.-]{20,}",
-    ),
-    _key("GitLab runner token", "GR1348941", pattern=r"GR1348941[A-Za-z0-9_-]{20,}"),
-    _key(
-        "GitHub token",
-        "gh",
-        pattern=r"gh[pousr]_[A-Za-z0-9]{36,}",
-    ),
-    _key("GitHub fine token", "github_pat_", pattern=r"github_pat_[A-Za-z0-9_]{22,}"),
-    _key("npm token", "npm_", pattern=r"npm_[A-Za-z0-9]{36,}"),
-    _key("PyPI token", "pypi-A", pattern=r"pypi-A[A-Za-z0-9_-]{40,}"),
-    _key("Slack token", "xox", "xapp-", pattern=r"(?:xox[a-z]|xapp)-[A-Za-z0-9-]{12,}"),
-    _key(
-        "Slack hook",
-        "hooks.slack.com/",
-        pattern=r"hooks\.slack\.com/(?:services|workflows)/[A-Za-z0-9/_-]{20,}",
-    ),
-    _key(
-        "Discord hook",
-        "/api/webhooks/",
-        pattern=r"discord(?:app)?\.com/api/webhooks/\d{6,24}/[A-Za-z0-9_-]{20,}",
-    ),
-    _key(
-        "Stripe key",
-        *("_live_", "_test_", "whsec_"),
-        pattern=r"(?:[spr]k_(?:live|test)_|whsec_)[A-Za-z0-9]{16,}",
-    ),
-    _key("Anthropic key", "sk-", pattern=r"sk-ant-[A-Za-z0-9_-]{20,}"),
-    _key(
-        "OpenAI key",
-        "sk-",
-        pattern=r"sk-(?:(?:proj|svcacct|admin|or-v1)-[A-Za-z0-9_-]{20,}|[A-Za-z0-9]{32,})",
-    ),
-    _key("Hugging Face token", "hf_", pattern=r"hf_[A-Za-z0-9]{30,}"),
-    _key("SendGrid key", "SG.", pattern=r"SG\.[A-Za-z0-9_-]{16,}+\.[A-Za-z0-9_-]{16,}+"),
-    _key("Twilio key", "SK", pattern=r"SK[0-9a-f]{32}(?![A-Za-z0-9])"),
-    _key("Mailchimp key", "-us", pattern=r"[0-9a-f]{32}-us\d{1,2}(?![A-Za-z0-9])"),
-    _key("Telegram token", ":AA", pattern=r"\d{8,10}:AA[A-Za-z0-9_-]{32,}"),
-    _key("DigitalOcean token", "_v1_", pattern=r"do[opr]_v1_[a-f0-9]{64}"),
-    Rule(
-        "assigned text",
-        ("pass", "secret", "token", "key", "credential"),
-        re.compile(
-            rf"({_KEYWORD}{_ASSIGNED}\\?[\"']){_HOLE}[^\s\"'\\\[(<>{{}}$]{{6,}}+(?=\\?[\"'])",
-            re.IGNORECASE,
-        ),
-        rf"\1{MARK}",
-        folded=True,
-    ),
-    Rule(
-        "assigned word",
-        ("pass", "secret", "token", "key", "credential"),
-        re.compile(
-            # A bare word is taken only with a digit in it, and when no call or index follows.
-            rf"({_KEYWORD}{_ASSIGNED}){_HOLE}(?=[A-Za-z+/_.~-]{{0,64}}\d)"
-            r"[A-Za-z0-9+/_.~-]{12,}+={0,2}(?![\w(\[])",
-            re.IGNORECASE,
-        ),
-        rf"\1{MARK}",
-        folded=True,
-    ),
-)
+    start: int
+    end: int
+    shape: "Shape"
+
+
+Mark = Callable[[Found, bytes], bytes]
+"""What goes in the place of a secret, which it is given; it may raise."""
+
+
+class Shape:
+    """A rule, ready to search. Most never have to: a pattern is compiled when first used."""
+
+    def __init__(self, rule: Rule, parts: Mapping[str, str], allow: Sequence[str] = ()) -> None:
+        def filled(text: str) -> str:
+            return _PART.sub(lambda part: parts.get(part[1], part[0]), text) if text else text
+
+        self.name = rule.name
+        self._entropy = rule.entropy
+        self._bounded = bool(rule.follow)
+        lead = filled(rule.lead) or _WORD
+        follow = rf"(?:{filled(rule.follow)}|\z)" if rule.follow else ""
+        run = filled(rule.run)
+        self.full = f"(?:{lead})({filled(rule.secret)}){follow}"
+        if rule.needles:
+            whole = filled(rule.hold) or "|".join(f"{_literal(n)}{run}*" for n in rule.needles)
+            held = "|".join((whole, *map(_begun, rule.needles)))
+        else:
+            held = filled(rule.hold) or f"{run}+"
+        self.held = rf"(?:{lead})({held})\z"
+        self._rest, self._inside = filled(rule.rest) or f"{run}*", filled(rule.inside) or f"{run}*"
+        self._allow = [filled(text) for text in (*allow, *rule.allow)]
+
+    @cached_property
+    def _full(self) -> Pattern:
+        return pattern(self.full)
+
+    @cached_property
+    def _held(self) -> Pattern:
+        return pattern(self.held)
+
+    @cached_property
+    def rest(self) -> Pattern:
+        """Matches what is left of a secret, from anywhere inside it."""
+        return pattern(self._rest)
+
+    @cached_property
+    def inside(self) -> Pattern:
+        """Matches a text that is wholly inside a secret."""
+        return pattern(self._inside)
+
+    @cached_property
+    def _allowed(self) -> Pattern | None:
+        return pattern("|".join(f"(?:{text})" for text in self._allow)) if self._allow else None
+
+    def check(self) -> None:
+        """Raises BadPattern unless every pattern compiles, and none has groups of its own."""
+        if (self._full.groups, self._held.groups) != (1, 1):
+            raise BadPattern("groups must be written as `(?:...)`")
+        _ = self.rest, self.inside, self._allowed
+
+    def search(self, data: bytes) -> Iterable[Found]:
+        """The secrets of this shape."""
+        at = 0
+        while (match := self._full.search(data, at)) is not None:
+            start, end = match.span(1)
+            at = max(end, at + 1)
+            if end > start and self._is_secret(data[start:end]):
+                yield Found(*_whole_letters(data, start, end), self)
+
+    def hold(self, data: bytes) -> int:
+        """Where what may still become a secret begins; the end when nothing may."""
+        match = self._held.search(data)
+        return len(data) if match is None else _whole_letters(data, *match.span(1))[0]
+
+    def _is_secret(self, secret: bytes) -> bool:
+        if self._bounded and len(secret) > LONGEST_BYTES:
+            return False
+        with_digit, without = self._entropy
+        if without and entropy(secret) < (with_digit if _DIGIT.search(secret) else without):
+            return False
+        return self._allowed is None or self._allowed.fullmatch(secret) is None
+
+
+class Rules:
+    """Every shape that is looked for."""
+
+    def __init__(self, shapes: Iterable[Shape]) -> None:
+        self.shapes = tuple(shapes)
+
+    @cached_property
+    def _set(self) -> PatternSet:
+        return pattern_set([shape.full for shape in self.shapes])
+
+    @cached_property
+    def _streaming(self) -> PatternSet:
+        shapes = self.shapes
+        return pattern_set([*(one.full for one in shapes), *(one.held for one in shapes)])
+
+    @cached_property
+    def _quoted(self) -> PatternSet:
+        return pattern_set([*(shape.full for shape in self.shapes), r"\\u[0-9A-Fa-f]{4}|\\/"])
+
+    def found(self, data: bytes) -> list[Found]:
+        """Every secret, in order; they do not overlap."""
+        near = self._set.Match(data)
+        return self._search(data, near) if near else []
+
+    def maybe_quoted(self, data: bytes) -> bool:
+        """Whether strings of a JSON text may hold secrets, or hide them by escapes."""
+        return bool(self._quoted.Match(data))
+
+    def watch(self, data: bytes, done: int) -> tuple[list[Found], int] | None:
+        """The secrets of a text that goes on, and where, from `done`, one may begin; else None."""
+        near = self._streaming.Match(data)
+        if not near:
+            return None
+        count = len(self.shapes)
+        holds = [self.shapes[place - count].hold(data) for place in near if place >= count]
+        hold = min((at for at in holds if at >= done), default=len(data))
+        found = self._search(data, [place for place in near if place < count])
+        for one in found:
+            if one.start < hold < one.end:
+                hold = one.start
+        return found, hold
+
+    def _search(self, data: bytes, near: Iterable[int]) -> list[Found]:
+        found = [one for place in near for one in self.shapes[place].search(data)]
+        if len(found) < 2:
+            return found
+        apart: list[Found] = []
+        for one in sorted(found, key=lambda one: (one.start, -one.end)):
+            if apart and one.start < apart[-1].end:
+                apart[-1] = apart[-1]._replace(end=max(apart[-1].end, one.end))
+            else:
+                apart.append(one)
+        return apart
+
+
+def load(
+    data: bytes,
+    own: Sequence[Rule] = (),
+    allow: Sequence[str] = (),
+    exceptions: Mapping[str, Sequence[str]] = MappingProxyType({}),
+) -> list[Shape]:
+    """The shapes of a file, and an operator's own rules and exceptions, for all or by rule.
+
+    Raises msgspec.DecodeError, ValidationError; patterns are not compiled yet.
+    """
+    # The examples behind the first document are for readers and tests: they take as long to parse.
+    file = msgspec.yaml.decode(data.partition(b"\n---\n")[0], type=RuleFile)
+    return [
+        Shape(rule, file.parts, (*file.allow, *allow, *exceptions.get(rule.name, ())))
+        for rule in (*file.rules, *own)
+    ]
+
+
+@cache
+def shipped() -> Rules:
+    """The rules that come with the server."""
+    return Rules(load(SHIPPED))
 
 
 def suspicious(text: str) -> bool:
     """Whether `redact` would change this text."""
-    return any(rule.pattern.search(text) is not None for rule in _near(text))
+    return bool(shipped().found(encoded(text)))
 
 
 def redact(text: str) -> str:
     """`text` with everything that looks like a secret replaced."""
-    for rule in _near(text):
-        text = rule.pattern.sub(rule.keep, text)
-    return text
+    data = encoded(text)
+    found = shipped().found(data)
+    return decoded(replaced(data, found, _marked)) if found else text
 
 
-def _near(text: str) -> list[Rule]:
-    """The rules of which a needle is in the text, in order."""
-    lowered = text.lower()
-    found: dict[int, Rule] = {}
-    for needle, places in _EXACT:
-        if needle in text:
-            found.update(places)
-    for needle, places in _FOLDED:
-        if needle in lowered:
-            found.update(places)
-    return [found[place] for place in sorted(found)] if found else []
+def replaced(data: bytes, found: Iterable[Found], mark: Mark) -> bytes:
+    """`data` with marks in the places of secrets."""
+    pieces: list[bytes] = []
+    at = 0
+    for one in found:
+        pieces += (data[at : one.start], mark(one, data[one.start : one.end]))
+        at = one.end
+    pieces.append(data[at:])
+    return b"".join(pieces)
 
 
-_Places = tuple[tuple[int, Rule], ...]
+def _marked(_: Found, __: bytes) -> bytes:
+    return MARK.encode()
 
 
-def _index(*, folded: bool) -> tuple[tuple[str, _Places], ...]:
-    """Each needle once, with the rules that it belongs to."""
-    places: dict[str, _Places] = {}
-    for place, rule in enumerate(RULES):
-        for needle in rule.needles if rule.folded is folded else ():
-            places[needle] = (*places.get(needle, ()), (place, rule))
-    return tuple(places.items())
+def encoded(text: str) -> bytes:
+    """The text as it is searched; lone surrogates included."""
+    return text.encode("utf-8", "surrogatepass")
 
 
-_EXACT = _index(folded=False)
-_FOLDED = _index(folded=True)
+def decoded(data: bytes) -> str:
+    """The text of what was searched."""
+    return data.decode("utf-8", "surrogatepass")
+
+
+def entropy(secret: bytes) -> float:
+    """Shannon's entropy, in bits a byte."""
+    size = len(secret)
+    counts = [secret.count(letter) for letter in set(secret)]
+    return -sum(count / size * log2(count / size) for count in counts)
+
+
+_DIGIT = re.compile(rb"[0-9]")
+_PART = re.compile(r"\{([a-z]+)\}")
+_SPECIAL = re.compile(r"([^A-Za-z0-9_ /-])")
+
+
+def _literal(text: str) -> str:
+    return _SPECIAL.sub(r"\\\1", text)
+
+
+def _begun(needle: str) -> str:
+    """Matches a beginning of the needle."""
+    made = ""
+    for letter in reversed(needle):
+        made = _literal(letter) + (f"(?:{made})?" if made else "")
+    return made
+
+
+def _whole_letters(data: bytes, start: int, end: int) -> tuple[int, int]:
+    """The same, moved so that no letter of UTF-8 is cut."""
+    while 0 < start < len(data) and data[start] & 0xC0 == 0x80:
+        start -= 1
+    while end < len(data) and data[end] & 0xC0 == 0x80:
+        end += 1
+    return start, end
