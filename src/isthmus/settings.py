@@ -23,6 +23,7 @@ from isthmus.settings_gateway import (
 from isthmus.settings_group import NONE, Group
 from isthmus.settings_instance import InstanceSettings, OidcSettings, RelaySettings
 from isthmus.settings_limits import LimitsSettings
+from isthmus.settings_redaction import RedactionSettings
 from isthmus.settings_routing import DeploymentSettings, RoutingSettings
 from isthmus.settings_runners import RunnersSettings
 from isthmus.settings_sources import Reading, SettingsError
@@ -71,6 +72,7 @@ __all__ = [
     "PlatformSettings",
     "ProvidersSettings",
     "QuotaSettings",
+    "RedactionSettings",
     "RelaySettings",
     "ReloadSettings",
     "RoutingSettings",
@@ -283,6 +285,7 @@ class Settings(Group):
     instance: InstanceSettings = InstanceSettings()
     runners: RunnersSettings = RunnersSettings()
     limits: LimitsSettings = LimitsSettings()
+    redaction: RedactionSettings = RedactionSettings()
     logging: LoggingSettings = LoggingSettings()
     tracing: TracingSettings = TracingSettings()
     reload: ReloadSettings = ReloadSettings()

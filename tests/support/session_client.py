@@ -25,6 +25,8 @@ from isthmus.core.ports import CheckpointStore, WorkflowStore
 from isthmus.platform.catalogue import load
 from isthmus.platform.engine.run import Equipment, GraphEngine
 from isthmus.platform.host import LocalHost, Parts, load_tools
+from isthmus.platform.vault import Vaults
+from isthmus.redaction.rules import Rule, Rules, Shape
 from isthmus.settings import PlatformSettings
 from tests.support.clock import HandClock
 from tests.support.memory_store import MemoryCheckpoints, MemoryWorkflows
@@ -75,9 +77,8 @@ class Told:
         return [entry["message_type"] for entry in self.log()]
 
 
-def redact(text: str) -> str:
-    """Knows one secret."""
-    return text.replace("s3cret", "[REDACTED]")
+RULES = Rules([Shape(Rule(name="known", secret="s3cret", lead="(?:)", run="[a-z0-9]"), {})])
+"""Know one secret."""
 
 
 class Stand:
@@ -106,7 +107,7 @@ class Stand:
                 self.checkpoints,
                 self.sink,
                 self.clock,
-                redact,
+                Vaults(RULES, lambda: bytes(32)),
                 self.settings.max_steps,
             )
         )

@@ -7,6 +7,8 @@ HTTP answers.
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
+from secrets import token_bytes
 
 import isthmus.platform.tools as tools_package
 from isthmus.adapters.keysets.merged import platform_issuers
@@ -20,7 +22,8 @@ from isthmus.edge.grpc.server import GrpcListener, PlatformServices, open_server
 from isthmus.platform import catalogue
 from isthmus.platform.engine.run import Equipment, GraphEngine
 from isthmus.platform.host import LocalHost, Parts, load_tools
-from isthmus.redaction.rules import redact
+from isthmus.platform.vault import Vaults
+from isthmus.redaction.policy import rules_of
 from isthmus.settings import SettingsError
 
 
@@ -67,7 +70,7 @@ def local_host(foundation: Foundation, stores: Stores) -> LocalHost:
             stores.checkpoints,
             foundation.telemetry,
             foundation.clock,
-            redact,
+            Vaults(rules_of(foundation.settings.redaction), partial(token_bytes, 32)),
             settings.max_steps,
         )
     )

@@ -83,7 +83,7 @@ def _agent(
     async def after_approval(state: State) -> str:
         return tools if history.open_uses(past_of(state, name)) else model
 
-    graph.add_node(model, _node(ModelStep(models, agent, talks).run))
+    graph.add_node(model, _node(ModelStep(models, agent, talks, bench.vaults).run))
     graph.add_node(tools, _node(ToolStep(bench, agent).run))
     graph.add_node(approval, _node(ApprovalStep(agent).run))
     graph.add_conditional_edges(model, after_model, [approval, tools, *ways])

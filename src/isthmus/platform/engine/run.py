@@ -26,6 +26,7 @@ from isthmus.platform.engine.state import EXECUTION, Scene, State, snapshot, sta
 from isthmus.platform.mode import Mode
 from isthmus.platform.start import Decision
 from isthmus.platform.turn import Run, Stage, Turn, Written
+from isthmus.platform.vault import Vaults
 from isthmus.routing.models import Models
 
 MAX_GRAPHS = 64
@@ -48,13 +49,13 @@ Entrance: TypeAlias = Goal | Decision | GoOn
 
 @dataclass(frozen=True, slots=True)
 class Equipment:
-    """What the engine works with. `redact` takes secrets out of what tools return."""
+    """What the engine works with. `vaults` take secrets out of what tools return."""
 
     models: Models
     checkpoints: CheckpointStore
     telemetry: Telemetry
     clock: Clock
-    redact: Callable[[str], str]
+    vaults: Vaults
     max_steps: int = 600
 
 
@@ -74,7 +75,7 @@ class GraphEngine:
         self._checkpoints = equipment.checkpoints
         self._max_steps = equipment.max_steps
         self._models = equipment.models
-        self._bench = Bench(equipment.telemetry, equipment.clock, equipment.redact)
+        self._bench = Bench(equipment.telemetry, equipment.clock, equipment.vaults)
         self._graphs: OrderedDict[str, Graph] = OrderedDict()
 
     async def prepare(self, turn: Turn) -> Run:

@@ -24,7 +24,7 @@ class CallStep:
         step, kit = self.step, scene.turn.kits[self.step.name]
         args = {k: v for k, v in address.read_all(step.inputs, state).items() if v is not None}
         use = calls.stored_use(f"tool-{uuid4()}", step.tool, json.dumps(args))
-        call = calls.read(use, kit.tools, kit.policy)
+        call = self.bench.read(use, kit, scene)
         said, text = await self.bench.call(call, scene)
         at = scene.stage.utc().isoformat()
         log = [entries.tool(call.called, shown(text), at, step.name, status(said))]

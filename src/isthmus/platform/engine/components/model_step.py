@@ -17,6 +17,7 @@ from isthmus.platform.flow import Agent
 from isthmus.platform.history import Stored, StoredUse
 from isthmus.platform.policy import patterns
 from isthmus.platform.tool import Tool
+from isthmus.platform.vault import Vaults
 from isthmus.prompts.shape import shaped
 from isthmus.routing.ask import Ask
 from isthmus.routing.models import Models
@@ -35,6 +36,7 @@ class ModelStep:
     models: Models
     agent: Agent
     talks: bool
+    vaults: Vaults
 
     async def run(self, state: State, scene: Scene) -> State:
         """Ask the model; the state says whether tools, an approval or something else comes next."""
@@ -54,6 +56,7 @@ class ModelStep:
             temperature=agent.prompt.temperature,
             stop=agent.prompt.stop,
             streaming=True,
+            marks=self.vaults.of(turn.start.workflow_id),
         )
         choice = turn.choice(agent.name)
         async with aclosing(self.models.stream(ask, choice, turn.caller)) as deltas:

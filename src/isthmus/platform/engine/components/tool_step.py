@@ -1,8 +1,7 @@
 """Runs the tools that a model asked for, all at once, and keeps what they answered."""
 
 import asyncio
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from isthmus.core.errors import ToolRefused
 from isthmus.core.events import ToolCalled
@@ -11,27 +10,51 @@ from isthmus.platform import calls, entries, history
 from isthmus.platform.engine.components.model_step import clean
 from isthmus.platform.engine.state import EXECUTION, Scene, State, past_of
 from isthmus.platform.flow import Agent
-from isthmus.platform.history import Stored
+from isthmus.platform.history import Stored, StoredUse
+from isthmus.platform.offer import Kit
+from isthmus.platform.policy import Deny
 from isthmus.platform.tool import Tool
 from isthmus.platform.truncate import shown, truncated
+from isthmus.platform.vault import Vault, Vaults
 
 INLINE_CHARS = 32_768
 """Longer texts are searched for secrets on a thread, so that the loop goes on."""
+AT_HOME = frozenset({"read", "write"})
+"""Effects of tools that get a session's secrets back: they touch files of the workspace alone.
+
+A command or a tool that the client brings could send a secret anywhere, unseen by who agrees to it.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """Runs single calls. `redact` takes secrets out of answers, before anything else sees them."""
+    """Runs single calls. Vaults take secrets out of answers, before anything else sees them."""
 
     telemetry: Telemetry
     clock: Clock
-    redact: Callable[[str], str]
+    vaults: Vaults
+
+    def vault(self, scene: Scene) -> Vault:
+        """The secrets of the session at hand."""
+        return self.vaults.of(scene.turn.start.workflow_id)
+
+    def read(self, use: StoredUse, kit: Kit, scene: Scene) -> calls.Call:
+        """What to make of a call: it runs with the session's own secrets, and shows their marks."""
+        call = calls.read(use, kit.tools, kit.policy)
+        arguments, vault = use["arguments"], self.vault(scene)
+        if call.tool is None or call.tool.effect not in AT_HOME or not vault.quoted(arguments):
+            return call
+        try:
+            use = {**use, "arguments": vault.restored(arguments)}
+        except ToolRefused as refusal:
+            return replace(call, verdict=Deny(refusal.detail))
+        return replace(calls.read(use, kit.tools, kit.policy), called=call.called)
 
     async def call(self, call: calls.Call, scene: Scene) -> tuple[Stored, str]:
         """The result for the model, and the whole of its text."""
         began = self.clock.now_s()
         text, failed = await self._result(call, scene)
-        text = await self._redacted(clean(text))
+        text = await self._redacted(clean(text), self.vault(scene))
         self.telemetry.emit(
             ToolCalled(
                 workflow_id=scene.turn.start.workflow_id,
@@ -44,10 +67,10 @@ class Bench:
         said: Stored = {"role": "tool", "id": call.id, "text": truncated(text), "failed": failed}
         return said, text
 
-    async def _redacted(self, text: str) -> str:
+    async def _redacted(self, text: str, vault: Vault) -> str:
         if len(text) <= INLINE_CHARS:
-            return self.redact(text)
-        return await asyncio.to_thread(self.redact, text)
+            return vault.hide(text)
+        return await asyncio.to_thread(vault.hide, text)
 
     async def _result(self, call: calls.Call, scene: Scene) -> tuple[str, bool]:
         refused = calls.refusal(call)
@@ -70,7 +93,7 @@ class ToolStep:
         """Run every call that has no result yet; whoever had to agree has agreed."""
         agent, kit = self.agent, scene.turn.kits[self.agent.name]
         uses = history.open_uses(past_of(state, agent.name))
-        found = [calls.read(use, kit.tools, kit.policy) for use in uses]
+        found = [self.bench.read(use, kit, scene) for use in uses]
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(self.bench.call(call, scene)) for call in found]
         results = [task.result() for task in tasks]
