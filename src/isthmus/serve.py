@@ -19,6 +19,7 @@ from isthmus.app.foundation import Foundation, open_foundation
 from isthmus.app.gateway import open_gateway
 from isthmus.app.late import Late, open_late
 from isthmus.app.reload import Reloader, parts_of
+from isthmus.app.usage import open_usage
 from isthmus.core.beside import beside
 from isthmus.core.errors import Unavailable
 from isthmus.core.events import Noted, Started, Stopping
@@ -31,6 +32,7 @@ from isthmus.settings import GrpcSettings, HttpSettings, Settings, SettingsError
 
 if TYPE_CHECKING:  # loaded late
     from isthmus.app.backstage import Backstage
+    from isthmus.app.stores import Stores
     from isthmus.edge.instance import InstanceDoor, InstanceServices
 
 Announce = Callable[[Started], None]
@@ -83,7 +85,9 @@ async def _serve(settings: Settings, source: Source, announce: Announce, since_s
     loop.add_signal_handler(signal.SIGHUP, signals.reload.set)
     async with (
         open_foundation(settings) as foundation,
-        open_late(partial(_backstage, foundation)) as late,
+        open_late(partial(_stores, foundation)) as stores,
+        open_usage(foundation, stores),
+        open_late(partial(_backstage, foundation, stores)) as late,
         AsyncExitStack() as listeners,
     ):
         refusals: list[Callable[[], None]] = []
@@ -141,14 +145,23 @@ def _load_the_rest(settings: Settings) -> None:
 
 
 @asynccontextmanager
-async def _backstage(foundation: Foundation) -> "AsyncIterator[Backstage]":
+async def _stores(foundation: Foundation) -> "AsyncIterator[Stores]":
+    await asyncio.to_thread(importlib.import_module, "isthmus.app.stores")
+    from isthmus.app.stores import open_stores
+
+    async with open_stores(foundation.settings, foundation.clock) as stores:
+        yield stores
+
+
+@asynccontextmanager
+async def _backstage(foundation: Foundation, stores: "Late[Stores]") -> "AsyncIterator[Backstage]":
     # Up to two seconds of imports, in a thread: HTTP answers meanwhile.
     names = ["backstage", *(["sessions"] if "grpc" in foundation.settings.transports else [])]
     for name in names:
         await asyncio.to_thread(importlib.import_module, f"isthmus.app.{name}")
     from isthmus.app.backstage import open_backstage
 
-    async with open_backstage(foundation) as backstage:
+    async with open_backstage(foundation, await stores.get()) as backstage:
         yield backstage
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from isthmus.app.foundation import Foundation
 from isthmus.app.instance import open_instance
-from isthmus.app.stores import Stores, open_stores
+from isthmus.app.stores import Stores
 from isthmus.core.identity import Caller, ClientInfo
 from isthmus.edge.instance import InstanceServices
 
@@ -28,11 +28,10 @@ class Backstage:
 
 
 @asynccontextmanager
-async def open_backstage(foundation: Foundation) -> AsyncIterator[Backstage]:
-    """Open the database, and sessions where they run here. Raises SettingsError."""
+async def open_backstage(foundation: Foundation, stores: Stores) -> AsyncIterator[Backstage]:
+    """Open sessions where they run here, and the instance. Raises SettingsError."""
     settings = foundation.settings
     async with AsyncExitStack() as stack:
-        stores = await stack.enter_async_context(open_stores(settings, foundation.clock))
         host = None
         if "grpc" in settings.transports:
             from isthmus.app.sessions import local_host  # noqa: PLC0415 - only where they run

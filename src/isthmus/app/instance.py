@@ -32,6 +32,7 @@ from isthmus.instance.places import Places
 from isthmus.instance.runs import Runs
 from isthmus.instance.signin import SignIn
 from isthmus.instance.sweep import sweep
+from isthmus.instance.usage import UsageReport
 from isthmus.instance.workflows import Workflows
 from isthmus.platform.host import SessionHost, load_tools
 from isthmus.platform.records import record_of
@@ -118,6 +119,7 @@ def use_cases(stores: Stores, around: Surroundings) -> InstanceServices:
         broker=broker,
         oauth=OAuth(accounts, stores.users, stores.tokens, limiter, clock),
         sign_in=SignIn(stores.users, accounts, limiter, around.provider),
+        usage=UsageReport(stores.usage, clock),
         sessions=around.sessions,
         limiter=limiter,
         telemetry=around.telemetry,

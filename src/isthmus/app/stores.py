@@ -11,6 +11,7 @@ from isthmus.adapters.stores.flags import SqlFlagStore
 from isthmus.adapters.stores.places import SqlPlaceStore
 from isthmus.adapters.stores.records import SqlRecordStore
 from isthmus.adapters.stores.tokens import SqlTokenStore
+from isthmus.adapters.stores.usage import SqlUsageStore
 from isthmus.adapters.stores.users import SqlUserStore
 from isthmus.adapters.stores.workflows import SqlWorkflowStore
 from isthmus.core.errors import Invalid, Unavailable
@@ -25,6 +26,7 @@ from isthmus.core.ports import (
     UserStore,
     WorkflowStore,
 )
+from isthmus.core.usage import UsageStore
 from isthmus.settings import Settings, SettingsError
 
 SQLITE_FILE = "isthmus.db"
@@ -43,6 +45,7 @@ class Stores:
     places: PlaceStore
     tokens: TokenStore
     flags: FlagStore
+    usage: UsageStore
 
 
 @asynccontextmanager
@@ -73,6 +76,7 @@ def stores_on(database: Database, clock: Clock) -> Stores:
         places=SqlPlaceStore(database),
         tokens=SqlTokenStore(database, clock),
         flags=SqlFlagStore(database),
+        usage=SqlUsageStore(database),
     )
 
 

@@ -48,11 +48,18 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         return _refused(args, *(f"{each.field} {each.reason}" for each in error.fields))
     except Failure as error:
         return _refused(args, error.detail)
+    sys.stdout.write(told(rows))
+    return 0
+
+
+def told(rows: Sequence[Row]) -> str:
+    """The rows as lines, in columns."""
     widths = [max(len(str(cell)) for cell in column) for column in zip(*rows, strict=True)]
+    lines: list[str] = []
     for row in rows:
         cells = [str(cell).ljust(width) for cell, width in zip(row, widths, strict=True)]
-        sys.stdout.write("  ".join(cells).rstrip() + "\n")
-    return 0
+        lines.append("  ".join(cells).rstrip() + "\n")
+    return "".join(lines)
 
 
 async def _done(args: argparse.Namespace, settings: Settings) -> Sequence[Row]:

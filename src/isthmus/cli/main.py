@@ -23,6 +23,7 @@ COMMANDS = {
     "users": "list and change accounts",
     "projects": "list projects, and say who belongs to them",
     "tokens": "make, list and revoke personal access tokens",
+    "usage": "tell what was used, and what it cost",
     "flags": "list and set feature flags",
 }
 

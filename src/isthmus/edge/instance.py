@@ -16,6 +16,7 @@ from isthmus.instance.oauth import OAuth
 from isthmus.instance.places import Places
 from isthmus.instance.runs import Runs
 from isthmus.instance.signin import SignIn
+from isthmus.instance.usage import UsageReport
 from isthmus.instance.workflows import Workflows
 from isthmus.settings import InstanceSettings
 
@@ -43,6 +44,7 @@ class InstanceServices:
     broker: Broker
     oauth: OAuth
     sign_in: SignIn
+    usage: UsageReport
     sessions: "SessionHost | None"
     limiter: Limiter
     telemetry: Telemetry

@@ -66,6 +66,10 @@ class Pipeline:
         if self._tap is not None:
             self._tap(fact)
 
+    def join(self, sink: Sink) -> None:
+        """Tell one more sink what comes from now on."""
+        self._sinks += (sink,)
+
     def drain(self) -> None:
         """Tell the sinks everything that is queued now."""
         while self._step():

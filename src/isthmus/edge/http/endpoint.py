@@ -26,6 +26,8 @@ class Endpoint:
     handle: Handle
     summary: str
     body: type | None = None
+    query: type | None = None
+    """A struct of the parameters in the query, where the reference tells them."""
     reply: type | None = None
     stream_type: str = ""
     """Media type of the streamed answer, when there is one."""

@@ -119,6 +119,8 @@ def _operation(endpoint: Endpoint, schemas: dict[type, Json]) -> Json:
         {"name": name, "in": "path", "required": True, "schema": _values(endpoint, name)}
         for name in _PARAMETER.findall(endpoint.path)
     ]
+    if endpoint.query is not None:
+        parameters += _queried(endpoint.query)
     if parameters:
         operation["parameters"] = parameters
     if endpoint.body is not None:
@@ -129,6 +131,15 @@ def _operation(endpoint: Endpoint, schemas: dict[type, Json]) -> Json:
 def _values(endpoint: Endpoint, name: str) -> Json:
     values = endpoint.choices.get(name)
     return {"type": "string", "enum": list(values)} if values else {"type": "string"}
+
+
+def _queried(kind: type) -> list[Json]:
+    schema = msgspec.json.schema(kind)["$defs"][kind.__name__]
+    required = schema.get("required", ())
+    return [
+        {"name": name, "in": "query", "required": name in required, "schema": shown}
+        for name, shown in schema["properties"].items()
+    ]
 
 
 def _operation_id(endpoint: Endpoint) -> str:

@@ -10,7 +10,7 @@ from starlette.responses import Response
 from isthmus.core.accounts import Member
 from isthmus.core.errors import Forbidden
 from isthmus.core.workflow import Workflow
-from isthmus.edge.http.endpoint import Endpoint
+from isthmus.edge.http.endpoint import Endpoint, Stability
 from isthmus.edge.http.instance._answer import address
 from isthmus.edge.http.membership import instance_of, member_of
 from isthmus.edge.instance import InstanceServices
@@ -54,9 +54,11 @@ class Route:
     scopes: tuple[str, ...]
     relayed: bool = False
     body: type | None = None
+    query: type | None = None
     reply: type | None = None
     stream_type: str = ""
     status: int = 200
+    stability: Stability = "stable"
 
 
 def endpoints(routes: Iterable[Route]) -> list[Endpoint]:
@@ -68,11 +70,13 @@ def endpoints(routes: Iterable[Route]) -> list[Endpoint]:
             handle=partial(_enter, route),
             summary=route.summary,
             body=route.body,
+            query=route.query,
             reply=route.reply,
             stream_type=route.stream_type,
             scopes=" or ".join(f"`{scope}`" for scope in route.scopes)
             + (", through the relay" if route.relayed else ""),
             status=route.status,
+            stability=route.stability,
         )
         for route in routes
     ]
