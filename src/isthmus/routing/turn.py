@@ -12,9 +12,10 @@ from msgspec.structs import replace
 from isthmus.core.errors import Failure
 from isthmus.core.events import ModelCalled, ModelCallStarted
 from isthmus.core.identity import NOBODY, Who
-from isthmus.core.messages import Delta, Usage
+from isthmus.core.messages import Delta, Infill, Usage
 from isthmus.core.notes import NOTES, Notes
 from isthmus.core.ports import Clock, Telemetry
+from isthmus.routing.ask import Ask, EmbedAsk, RawAsk
 from isthmus.routing.failures import class_of
 from isthmus.routing.price import cost
 from isthmus.routing.walk import Walk, Words
@@ -66,8 +67,10 @@ class Turn(Generic[Words]):
         self.call_id = ""
         self.queued_s = 0.0
         self.first_byte_s = 0.0
-        self.waited_s: float | None = None
-        """Time for which the caller waited for the model; None: the whole time."""
+        self._noted_s = 0.0
+        self._last_s = 0.0
+        self._gaps = 0
+        self._longest_gap_s = 0.0
         self.usage: Usage | None = None
         self.finish = ""
         self.error = "none"
@@ -105,12 +108,19 @@ class Turn(Generic[Words]):
     def answered(self) -> None:
         """The provider has begun to answer; only the first telling counts."""
         if not self.first_byte_s:
-            self.first_byte_s = self._teller.clock.now_s() - self._started_s
+            self._last_s = self._teller.clock.now_s()
+            self.first_byte_s = self._last_s - self._started_s
+            self._note(self.first_byte_s)
 
     def saw(self, delta: Delta) -> None:
         """Note what a delta tells of the call."""
         if not self.first_byte_s:
             self.answered()
+        else:
+            now_s = self._teller.clock.now_s()
+            self._longest_gap_s = max(self._longest_gap_s, now_s - self._last_s)
+            self._last_s = now_s
+            self._gaps += 1
         if delta.finish is not None:
             self.finish = delta.finish
         if delta.usage is not None:
@@ -122,6 +132,7 @@ class Turn(Generic[Words]):
 
     def served(self) -> None:
         """It has answered, or begun to: the walk is at its end."""
+        self._note(self._teller.clock.now_s() - self._started_s)
         self.begun = True
         self._walk.served(self.first_byte_s)
 
@@ -180,8 +191,30 @@ class Turn(Generic[Words]):
             cost=None if prices is None or usage is None else cost(prices, usage),
             warmth=self._walk.warmth,
             call_id=self.call_id,
+            operation=_operation(self._walk.ask),
+            gap_s=self._gap_s(),
+            longest_gap_s=self._longest_gap_s,
         )
         teller.telemetry.emit(fact)
+        if not self.begun:
+            self._note(took_s)
+
+    def _note(self, took_s: float) -> None:
+        """The caller has waited for so long: until something of the answer may reach it."""
         if self._notes is not None:
-            waited_s = took_s if self.waited_s is None else self.waited_s
-            self._notes.upstream_s += waited_s + self.queued_s
+            waited_s = took_s + self.queued_s
+            self._notes.upstream_s += waited_s - self._noted_s
+            self._noted_s = waited_s
+
+    def _gap_s(self) -> float:
+        """The mean time between pieces."""
+        if not self._gaps:
+            return 0.0
+        return (self._last_s - self._started_s - self.first_byte_s) / self._gaps
+
+
+def _operation(ask: Ask | EmbedAsk | RawAsk) -> str:
+    """What a call was for, in OpenTelemetry's words."""
+    if isinstance(ask, Ask):
+        return "text_completion" if isinstance(ask.prompt, Infill) else "chat"
+    return "embeddings" if isinstance(ask, EmbedAsk) else "chat"

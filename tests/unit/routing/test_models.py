@@ -38,6 +38,7 @@ from isthmus.core.messages import (
     collect,
     gather,
 )
+from isthmus.core.notes import NOTES, Notes
 from isthmus.routing.ask import Ask
 from isthmus.routing.catalogue import parse_catalogue
 from isthmus.routing.failures import class_of, class_of_status
@@ -169,7 +170,27 @@ async def test_a_stream_that_ends_well() -> None:
         who=CALLER.who,
         deployment="anthropic/claude_sonnet_4_6",
         cost=75,
+        gap_s=1.0,
+        longest_gap_s=1.0,
     )
+
+
+async def test_what_a_caller_waited_is_known_when_its_answer_begins() -> None:
+    notes = Notes()
+    token = NOTES.set(notes)
+    waits = [notes.upstream_s async for _ in Stage(Delta("a"), *DELTAS).stream()]
+    assert waits[0] == 1.0
+    assert set(waits) == {1.0}
+    await Stage(*DELTAS).models.whole(Ask("workflow", "u", CHAT), Stage().choice, CALLER)
+    NOTES.reset(token)
+    assert notes.call_id
+    assert notes.upstream_s == 1.0 + 3.0
+
+
+async def test_a_call_says_what_it_was_for() -> None:
+    stage = Stage(*DELTAS)
+    await collect(stage.stream(Infill("a", "b")))
+    assert stage.ended().operation == "text_completion"
 
 
 @pytest.mark.parametrize(
@@ -214,7 +235,8 @@ async def test_a_whole_answer_is_that_of_its_stream() -> None:
     ask = Ask("workflow", "duo_agent_platform", CHAT, streaming=True)
     answer = await stage.models.whole(ask, stage.choice, CALLER)
     assert answer == await collect(streamed.stream())
-    assert stage.ended() == streamed.ended()
+    # Nobody watches the pieces of an answer that is read at its end.
+    assert stage.ended() == replace(streamed.ended(), gap_s=0.0, longest_gap_s=0.0)
 
 
 async def test_a_whole_answer_that_fails_tells_what_had_come() -> None:
