@@ -89,7 +89,7 @@ class Connection(asyncio.Protocol):
         """
         if not self._headed:
             return self._wait(self._limits.first_byte_s, "first_byte")
-        if self._failure is not None:
+        if self._failure is not None and not self._chunks:
             raise self._failure
         return None
 
@@ -100,12 +100,15 @@ class Connection(asyncio.Protocol):
         return chunk
 
     def ready(self) -> bytes | None:
-        """What `chunk` gives without waiting; None when it has to wait."""
+        """What `chunk` gives without waiting; None when it has to wait.
+
+        What came before a failure is given before it: the provider has said it, and asks its price.
+        """
         if not self._chunks and not self._complete:
             return None
         if self._failure is None and self._loop.time() > self._end_s:
             self._fail(_late("total"))
-        if self._failure is not None:
+        if self._failure is not None and not self._chunks:
             raise self._failure
         return self._take()
 

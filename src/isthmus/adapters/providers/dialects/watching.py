@@ -47,20 +47,22 @@ class Signs:
 
 
 def watch_of(content_type: str, signs: Signs) -> tuple[Watcher, Ending | None]:
-    """What watches an answer of this media type."""
+    """What watches an answer of this media type. The Ending is told a chunk before the Watcher."""
     if not is_events(content_type):
         return at_once, None
-    return StreamWatch(signs), Passing(signs.whole)
+    passing = Passing(signs)
+    return StreamWatch(signs.judge, passing), passing
 
 
 class Passing:
-    """Whether the mark has passed, however the bytes arrive."""
+    """Whether the end or an error has passed, however the bytes arrive."""
 
-    def __init__(self, mark: Mark) -> None:
-        self._pattern = mark.pattern
-        self._needles = mark.needles
+    def __init__(self, signs: Signs) -> None:
+        self._signs = signs
+        self._needles = signs.whole.needles
         self._tail = b""
         self._found = False
+        self.failed = False
 
     def __call__(self, chunk: bytes) -> bool:
         """Take the next chunk. As a rule chunks are whole events, and nothing is kept of them."""
@@ -69,30 +71,34 @@ class Passing:
         window = self._tail + chunk if self._tail else chunk
         for needle in self._needles:
             if window.find(needle) >= 0:
-                self._found = self._pattern.search(self._lined(window)) is not None
+                self._look(self._lined(window))
                 break
         self._tail = b"" if window.endswith(b"\n\n") else self._lined(window)[-BORDER_BYTES:]
         return self._found
+
+    def _look(self, text: bytes) -> None:
+        self._found = self._signs.whole.pattern.search(text) is not None
+        self.failed = self._found and self._signs.error.pattern.search(text) is not None
 
     def _lined(self, window: bytes) -> bytes:
         return window if self._tail else b"\n" + window
 
 
 class StreamWatch:
-    """Reads whole events up to the first content, and then looks for errors alone."""
+    """Reads whole events up to the first content; errors after it are those that `Passing` saw."""
 
-    def __init__(self, signs: Signs) -> None:
-        self._judge = signs.judge
+    def __init__(self, judge: Callable[[WireEvent], Seen], passing: Passing) -> None:
+        self._judge = judge
+        self._passing = passing
         self._parser = SseParser()
-        self._failed = Passing(signs.error)
         self._seen: Seen = ""
 
     def __call__(self, chunk: bytes) -> Seen:
         """Take the next chunk; what has been seen so far."""
+        if self._passing.failed:
+            return "error"
         if self._seen == "":
             self._seen = self._read(chunk)
-        if self._seen == "content" and self._failed(chunk):
-            self._seen = "error"
         return self._seen
 
     def _read(self, chunk: bytes) -> Seen:
