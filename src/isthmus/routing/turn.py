@@ -145,7 +145,8 @@ class Turn(Generic[Words]):
         if self._entered and self.seat.gate is not None:
             self.seat.gate.leave()
         if self.started:
-            self._tell(error)
+            self._end(error)
+            self._tell()
         if error is None:
             return False
         if not isinstance(error, Failure):
@@ -157,7 +158,7 @@ class Turn(Generic[Words]):
         self._walk.failed(error)
         return True
 
-    def _tell(self, error: BaseException | None) -> None:
+    def _end(self, error: BaseException | None) -> None:
         match error:
             case None:
                 pass
@@ -167,6 +168,8 @@ class Turn(Generic[Words]):
                 self.error, self.finish = class_of(error), "error"
             case _:
                 self.error, self.finish = "other", "error"
+
+    def _tell(self) -> None:
         teller, labels, deployment = self._teller, self._labels, self.seat.deployment
         choice, usage, prices = deployment.choice, self.usage, deployment.prices
         self.seat.health.in_flight -= 1
