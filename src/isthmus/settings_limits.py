@@ -96,7 +96,7 @@ class LimitsSettings(Group):
         le=1,
         description="Share of every amount that a process may use while the store is away.",
     )
-    timeout_s: float = Field(default=0.25, gt=0, description="Limit of one call to the store.")
+    timeout_s: float = Field(default=0.5, gt=0, description="Limit of one call to the store.")
     retry_s: float = Field(
         default=1.0, gt=0, description="Pause before a store that is away is tried again."
     )

@@ -31,8 +31,9 @@ class ValkeyLink:
         self._timeout_s = timeout_s
         self._script = script
         self._sha = sha1(script.encode(), usedforsecurity=False).hexdigest()
+        # The client's own limits are no use: on Python 3.11 they may swallow a cancellation.
         self._client: Valkey = Valkey.from_url(
-            url, socket_timeout=timeout_s, socket_connect_timeout=timeout_s
+            url, socket_timeout=None, socket_connect_timeout=None
         )
 
     async def run(self, keys: Sequence[str], numbers: Sequence[str | int]) -> list[int]:

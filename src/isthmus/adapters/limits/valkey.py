@@ -106,6 +106,9 @@ class ValkeyLimiter:
 
     async def _ask(self, parts: Sequence[Part], held: Sequence[Part]) -> Part | None:
         """Ask the store; returns a part that does not fit. `held` goes back if there is none."""
+        if self._lost:
+            self._grant_alone(parts, held, self._clock.now_s())
+            return None
         ask = Ask(parts, asyncio.get_running_loop().create_future())
         self._asks.append(ask)
         self._wake.set()

@@ -1,0 +1,247 @@
+"""Whether processes that share one store keep to their limits, and what that costs a call.
+
+`python -m bench.limits` runs 8 processes with 500 clients for three minutes. In the middle the
+store is killed, and started again a little later.
+"""
+
+import argparse
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from heapq import heappop, heappush
+from itertools import accumulate
+from operator import itemgetter
+from pathlib import Path
+
+import msgspec
+
+from bench.machine import free_port, wait_for_port
+from bench.plan import BIG, SMALL, Grant, Notes, Plan
+
+SHARE = 0.1
+START_S = 8.0
+"""How long processes have to start."""
+ASKED_MS = 0.2
+SETTLE_S = 1.0
+"""How long after a kill or a start nothing is judged: it takes a moment to be noticed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """How much of what."""
+
+    processes: int
+    clients: int
+    seconds: float
+    window_s: float
+
+    @property
+    def requests(self) -> int:
+        """Calls a window: a part of what the clients would like."""
+        return int(400 * self.window_s)
+
+    @property
+    def tokens(self) -> int:
+        """Tokens a window, of the other half of the clients."""
+        return int(100_000 * self.window_s)
+
+    @property
+    def slots(self) -> int:
+        """Calls at once."""
+        return self.clients // 2
+
+    def rules(self) -> list[dict[str, object]]:
+        """The limits."""
+        window: dict[str, object] = {"window": self.window_s, "by": "instance"}
+        calls = {"name": "calls", "amount": self.requests, "where": {"feature": SMALL}}
+        tokens = {"name": "tokens", "amount": self.tokens, "where": {"feature": BIG}}
+        slots: dict[str, object] = {"name": "at-once", "amount": self.slots}
+        return [
+            window | calls,
+            window | tokens | {"counts": "tokens"},
+            slots | {"counts": "concurrency"},
+        ]
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Parts of amounts: 1.0 is exactly the amount. Waits in milliseconds, CPU in microseconds."""
+
+    requests: float
+    tokens: float
+    slots: float
+    used_requests: float
+    used_tokens: float
+    alone: float
+    """The most that one process spent in a window while the store was away, of its share."""
+    after: float
+    p50_ms: float
+    p99_ms: float
+    lag_p99_ms: float
+    """What the machine alone added to a nap, in the same processes."""
+    asked: float
+    """Part of the calls that waited for an answer at all."""
+    calls: int
+    refused: int
+    noticed: int
+    losses: int
+    cpu_us: float
+
+
+def measure(load: Load, folder: Path) -> Found:
+    """Run it, with the kill in the middle."""
+    store = _Store(folder)
+    store.start()
+    start_s = time.monotonic() + START_S
+    end_s = start_s + load.seconds
+    outs = [folder / f"notes-{number}" for number in range(load.processes)]
+    plan = Plan(
+        {"url": store.url, "rules": load.rules(), "local_share": SHARE, "retry_s": 0.5},
+        load.clients // load.processes,
+        start_s,
+        end_s,
+        "",
+    )
+    spenders: list[subprocess.Popen[bytes]] = []
+    try:
+        for out in outs:
+            told = msgspec.json.encode(msgspec.structs.replace(plan, out=str(out))).decode()
+            spenders.append(subprocess.Popen([sys.executable, "-m", "bench.spender", told]))
+        killed_s = start_s + load.seconds / 2
+        time.sleep(max(0.0, killed_s - time.monotonic()))
+        killed_s = time.monotonic()
+        store.kill()
+        time.sleep(load.seconds / 4)
+        started_s = time.monotonic()
+        store.start()
+        for spender in spenders:
+            if spender.wait(load.seconds + 60):
+                raise RuntimeError("a process failed")
+    finally:
+        for spender in spenders:
+            spender.kill()
+            spender.wait()
+        store.kill()
+    notes = [msgspec.msgpack.decode(out.read_bytes(), type=Notes) for out in outs]
+    return judge(load, notes, (start_s, killed_s, started_s, end_s))
+
+
+class _Store:
+    def __init__(self, folder: Path) -> None:
+        self._port = free_port()
+        self._folder = folder
+        self._process: subprocess.Popen[bytes] | None = None
+        self.url = f"redis://127.0.0.1:{self._port}/0"
+
+    def start(self) -> None:
+        program = shutil.which("valkey-server") or shutil.which("redis-server")
+        if program is None:
+            raise SystemExit("neither valkey-server nor redis-server is installed")
+        told = [
+            "--port",
+            str(self._port),
+            "--bind",
+            "127.0.0.1",
+            "--save",
+            "",
+            "--appendonly",
+            "no",
+        ]
+        self._process = subprocess.Popen(
+            [program, *told], cwd=self._folder, stdout=subprocess.DEVNULL
+        )
+        wait_for_port(self._port)
+
+    def kill(self) -> None:
+        if self._process is not None:
+            self._process.send_signal(signal.SIGKILL)
+            self._process.wait()
+
+
+def judge(load: Load, notes: Sequence[Notes], times: tuple[float, float, float, float]) -> Found:
+    """What the notes say, before the kill, between, and after."""
+    start_s, killed_s, started_s, end_s = times
+    requests = [grant for one in notes for grant in one.requests]
+    tokens = [grant for one in notes for grant in one.tokens]
+    running = sorted(moment for one in notes for moment in one.running if moment[0] < killed_s)
+    window_s = load.window_s
+    alone = max(
+        most(within(each, killed_s + SETTLE_S, started_s), window_s) / (amount * SHARE)
+        for one in notes
+        for each, amount in ((one.requests, load.requests), (one.tokens, load.tokens))
+    )
+    after = max(
+        most(within(each, started_s + SETTLE_S, end_s), window_s) / amount
+        for each, amount in ((requests, load.requests), (tokens, load.tokens))
+    )
+    first_s = min(granted_s for _, granted_s, _ in requests)
+    windows = (killed_s - first_s) / window_s
+    waits = sorted(wait_s * 1000 for one in notes for wait_s in one.waits_s)
+    lags = sorted(lag_s * 1000 for one in notes for lag_s in one.lags_s)
+    return Found(
+        requests=most(within(requests, start_s, killed_s), window_s) / load.requests,
+        tokens=most(within(tokens, start_s, killed_s), window_s) / load.tokens,
+        slots=max(accumulate(by for _, by in running)) / load.slots,
+        used_requests=_sum(within(requests, start_s, killed_s)) / load.requests / windows,
+        used_tokens=_sum(within(tokens, start_s, killed_s)) / load.tokens / windows,
+        alone=alone,
+        after=after,
+        p50_ms=waits[len(waits) // 2],
+        p99_ms=waits[int(len(waits) * 0.99)],
+        lag_p99_ms=lags[int(len(lags) * 0.99)],
+        asked=sum(wait > ASKED_MS for wait in waits) / len(waits),
+        calls=len(waits),
+        refused=sum(one.refused for one in notes),
+        noticed=sum(1 for one in notes if one.lost and not one.lost[-1][1]),
+        losses=sum(lost for one in notes for _, lost in one.lost),
+        cpu_us=sum(one.cpu_s for one in notes) / len(waits) * 1e6,
+    )
+
+
+def within(grants: Iterable[Grant], from_s: float, to_s: float) -> list[Grant]:
+    """Those that were asked for and granted between two times."""
+    return [grant for grant in grants if from_s <= grant[0] and grant[1] < to_s]
+
+
+def most(grants: Iterable[Grant], window_s: float) -> int:
+    """The most units of which it is certain that one window held them."""
+    total = best = 0
+    held: list[tuple[float, int]] = []
+    for asked_s, granted_s, units in sorted(grants, key=itemgetter(1)):
+        total += units
+        heappush(held, (asked_s, units))
+        while held and held[0][0] <= granted_s - window_s:
+            total -= heappop(held)[1]
+        best = max(best, total)
+    return best
+
+
+def _sum(grants: Iterable[Grant]) -> int:
+    return sum(units for *_, units in grants)
+
+
+def main() -> None:
+    """Measure, and print the figures."""
+    arguments = argparse.ArgumentParser(prog="python -m bench.limits")
+    arguments.add_argument("--processes", type=int, default=8)
+    arguments.add_argument("--clients", type=int, default=500)
+    arguments.add_argument("--seconds", type=float, default=180.0)
+    arguments.add_argument("--window", type=float, default=10.0)
+    told = arguments.parse_args()
+    folder = Path(tempfile.mkdtemp(prefix="bench-limits-"))
+    try:
+        load = Load(told.processes, told.clients, told.seconds, told.window)
+        found = measure(load, folder)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    print(json.dumps(msgspec.to_builtins(found), indent=2))
+
+
+if __name__ == "__main__":
+    main()
