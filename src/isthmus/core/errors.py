@@ -165,9 +165,11 @@ class CannotSign(Failure):
 class UpstreamFailed(Failure):
     """A model provider answered with an error, or its stream broke.
 
-    `status` is its HTTP status (0 when there was none), `body` the start of its answer (at most
-    64 KiB, for the proxy route alone, never for a log), `retryable` whether another try may work.
-    `reason` is "" or what the provider's error means in our words: prompt_too_long.
+    `status` is its HTTP status (0 when there was none), or the one that says what its body means:
+    401 for a bad key, 402 for no credit, 404 for no such model. `body` is the start of its answer
+    (at most 64 KiB, for the proxy route alone, never for a log), `retryable` whether another try
+    may work. `reason` is "", or in our words why the call fails anywhere: prompt_too_long or
+    content_policy.
     """
 
     reason: str = ""

@@ -304,7 +304,7 @@ def _block(part: Part) -> dict[str, object] | None:
 def _failure(status: int, error: _Error, headers: Headers, body: bytes) -> UpstreamFailed:
     # The API has no class of its own for this: the documented sentence is all there is.
     too_long = status == 400 and error.message.startswith("prompt is too long")
-    return failed(status, error.type, headers=headers, body=body, too_long=too_long)
+    return failed(status, error.type, error.message, headers=headers, body=body, too_long=too_long)
 
 
 def _usage(counts: _Counts | None, known: Usage | None) -> Usage | None:

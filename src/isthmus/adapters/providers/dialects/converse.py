@@ -287,7 +287,7 @@ def _failure(status: int, label: str, headers: Headers, body: bytes) -> Upstream
         error = _error.decode(body)
     # The API has no class of its own for this: the documented sentence is all there is.
     too_long = status == 400 and any(words in error.message for words in _TOO_LONG)
-    return failed(status, label, headers=headers, body=body, too_long=too_long)
+    return failed(status, label, error.message, headers=headers, body=body, too_long=too_long)
 
 
 def _usage(counts: _Counts | None) -> Usage | None:

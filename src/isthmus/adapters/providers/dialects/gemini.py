@@ -327,8 +327,8 @@ def _piece(part: Part, names: Mapping[str, str]) -> dict[str, object] | None:
 def _failure(status: int, error: _Error, headers: Headers, body: bytes) -> UpstreamFailed:
     # No class of its own for this in any publisher's API: the sentence is all there is.
     too_long = status == 400 and _TOO_LONG.match(error.message or "") is not None
-    label = error.status or error.type or ""
-    failure = failed(status, label, headers=headers, body=body, too_long=too_long)
+    label, message = error.status or error.type or "", error.message or ""
+    failure = failed(status, label, message, headers=headers, body=body, too_long=too_long)
     if failure.retry_after_s is None:
         for detail in error.details or ():
             if delay := _DELAY.fullmatch(detail.retry_delay):

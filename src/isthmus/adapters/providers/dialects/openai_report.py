@@ -122,10 +122,7 @@ def _failure(
     too_long = label == "context_length_exceeded" or (
         status == 400 and _TOO_LONG in (message or "")
     )
-    failure = failed(status, label, headers=headers, body=body, too_long=too_long)
-    if label == "insufficient_quota":
-        failure.retryable = False
-    return failure
+    return failed(status, label, message or "", headers=headers, body=body, too_long=too_long)
 
 
 def usage_of(counts: Counts | None) -> Usage | None:
