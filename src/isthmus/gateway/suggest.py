@@ -31,6 +31,7 @@ from isthmus.core.ports import Clock, Limiter, Quota, Telemetry
 from isthmus.gateway.fences import without_fences
 from isthmus.gateway.flags import effective
 from isthmus.gateway.hints import ANY, Kind, Wish
+from isthmus.gateway.judge import judged
 from isthmus.gateway.language import Languages
 from isthmus.gateway.payloads import NO_PAYLOADS, PayloadPolicy, seen
 from isthmus.gateway.polish.place import Place
@@ -184,6 +185,9 @@ class Suggest:
             prompt = self._prompts.get(_PROMPT[request.kind])
         if tell:
             self._telemetry.emit(FeatureUsed(scope, caller, client, FEATURE[request.kind], BILLED))
+            if request.counts:
+                for fact in judged(request.counts, FEATURE[request.kind], caller.who):
+                    self._telemetry.emit(fact)
         return prompt
 
     def _registered(self, request: SuggestRequest) -> Prompt:

@@ -8,6 +8,16 @@ from isthmus.core.messages import ContextItem, Message, ModelChoice, Usage
 from isthmus.gateway.hints import ANY, Kind, Wish
 
 
+class EditorCount(Struct, frozen=True, gc=False):
+    """What an editor counted since it told last, of one model and language."""
+
+    language: str
+    model: str
+    shown: int
+    accepted: int
+    failed: int
+
+
 class SuggestRequest(Struct, frozen=True, gc=False):
     """What an editor asks for.
 
@@ -35,6 +45,7 @@ class SuggestRequest(Struct, frozen=True, gc=False):
     variables: Mapping[str, object] = field(default_factory=dict[str, object])
     streaming: bool = False
     made_for: str = ""
+    counts: tuple[EditorCount, ...] = ()
     variants: tuple["SuggestRequest", ...] = ()
     """What to try next, in this order, while nothing has been answered; of one kind each."""
 

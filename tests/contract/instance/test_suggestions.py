@@ -10,6 +10,7 @@ import pytest
 
 from isthmus.auth.authenticate import Authenticator, AuthPolicy
 from isthmus.core.accounts import TokenKind
+from isthmus.core.events import SuggestionJudged
 from isthmus.edge.http.app import create
 from isthmus.gateway.invoke import Invoke
 from isthmus.instance.broker import caller_of
@@ -17,6 +18,7 @@ from isthmus.routing.models import Models
 from isthmus.settings import GatewaySettings, ModelsSettings, OutboundSettings
 from tests.support.http_app import SERVICE, OneKey, Stand
 from tests.support.instance_stand import IDENTITY, URL, InstanceStand
+from tests.support.sink import MemorySink
 from tests.support.suggest_stand import CATALOGUE, PROMPTS, Scripted, suggest_of
 
 PATH = "/api/v4/code_suggestions/completions"
@@ -178,3 +180,22 @@ def test_a_member_is_one_caller_to_the_gateway(stand: InstanceStand) -> None:
     caller = caller_of(stand.alice.member, IDENTITY)
     assert caller.global_user_id == stand.alice.user.global_id
     assert not caller.self_issued
+
+
+async def test_members_judge_suggestions(stand: InstanceStand) -> None:
+    async with serving(stand, Scripted("anthropic", "42")) as http:
+        for body in ({}, {"stream": True}):
+            reply = await http.post(
+                PATH, headers=stand.alice.bearer, json={"current_file": FILE, **body}
+            )
+            path = f"/api/v4/isthmus/suggestions/{reply.headers['x-suggestion-id']}/accepted"
+            assert (await http.post(path)).status_code == 401
+            assert (await http.post(path, headers=stand.alice.bearer)).status_code == 204
+        odd = await http.post(path.replace("accepted", "praised"), headers=stand.alice.bearer)
+    assert odd.status_code == 404
+    sink = stand.services.telemetry
+    assert isinstance(sink, MemorySink)
+    facts = sink.of(SuggestionJudged)
+    assert len({fact.call_id for fact in facts}) == 2
+    user = caller_of(stand.alice.member, IDENTITY).who.user
+    assert {(fact.language, fact.who.user) for fact in facts} == {("python", user)}

@@ -17,7 +17,13 @@ from isthmus.edge.http.exchange import exchange_of
 from isthmus.edge.http.instance._params import reader
 from isthmus.edge.http.membership import COMPLETIONS, instance_of, member_of
 from isthmus.edge.http.reply import JSON, Reply
-from isthmus.edge.http.v2.code import CodeReply, completion_reply, generation_reply, raw_text
+from isthmus.edge.http.v2.code import (
+    CodeReply,
+    completion_reply,
+    generation_reply,
+    mark,
+    raw_text,
+)
 from isthmus.edge.services import Services
 from isthmus.gateway.suggestion import SuggestRequest
 from isthmus.instance.accounts import require
@@ -90,9 +96,13 @@ def routes(services: Services) -> list[Endpoint]:
         exchange.fields.append(("code_suggestion_type", f"{asked.kind}s"))
         now_s = int(exchange.wall_s())
         if asked.streaming:
-            return raw_text(await services.suggest.stream(asked, caller, client), now_s)
+            stream = await services.suggest.stream(asked, caller, client)
+            mark(exchange, asked.kind, stream.origin)
+            return raw_text(stream, now_s)
+        suggestion = await services.suggest.whole(asked, caller, client)
+        mark(exchange, asked.kind, suggestion.origin)
         encode = completion_reply if asked.kind == "completion" else generation_reply
-        return Reply(encode(await services.suggest.whole(asked, caller, client), now_s), [JSON])
+        return Reply(encode(suggestion, now_s), [JSON])
 
     return [
         Endpoint(

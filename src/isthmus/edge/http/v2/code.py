@@ -21,7 +21,14 @@ from isthmus.edge.http.reply import JSON, Reply
 from isthmus.edge.http.sse import raw_text_stream
 from isthmus.edge.services import Services
 from isthmus.gateway.hints import ANY, Kind, ModelHint, Wish, check_name, wished, wished_for_prompt
-from isthmus.gateway.suggestion import Suggestion, SuggestionStream, SuggestRequest
+from isthmus.gateway.judge import suggestion_id
+from isthmus.gateway.suggestion import (
+    EditorCount,
+    Origin,
+    Suggestion,
+    SuggestionStream,
+    SuggestRequest,
+)
 
 Upto255: TypeAlias = Annotated[str, Meta(max_length=255)]
 Upto50: TypeAlias = Annotated[str, Meta(max_length=50)]
@@ -55,7 +62,7 @@ class CurrentFile(Struct):
 
 
 class TelemetryItem(Struct, frozen=True):
-    """Counters of an editor; accepted and ignored."""
+    """Counters of an editor since its last request: what it asked for, took, and never got."""
 
     requests: int
     accepts: int
@@ -213,6 +220,7 @@ def completion_request(body: Completion) -> SuggestRequest:
         messages=_messages(prompt) if anthropic else (),
         wish=_wish("completion", body),
         streaming=bool(body.stream),
+        counts=_counts(body),
     )
 
 
@@ -231,6 +239,7 @@ def generation_request(body: Generation) -> SuggestRequest:
         wish=_wish("generation", body),
         prompt_id=body.prompt_id or "",
         streaming=bool(body.stream),
+        counts=_counts(body),
     )
 
 
@@ -277,10 +286,20 @@ async def answer(
     if asked.streaming:
         stream = await services.suggest.stream(asked, caller_of(request), client_of(request))
         exchange.fields.append(("enabled_feature_flags", stream.origin.flags))
+        mark(exchange, asked.kind, stream.origin)
         return streamed(stream, int(exchange.wall_s()))
     suggestion = await services.suggest.whole(asked, caller_of(request), client_of(request))
     exchange.fields.append(("enabled_feature_flags", suggestion.origin.flags))
+    mark(exchange, asked.kind, suggestion.origin)
     return Reply(encode(suggestion, int(exchange.wall_s())), [JSON])
+
+
+def mark(exchange: Exchange, kind: Kind, origin: Origin) -> None:
+    """Have the answer say by which id the suggestion can be judged, if a model was asked."""
+    call_id = exchange.notes.call_id
+    if call_id:
+        told = suggestion_id(call_id, kind, origin).encode()
+        exchange.extra_headers += ((b"x-suggestion-id", told),)
 
 
 def routes(services: Services) -> list[Endpoint]:
@@ -359,6 +378,21 @@ def _wish(kind: Kind, body: CodeBody) -> Wish:
 
 def _context(body: CodeBody) -> tuple[ContextItem, ...]:
     return tuple(ContextItem(part.type, part.name, part.content) for part in body.context or ())
+
+
+def _counts(body: CodeBody) -> tuple[EditorCount, ...]:
+    if not body.telemetry:
+        return ()
+    return tuple(
+        EditorCount(
+            language=told.lang or "",
+            model=told.model_name or "",
+            shown=told.requests - max(0, told.errors),
+            accepted=told.accepts,
+            failed=told.errors,
+        )
+        for told in body.telemetry
+    )
 
 
 def _messages(prompt: list[PromptMessage] | None) -> tuple[Message, ...]:
