@@ -15,13 +15,17 @@ class Source:
         self.runs = 0
         self.cancelled = 0
         self.ending: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self.stopping = asyncio.Event()
+        self.may_stop = asyncio.Event()
+        self.may_stop.set()
 
     async def __call__(self) -> str:
         self.runs += 1
         try:
             return await self.ending
         except asyncio.CancelledError:
-            await asyncio.sleep(0)
+            self.stopping.set()
+            await self.may_stop.wait()
             self.cancelled += 1
             raise
 
@@ -93,11 +97,14 @@ async def test_the_last_who_leaves_ends_it_and_waits_for_that() -> None:
 
 async def test_nobody_joins_a_run_that_is_being_ended() -> None:
     single, source = Single[str, str](), Source()
+    source.may_stop.clear()
     (last,) = await waiters(single, source, 1)
     last.cancel()
-    await asyncio.sleep(0)
+    await source.stopping.wait()
     better = Source()
     better.ending.set_result("v")
     assert await single.do("k", better) == "v"
+    assert not last.done()
+    source.may_stop.set()
     with pytest.raises(asyncio.CancelledError):
         await last

@@ -150,6 +150,27 @@ async def test_a_waiter_that_leaves_is_passed_over() -> None:
     assert stand.gate.waiting == 0
 
 
+async def test_a_waiter_that_leaves_makes_room() -> None:
+    stand = Stand(queue_limit=1)
+    async with asyncio.TaskGroup() as group:
+        gone = await stand.queued(group, "gone")
+        gone.cancel()
+        await asyncio.wait((gone,))
+        assert stand.gate.waiting == 0
+        await stand.queued(group, "next")
+        assert await stand.serve(1) == ["next"]
+
+
+async def test_one_of_two_calls_makes_room_for_another_tenant() -> None:
+    stand = Stand(queue_limit=2)
+    async with asyncio.TaskGroup() as group:
+        group.create_task(_outcome(partial(stand.call, "a0", tenant="a")))
+        group.create_task(_outcome(partial(stand.call, "a1", tenant="a")))
+        await asyncio.sleep(0)
+        await stand.queued(group, "b0", tenant="b")
+        assert await stand.serve(2) == ["a0", "b0"]
+
+
 async def test_a_waiter_that_leaves_in_the_moment_of_its_turn_gives_it_back() -> None:
     stand = Stand()
     async with asyncio.TaskGroup() as group:
