@@ -1,0 +1,49 @@
+"""The example of usage in docs/guide/telemetry.md, as a person would follow it."""
+
+import re
+import subprocess
+import time
+from pathlib import Path
+
+from tests.support.process import PROGRAM, running_server
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "guide" / "telemetry.md"
+WAIT_S = 60.0
+TIMES = ("P50", "P95")
+
+
+def block(kind: str) -> str:
+    """The first block of this kind in the section."""
+    section = PAGE.read_text(encoding="utf-8").partition("## Usage\n")[2]
+    found = re.search(rf"```{kind}\n(.*?)```", section, re.DOTALL)
+    assert found
+    return found[1]
+
+
+def cells(table: str) -> list[list[str]]:
+    """Without the columns of time; their headings have two words."""
+    rows = [re.split(r"\s{2,}", line.strip()) for line in table.splitlines()]
+    timed = {index for index, name in enumerate(rows[0]) if name.startswith(TIMES)}
+    return [[each for index, each in enumerate(row) if index not in timed] for row in rows]
+
+
+def test_the_table_is_the_one_that_the_page_shows(tmp_path: Path) -> None:
+    with running_server(tmp_path, {"ISTHMUS_USAGE__FLUSH_S": "0.1"}) as server:
+        script = block("sh").replace("http://127.0.0.1:5052", server.url)
+        path = f"{Path(PROGRAM).parent}:{server.environment['PATH']}"
+        done = subprocess.run(
+            ["bash", "-euc", script],
+            env=server.environment | {"PATH": path},
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=WAIT_S,
+            check=False,
+        )
+        assert (done.returncode, done.stderr) == (0, "")
+        until_s = time.monotonic() + WAIT_S
+        while True:
+            told = server.command("usage", "--since", "24h", "--by", "language,feature").stdout
+            if cells(told) == cells(block("text")):
+                break
+            assert time.monotonic() < until_s, told
