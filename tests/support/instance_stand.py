@@ -12,6 +12,7 @@ from tempfile import TemporaryDirectory
 import httpx
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from isthmus.adapters.limits.inprocess import InProcessLimiter
 from isthmus.adapters.stores.database import migrate_database, open_database, sqlite_url
 from isthmus.app.instance import Surroundings, use_cases
 from isthmus.app.stores import Stores, stores_on
@@ -132,6 +133,7 @@ async def open_instance(
             site=SITE,
             clock=clock,
             telemetry=gateway.telemetry,
+            limiter=InProcessLimiter(clock),
         )
         instance = use_cases(stores, around)
 

@@ -3,7 +3,7 @@
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -11,27 +11,21 @@ from pydantic import SecretStr
 
 import isthmus
 from isthmus.adapters.keysets.keyfile import FILE_NAME, UnsafeKeyFile, load_or_create
+from isthmus.adapters.limits.open import open_limiter
 from isthmus.adapters.outbound.client import open_client
 from isthmus.adapters.outbound.traced import Traced
-from isthmus.adapters.providers._load import load_providers
-from isthmus.adapters.providers._mock import mocked
 from isthmus.adapters.telemetry.collector import Sending, open_collector
 from isthmus.adapters.telemetry.log import Log, open_log
 from isthmus.adapters.telemetry.pipeline import Pipeline, open_telemetry
 from isthmus.adapters.telemetry.prometheus import Prometheus
 from isthmus.app.metering import event_sink, event_streams, open_quota, open_spans
+from isthmus.app.models import Means, ModelLayer
 from isthmus.auth.issue import SigningKey, UnusableKey
 from isthmus.core.events import Noted
-from isthmus.core.ports import Clock, Outbound, Quota
+from isthmus.core.ports import Clock, Limiter, Outbound, Quota
 from isthmus.core.trace import Traces
 from isthmus.gateway.grant import Grant, Signer
 from isthmus.prompts.registry import Registry
-from isthmus.routing.catalogue import (
-    Catalogue,
-    CatalogueError,
-    CustomModels,
-    parse_catalogue,
-)
 from isthmus.routing.models import Models
 from isthmus.settings import Settings, SettingsError
 
@@ -73,10 +67,16 @@ class Foundation:
     outbound: Outbound
     keys: Keys
     grant: Grant
-    models: Models
+    layer: ModelLayer
     prompts: Registry
     quota: Quota | None
     traces: Traces | None
+    limiter: Limiter
+
+    @property
+    def models(self) -> Models:
+        """The one door to every model."""
+        return self.layer.models
 
 
 @asynccontextmanager
@@ -110,37 +110,17 @@ async def open_foundation(settings: Settings) -> AsyncIterator[Foundation]:
             quota,
         )
         called = Traced(outbound) if spans and settings.tracing.to_providers else outbound
-        providers = load_providers(settings.providers, called, clock, settings.outbound)
-        if settings.models.mock:
-            telemetry.emit(Noted("critical", "`models.mock` is on: no model is called."))
-            providers = mocked(providers)
-        models = Models(providers, _catalogue(settings), settings.outbound, telemetry, clock)
+        opened = open_limiter(settings.limits, clock, telemetry)
+        limiter = await stack.enter_async_context(opened)
+        library = (LIBRARY / "models.yml").read_bytes()
+        layer = ModelLayer(settings, Means(library, called, limiter, clock, telemetry))
         prompts = Registry.load(LIBRARY / "prompts")
         yield Foundation(
             *(settings, log, telemetry, metrics, clock),
-            *(outbound, keys, grant, models, prompts, quota),
+            *(outbound, keys, grant, layer, prompts, quota),
             spans.traces if spans else None,
+            limiter,
         )
-
-
-def _custom(settings: Settings) -> CustomModels:
-    own = settings.providers
-    keyed = ((one.base_url, one.api_key) for one in (own.openai, own.mistral, own.fireworks))
-    return CustomModels(
-        settings.models.custom_enabled,
-        own.fireworks.base_url,
-        tuple((name.lower(), text) for name, text in settings.models.custom_headers.items()),
-        {url.rstrip("/"): key.get_secret_value() for url, key in keyed if key.get_secret_value()},
-    )
-
-
-def _catalogue(settings: Settings) -> Catalogue:
-    data = (LIBRARY / "models.yml").read_bytes()
-    try:
-        found = parse_catalogue(data, settings.models, settings.providers.openai)
-    except CatalogueError as error:
-        raise SettingsError(str(error)) from error
-    return replace(found, custom=_custom(settings))
 
 
 def _load_keys(settings: Settings) -> Keys:

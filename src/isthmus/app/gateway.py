@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from isthmus.adapters.keysets.jwks import Fetching, discovery_url
 from isthmus.adapters.keysets.merged import MergedKeys, gateway_issuers, open_keys
 from isthmus.adapters.keysets.static import local_keys
-from isthmus.adapters.limits.inprocess import InProcessLimiter
 from isthmus.adapters.search.sqlite import SqliteSearch, index_file
 from isthmus.app.foundation import LIBRARY, Foundation
 from isthmus.auth.authenticate import Authenticator, gateway_policy
@@ -85,8 +84,7 @@ def _payloads(settings: Settings) -> PayloadPolicy:
 
 def _suggest(foundation: Foundation, payloads: PayloadPolicy) -> Suggest:
     library = Library(foundation.prompts, load_languages(LIBRARY / "languages.yml"))
-    limiter = InProcessLimiter(foundation.clock)
-    rules = Rules(foundation.settings.gateway, foundation.quota, payloads, limiter)
+    rules = Rules(foundation.settings.gateway, foundation.quota, payloads, foundation.limiter)
     try:
         return Suggest(foundation.models, library, foundation.telemetry, foundation.clock, rules)
     except ValueError as error:

@@ -10,13 +10,12 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 import isthmus.platform.tools as tools_package
-from isthmus.adapters.limits.inprocess import InProcessLimiter
 from isthmus.adapters.signin.oidc import OidcProvider
 from isthmus.app.foundation import Foundation
 from isthmus.app.gateway import key_set
 from isthmus.app.runners import open_runner
 from isthmus.app.stores import Stores
-from isthmus.core.ports import Clock, Outbound, Runner, Telemetry
+from isthmus.core.ports import Clock, Limiter, Outbound, Runner, Telemetry
 from isthmus.core.signin import IdentityProvider
 from isthmus.edge.instance import InstanceServices
 from isthmus.instance.accounts import Accounts
@@ -54,6 +53,7 @@ class Surroundings:
     site: Site
     clock: Clock
     telemetry: Telemetry
+    limiter: Limiter
     sessions: SessionHost | None = None
     runner: Runner | None = None
     provider: IdentityProvider | None = None
@@ -79,6 +79,7 @@ async def open_instance(
             runner=await stack.enter_async_context(open_runner(settings, clock)),
             provider=await stack.enter_async_context(_provider(foundation)),
             outbound=foundation.outbound,
+            limiter=foundation.limiter,
             tools=await asyncio.to_thread(_tools),
         )
         group = await stack.enter_async_context(asyncio.TaskGroup())
@@ -93,7 +94,7 @@ async def open_instance(
 
 def use_cases(stores: Stores, around: Surroundings) -> InstanceServices:
     """The use cases, put together."""
-    settings, clock, limiter = around.settings, around.clock, InProcessLimiter(around.clock)
+    settings, clock, limiter = around.settings, around.clock, around.limiter
     flags = Flags(stores.flags)
     places = Places(stores.places, register=settings.registers)
     workflows = Workflows(stores.workflows, places, flags, clock, settings)

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TypeAlias
 
+from isthmus.app import models
 from isthmus.app.foundation import Foundation
 from isthmus.core.events import ConfigurationRead, Crashed
 from isthmus.core.ports import Telemetry
@@ -38,7 +39,10 @@ def parts_of(foundation: Foundation) -> tuple[Part, ...]:
     """What needs no restart."""
     log = foundation.log
     logging = ("logging.level", "logging.access", "logging.json_lines")
-    return (Part(logging, lambda settings: partial(log.adopt, settings.logging)),)
+    return (
+        Part(logging, lambda settings: partial(log.adopt, settings.logging)),
+        Part(models.PATHS, foundation.layer.prepare),
+    )
 
 
 class Reloader:

@@ -140,6 +140,14 @@ class TryFailed(Struct, frozen=True, gc=False):
     then: str
 
 
+class AnswerReused(Struct, frozen=True, gc=False):
+    """A call was answered from the exact cache, and no model was asked."""
+
+    model: str
+    feature: str
+    who: Who
+
+
 class BreakerMoved(Struct, frozen=True, gc=False):
     """A deployment's breaker: "open", "half open", "closed", or "dead" (its key is refused)."""
 
@@ -348,6 +356,7 @@ Fact: TypeAlias = (
     | ModelCallStarted
     | ModelCalled
     | TryFailed
+    | AnswerReused
     | BreakerMoved
     | LimitMet
     | LimitStoreLost

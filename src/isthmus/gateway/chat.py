@@ -117,7 +117,8 @@ class ReactChat:
         tools = tuple(reader.name for reader in readers)
         inputs = _inputs(request) | {"tools": [reader.told() for reader in readers]}
         choice = self._invoke.choice(prompt, request.model, client)
-        prepared = self._invoke.rendered(prompt, choice, inputs, streaming=True)
+        only = request.model is not None
+        prepared = self._invoke.rendered(prompt, choice, inputs, streaming=True, only=only)
         return ChatStream(self._events(prepared, caller, tools), primitive, tools)
 
     async def _events(
@@ -126,11 +127,12 @@ class ReactChat:
         reader = Reader()
         usage: Usage | None = None
         finish: Finish | None = None
-        begun = False
+        choice, begun = prepared.choice, False
         try:
             async with aclosing(self._invoke.stream(prepared, caller)) as deltas:
                 async for delta in deltas:
                     begun = True
+                    choice = delta.choice or choice
                     usage, finish = delta.usage or usage, delta.finish or finish
                     for event in reader.feed(delta.text):
                         yield _offered(event, tools)
@@ -145,7 +147,7 @@ class ReactChat:
         for event in reader.finish(finish):
             yield _offered(event, tools)
         if usage is not None:
-            yield Spent(model_name(prepared.choice), usage)
+            yield Spent(model_name(choice), usage)
 
 
 def _permit(turns: Sequence[Turn], primitive: str, caller: Caller) -> None:

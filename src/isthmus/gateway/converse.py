@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from isthmus.auth.scopes import require
 from isthmus.core.errors import Forbidden, NotFound, Unavailable
@@ -82,6 +83,11 @@ class Converse:
             messages = (Message("user", (Text(messages),)),)
         else:
             limit = min(limit, CHAT_MAX_TOKENS)
+
+        def again(other: ModelChoice) -> Ask:
+            return replace(ask, prompt=Chat(shaped(messages, other)))
+
+        asked = request.own_server is not None or request.model in _CLAUDE
         ask = Ask(
             feature=_FEATURE,
             unit_primitive=scope,
@@ -91,6 +97,7 @@ class Converse:
             stop=request.stop,
             streaming=request.streaming,
             timeout_s=TIMEOUT_S,
+            again=None if asked else again,
         )
         return Prepared(ask, choice)
 

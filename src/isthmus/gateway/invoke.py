@@ -99,7 +99,8 @@ class Invoke:
             detail = f"The inputs of '{prompt.id}' are made by {elsewhere}; call that."
             raise Invalid(detail, (FieldError("inputs.*", f"made by {elsewhere}"),))
         choice = self.choice(prompt, request.model, client)
-        return self.rendered(prompt, choice, request.inputs, streaming=request.streaming)
+        only = request.model is not None
+        return self.rendered(prompt, choice, request.inputs, streaming=request.streaming, only=only)
 
     def prompt(self, prompt_id: str, version: str = USUAL) -> Prompt:
         """The version that is wanted. Raises NotFound."""
@@ -117,9 +118,22 @@ class Invoke:
         return self._models.resolve(wanted, feature, effective(client, self._payloads.barred))
 
     def rendered(
-        self, prompt: Prompt, choice: ModelChoice, inputs: Mapping[str, object], *, streaming: bool
+        self,
+        prompt: Prompt,
+        choice: ModelChoice,
+        inputs: Mapping[str, object],
+        *,
+        streaming: bool,
+        only: bool = False,
     ) -> Prepared:
-        """The call for these inputs; permission is not looked at. Raises Invalid, TooLarge."""
+        """The call for these inputs; permission is not looked at. Raises Invalid, TooLarge.
+
+        With `only`, no other model may stand in.
+        """
+
+        def again(other: ModelChoice) -> Ask:
+            return self.rendered(prompt, other, inputs, streaming=streaming, only=True).ask
+
         variables = {"current_date": self._clock.utc().strftime("%B %d, %Y"), **inputs}
         limit = prompt.params.max_tokens
         if prompt.id.startswith(_CHAT):
@@ -134,13 +148,14 @@ class Invoke:
             streaming=streaming,
             tuning=prompt.tuning(choice.provider),
             timeout_s=prompt.timeout_s or self._timeout_s,
+            again=None if only else again,
         )
         return Prepared(ask, choice)
 
     async def whole(self, prepared: Prepared, caller: Caller) -> Told:
         """The answer in one piece. Raises what the model raises."""
-        choice = prepared.choice
-        answer = await self._models.whole(prepared.ask, choice, caller)
+        answer = await self._models.whole(prepared.ask, prepared.choice, caller)
+        choice = answer.choice or prepared.choice
         text = answer.text
         if choice.reasoning_hidden:
             reasoning = Reasoning()
@@ -151,7 +166,7 @@ class Invoke:
     def stream(self, prepared: Prepared, caller: Caller) -> AsyncGenerator[Delta, None]:
         """The answer as it is written; raises what the model raises. Close it to stop the model."""
         deltas = self._models.stream(prepared.ask, prepared.choice, caller)
-        return _shown(deltas) if prepared.choice.reasoning_hidden else deltas
+        return _shown(deltas, prepared.choice)
 
 
 def model_name(choice: ModelChoice) -> str:
@@ -159,11 +174,18 @@ def model_name(choice: ModelChoice) -> str:
     return choice.upstream or choice.id
 
 
-async def _shown(deltas: AsyncGenerator[Delta, None]) -> AsyncGenerator[Delta, None]:
+async def _shown(
+    deltas: AsyncGenerator[Delta, None], choice: ModelChoice
+) -> AsyncGenerator[Delta, None]:
     """The deltas without what the model says to itself."""
-    reasoning = Reasoning()
+    reasoning = Reasoning() if choice.reasoning_hidden else None
     async with aclosing(deltas):
         async for delta in deltas:
+            if delta.choice is not None:
+                reasoning = Reasoning() if delta.choice.reasoning_hidden else None
+            if reasoning is None:
+                yield delta
+                continue
             text = reasoning.feed(delta.text)
             if delta.finish is not None:
                 text += reasoning.finish()

@@ -1,9 +1,9 @@
 """Completes and generates code: credits, permission, model, call, and an answer made to fit."""
 
 import re
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Mapping
 from contextlib import aclosing, suppress
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -37,14 +37,21 @@ from isthmus.gateway.payloads import NO_PAYLOADS, PayloadPolicy, seen
 from isthmus.gateway.polish.place import Place
 from isthmus.gateway.polish.steps import COMPLETION, Polish, trim
 from isthmus.gateway.reasoning import Reasoning
-from isthmus.gateway.suggestion import Origin, Suggestion, SuggestionStream, SuggestRequest
+from isthmus.gateway.suggestion import (
+    Origin,
+    Suggestion,
+    SuggestionStream,
+    SuggestRequest,
+    stood_in,
+)
 from isthmus.gateway.syntax import Syntax
-from isthmus.gateway.wording import CANNOT_CHAT, FEATURE, SCOPE, Plan, planned
+from isthmus.gateway.wording import CANNOT_CHAT, FEATURE, SCOPE, Others, Plan, Wording
 from isthmus.prompts.registry import Prompt, Registry
 from isthmus.routing.models import Models
 from isthmus.settings import GatewaySettings
 
 T = TypeVar("T")
+Answered_co = TypeVar("Answered_co", covariant=True)
 
 BILLED = "code_suggestions"
 """Qualified name of the feature that costs credits."""
@@ -69,6 +76,14 @@ _ANOTHER_MAY = (
 """Failures of one variant after which the next one is tried."""
 TRYING_S = 60.0
 """No further variant is tried after this time."""
+
+
+class Serve(Protocol[Answered_co]):
+    """Answers one variant; the last one may be answered by a model that stands in."""
+
+    def __call__(
+        self, one: SuggestRequest, prompt: Prompt, *, last: bool
+    ) -> Awaitable[Answered_co]: ...
 
 
 class Library(Struct, frozen=True):
@@ -124,10 +139,11 @@ class Suggest:
         Amazon Q, or what the model raises; of several variants, what the first one raised.
         """
         if self._quota is None and self._limiter is None and not request.variants:
-            return self._whole(request, self._allow(request, caller, client), caller, client)
+            prompt = self._allow(request, caller, client)
+            return self._whole(request, prompt, caller, client, last=True)
 
-        def serve(one: SuggestRequest, prompt: Prompt) -> Awaitable[Suggestion]:
-            return self._whole(one, prompt, caller, client)
+        def serve(one: SuggestRequest, prompt: Prompt, *, last: bool) -> Awaitable[Suggestion]:
+            return self._whole(one, prompt, caller, client, last=last)
 
         return self._first(request, caller, client, serve)
 
@@ -139,8 +155,10 @@ class Suggest:
         Waits for the first text; raises what `whole` raises until then, and later with the text.
         """
 
-        def serve(one: SuggestRequest, prompt: Prompt) -> Awaitable[SuggestionStream]:
-            return self._begun(one, prompt, caller, client)
+        def serve(
+            one: SuggestRequest, prompt: Prompt, *, last: bool
+        ) -> Awaitable[SuggestionStream]:
+            return self._begun(one, prompt, caller, client, last=last)
 
         return self._first(request, caller, client, serve)
 
@@ -149,7 +167,7 @@ class Suggest:
         request: SuggestRequest,
         caller: Caller,
         client: ClientInfo,
-        serve: Callable[[SuggestRequest, Prompt], Awaitable[T]],
+        serve: Serve[T],
     ) -> T:
         """What the first variant answers that can be served. Credits are asked for once."""
         if self._limiter is not None:
@@ -161,12 +179,13 @@ class Suggest:
             await self._quota.check(Use(event, BILLED, name), caller, client)
         until_s = self._clock.now_s() + TRYING_S
         failure: Failure | None = None
-        for one in (request, *request.variants):
+        variants = (request, *request.variants)
+        for one in variants:
             if failure is not None and self._clock.now_s() > until_s:
                 break
             try:
                 prompt = self._allow(one, caller, client, tell=failure is None)
-                return await serve(one, prompt)
+                return await serve(one, prompt, last=one is variants[-1])
             except _ANOTHER_MAY as error:
                 failure = failure or error
         raise failure or Unavailable(_NOT_SERVED)
@@ -198,12 +217,20 @@ class Suggest:
             raise Invalid("Validation error", (fault,)) from error
 
     async def _whole(
-        self, request: SuggestRequest, prompt: Prompt, caller: Caller, client: ClientInfo
+        self,
+        request: SuggestRequest,
+        prompt: Prompt,
+        caller: Caller,
+        client: ClientInfo,
+        *,
+        last: bool,
     ) -> Suggestion:
-        plan, origin = self._prepare(request, prompt, client)
+        plan, origin = self._prepare(request, prompt, client, last=last)
         if plan is None:
             return Suggestion("", origin)
         answer = await self._models.whole(plan.ask, plan.choice, caller)
+        if answer.choice is not None:
+            plan, origin = plan.by(answer.choice), stood_in(origin, answer.choice)
         usage, limit = answer.usage, plan.ask.max_tokens or plan.choice.max_output_tokens
         capped = answer.finish == "length" or (usage is not None and usage.output_tokens >= limit)
         if plan.choice.provider in COMPLETION and not self._syntax.ready(plan.language.grammar):
@@ -221,12 +248,19 @@ class Suggest:
         )
 
     async def _begun(
-        self, request: SuggestRequest, prompt: Prompt, caller: Caller, client: ClientInfo
+        self,
+        request: SuggestRequest,
+        prompt: Prompt,
+        caller: Caller,
+        client: ClientInfo,
+        *,
+        last: bool,
     ) -> SuggestionStream:
         if not request.streaming:
             request = replace(request, streaming=True)
-        plan, origin = self._prepare(request, prompt, client)
-        texts = _nothing() if plan is None else self._texts(plan, caller)
+        plan, origin = self._prepare(request, prompt, client, last=last)
+        served: list[ModelChoice] = []
+        texts = _nothing() if plan is None else self._texts(plan, caller, served)
         if request.kind == "generation":
             texts = without_fences(texts)
         first = ""
@@ -234,10 +268,12 @@ class Suggest:
             if text:
                 first = text
                 break
+        if served:
+            origin = stood_in(origin, served[0])
         return SuggestionStream(_resumed(first, texts), origin)
 
     def _prepare(
-        self, request: SuggestRequest, prompt: Prompt, client: ClientInfo
+        self, request: SuggestRequest, prompt: Prompt, client: ClientInfo, *, last: bool
     ) -> tuple[Plan | None, Origin]:
         language = self._languages.of(request.file_name, request.editor_language)
         if not language.id:
@@ -263,7 +299,8 @@ class Suggest:
             return None, origin
         allowed = not request.context_gated or _recent(client)
         context = request.context if allowed else ()
-        return planned(request, context, choice, prompt, language), origin
+        others = _others(request) if last else "none"
+        return Wording(request, context, prompt, language, others).first(choice), origin
 
     def _choose(
         self, request: SuggestRequest, prompt: Prompt, flags: tuple[str, ...]
@@ -301,10 +338,16 @@ class Suggest:
                 raise Rejected(_NOT_SERVED) from error
             return None
 
-    async def _texts(self, plan: Plan, caller: Caller) -> AsyncGenerator[str, None]:
+    async def _texts(
+        self, plan: Plan, caller: Caller, served: list[ModelChoice]
+    ) -> AsyncGenerator[str, None]:
+        """The texts; `served` gets the model that stands in, if one does."""
         reasoning = Reasoning() if plan.choice.reasoning_hidden else None
         async with aclosing(self._models.stream(plan.ask, plan.choice, caller)) as deltas:
             async for delta in deltas:
+                if delta.choice is not None:
+                    served.append(delta.choice)
+                    reasoning = Reasoning() if delta.choice.reasoning_hidden else None
                 text = delta.text if reasoning is None else reasoning.feed(delta.text)
                 if text:
                     yield text
@@ -336,6 +379,13 @@ class Suggest:
         trimmed = trim(text, place, steps)
         self._telemetry.emit(SuggestionTrimmed(self._clock.now_s() - began_s))
         return trimmed
+
+
+def _others(request: SuggestRequest) -> Others:
+    """Who may answer instead: for a model that was asked for, none but the local completer."""
+    if request.wish is ANY:
+        return "any"
+    return "floor" if request.kind == "completion" else "none"
 
 
 def _usable(choice: ModelChoice, kind: Kind) -> ModelChoice:

@@ -3,6 +3,7 @@
 from collections.abc import AsyncGenerator, Mapping
 
 from msgspec import Struct, field
+from msgspec.structs import replace
 
 from isthmus.core.messages import ContextItem, Message, ModelChoice, Usage
 from isthmus.gateway.hints import ANY, Kind, Wish
@@ -60,6 +61,14 @@ class Origin(Struct, frozen=True, gc=False):
     flags: tuple[str, ...]
     choice: ModelChoice
     prompt_name: str
+
+
+def stood_in(origin: Origin, choice: ModelChoice) -> Origin:
+    """The origin of an answer that another model gave than was meant."""
+    if origin.engine != origin.choice.engine:
+        # It is reported under its prompt's name.
+        return replace(origin, choice=choice)
+    return replace(origin, engine=choice.engine, name=choice.id, choice=choice)
 
 
 class Suggestion(Struct, frozen=True, gc=False):

@@ -1,6 +1,9 @@
 """A request for code in the words of one model: cut to its size, and asked in its way."""
 
+from typing import Literal, TypeAlias
+
 from msgspec import Struct
+from msgspec.structs import replace
 
 from isthmus.core.errors import FieldError, Invalid
 from isthmus.core.messages import PLAIN, Chat, ContextItem, Infill, ModelChoice, Text
@@ -15,6 +18,7 @@ from isthmus.routing.ask import Ask
 
 FEATURE: dict[Kind, str] = {"completion": "code_completions", "generation": "code_generations"}
 SCOPE: dict[Kind, str] = {"completion": "complete_code", "generation": "generate_code"}
+Others: TypeAlias = Literal["any", "floor", "none"]
 CANNOT_CHAT = frozenset({"local", "scripted"})
 _OWN_WORDS_TOKENS = 600
 """What the words around the code in our own prompts may take."""
@@ -29,6 +33,52 @@ class Plan(Struct, frozen=True, gc=False):
     choice: ModelChoice
     cut: Cut
     language: Language
+    wording: "Wording | None" = None
+
+    def by(self, choice: ModelChoice | None) -> "Plan":
+        """The plan of the model that answered: this one when no other stood in."""
+        return self if choice is None or self.wording is None else self.wording.plan(choice)
+
+
+class Wording:
+    """A request's words for one model after another, as routing asks for them.
+
+    `others` says who may stand in: any model of the feature, the local completer alone, or nobody.
+    """
+
+    def __init__(
+        self,
+        request: SuggestRequest,
+        context: tuple[ContextItem, ...],
+        prompt: Prompt,
+        language: Language,
+        others: Others,
+    ) -> None:
+        self._request = request
+        self._context = context
+        self._prompt = prompt
+        self._language = language
+        self._others = others
+        self._plans: dict[str, Plan] = {}
+
+    def first(self, choice: ModelChoice) -> Plan:
+        """The call to the model that was chosen. Raises what `planned` raises."""
+        plan = planned(self._request, self._context, choice, self._prompt, self._language)
+        if self._others == "none":
+            return plan
+        ask = replace(plan.ask, again=self._again, floor_only=self._others == "floor")
+        return replace(plan, ask=ask, wording=self)
+
+    def plan(self, choice: ModelChoice) -> Plan:
+        """The plan by which a model that stood in was asked."""
+        return self._plans[choice.id]
+
+    def _again(self, choice: ModelChoice) -> Ask | None:
+        if self._request.kind == "generation" and choice.provider in CANNOT_CHAT:
+            return None
+        plan = planned(self._request, self._context, choice, self._prompt, self._language)
+        self._plans[choice.id] = plan
+        return plan.ask
 
 
 def planned(

@@ -29,6 +29,8 @@ class Blame(Enum):
     CALLER = "caller"
 
 
+QUEUE = "queue:"
+"""How the rules of deployments' own queues begin; the operator's limits are the caller's affair."""
 _KEY = frozenset({401, 402, 403})
 _PLACE = frozenset({404, 405, 410})
 _AGAIN = frozenset({0, 408, 409, 425})
@@ -38,17 +40,18 @@ def blame(failure: Failure) -> Blame:
     """The class of a failure before any content."""
     match failure:
         case UpstreamLimited():
-            return Blame.LIMITED
+            found = Blame.LIMITED
         case UpstreamUnreachable() | UpstreamTimeout():
-            return Blame.ELSEWHERE
-        case UpstreamFailed(reason=reason) if reason:
-            return Blame.CALLER
-        case UpstreamFailed(status=status):
-            return _by_status(status)
-        case MisconfiguredProvider() | LimitExceeded():
-            return Blame.PLACE
+            found = Blame.ELSEWHERE
+        case UpstreamFailed(reason="", status=status):
+            found = _by_status(status)
+        case LimitExceeded(rule=rule) if rule.startswith(QUEUE):
+            found = Blame.PLACE
+        case MisconfiguredProvider():
+            found = Blame.PLACE
         case _:
-            return Blame.CALLER
+            found = Blame.CALLER
+    return found
 
 
 def blame_status(status: int) -> Blame | None:

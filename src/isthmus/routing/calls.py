@@ -2,14 +2,16 @@
 
 import random
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, aclosing
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final
 
 from msgspec.structs import replace
 
 from isthmus.core.deadline import Deadline
 from isthmus.core.errors import MisconfiguredProvider
+from isthmus.core.events import AnswerReused
 from isthmus.core.identity import Caller, Who
 from isthmus.core.messages import (
     PLAIN,
@@ -26,12 +28,16 @@ from isthmus.core.messages import (
 )
 from isthmus.core.policies import Guard, Guarded
 from isthmus.core.ports import ModelProvider
+from isthmus.core.single import Single
 from isthmus.routing.ask import Ask, EmbedAsk, RawAsk
 from isthmus.routing.catalogue import Catalogue
+from isthmus.routing.exact import Exact, key_of
 from isthmus.routing.forwarding import Forwarding
+from isthmus.routing.hedge import raced
+from isthmus.routing.quota import Quotas, Spending, estimated
 from isthmus.routing.seats import Seat, Seats
 from isthmus.routing.turn import Labels, Teller, Turn
-from isthmus.routing.walk import Guide, Walk
+from isthmus.routing.walk import Account, Guide, Walk
 from isthmus.settings import OutboundSettings, RoutingSettings
 
 HELD_DELTAS: Final = 64
@@ -43,7 +49,9 @@ class Governance:
     """How calls are placed, what they may cost, and what of them may leave."""
 
     routing: RoutingSettings = field(default_factory=RoutingSettings)
+    quotas: Quotas | None = None
     guard: Guard | None = None
+    exact: Exact | None = None
     roll: Callable[[], float] = random.random
 
 
@@ -58,13 +66,49 @@ class Calls:
     guide: Guide
     teller: Teller
     governance: Governance
+    embedding: Single[bytes, Embeddings] = field(default_factory=Single[bytes, Embeddings])
 
     async def whole(self, ask: Ask, choice: ModelChoice, caller: Caller) -> Answer:
         """The answer, from the first deployment that gives one. Raises what ModelProvider raises.
 
         Nothing reaches the caller before the end: when an answer breaks off, the next one is asked.
         """
-        walk, labels = self._walk(ask, choice, caller.who), _labels(ask, caller)
+        labels = _labels(ask, caller)
+        quotas = self.governance.quotas
+        if quotas is None:
+            return await self._answer(self._walk(ask, choice, caller.who), labels)
+        spending = await self._reserved(quotas, ask, choice, caller.who, streaming=False)
+        walk = self._walk(ask, choice, caller.who)
+        try:
+            return await self._answer(walk, labels)
+        finally:
+            if spending is not None:
+                spending.settle(walk.account.usage, walk.account.cost)
+
+    async def _answer(self, walk: Walk[Ask], labels: Labels) -> Answer:
+        exact = self.governance.exact
+        if exact is not None:
+            return await self._exact(exact, walk, labels)
+        if self.governance.routing.hedge and walk.ask.lane == "interactive" and walk.others:
+            return await raced(walk, lambda each: self._whole(each, labels))
+        return await self._whole(walk, labels)
+
+    async def _exact(self, exact: Exact, walk: Walk[Ask], labels: Labels) -> Answer:
+        """The answer that the same tenant's same call was given before, or else a new one."""
+        _, call = self._call(walk)
+        key, now_s = key_of(walk.tenant, walk.seat.choice.id, call), self.guide.clock.now_s
+        kept = None if key is None else exact.get(key, now_s())
+        if isinstance(kept, Answer):
+            walk.abandoned()
+            model = walk.seat.choice.upstream
+            self.guide.telemetry.emit(AnswerReused(model, labels.feature, labels.who))
+            return kept
+        answer = await self._whole(walk, labels)
+        if key is not None and walk.at_first:
+            exact.put(key, answer, now_s())
+        return answer
+
+    async def _whole(self, walk: Walk[Ask], labels: Labels) -> Answer:
         while True:
             with Turn(self.teller, walk, labels) as turn:
                 if walk.waits:
@@ -83,14 +127,36 @@ class Calls:
                 turn.served()
                 return answer if walk.at_first else replace(answer, choice=turn.seat.choice)
 
-    async def stream(
-        self, ask: Ask, choice: ModelChoice, caller: Caller
-    ) -> AsyncGenerator[Delta, None]:
+    def stream(self, ask: Ask, choice: ModelChoice, caller: Caller) -> AsyncGenerator[Delta, None]:
         """The answer as it is produced, from the first deployment that begins one.
 
         Raises what ModelProvider raises. Close the generator (`aclosing`) to stop the call.
         """
+        if self.governance.quotas is None:
+            return self._streamed(ask, choice, caller, Account())
+        return self._paid(self.governance.quotas, ask, choice, caller)
+
+    async def _paid(
+        self, quotas: Quotas, ask: Ask, choice: ModelChoice, caller: Caller
+    ) -> AsyncGenerator[Delta, None]:
+        """The stream, within what may be spent; when that runs out it is cut before the delta."""
+        spending = await self._reserved(quotas, ask, choice, caller.who, streaming=True)
+        account = Account()
+        try:
+            async with aclosing(self._streamed(ask, choice, caller, account)) as deltas:
+                async for delta in deltas:
+                    if spending is not None and spending.spent(_size(delta)):
+                        await spending.grow()
+                    yield delta
+        finally:
+            if spending is not None:
+                spending.settle(account.usage, account.cost)
+
+    async def _streamed(
+        self, ask: Ask, choice: ModelChoice, caller: Caller, account: Account
+    ) -> AsyncGenerator[Delta, None]:
         walk, labels = self._walk(ask, choice, caller.who), _labels(ask, caller)
+        walk.account = account
         while True:
             with Turn(self.teller, walk, labels) as turn:
                 if walk.waits:
@@ -118,10 +184,39 @@ class Calls:
                 return
 
     async def embed(self, ask: EmbedAsk, choice: ModelChoice, caller: Caller) -> Embeddings:
-        """One vector a text. Raises what ModelProvider raises."""
+        """One vector a text; the same call of the same tenant, at the same time, is made once.
+
+        Raises what ModelProvider raises.
+        """
+        quotas, spending = self.governance.quotas, None
+        if quotas is not None:
+            spending = await self._reserved(quotas, ask, choice, caller.who, streaming=False)
         tiers = self.seats.tiers(ask.feature, choice, "model")
         walk = Walk(self.guide, tiers, ask, tenant(caller.who))
         labels = Labels(ask.feature, ask.unit_primitive, False, caller.who)
+        try:
+            return await self._vectors(walk, choice, labels)
+        finally:
+            if spending is not None:
+                spending.settle(walk.account.usage, walk.account.cost)
+
+    async def _vectors(
+        self, walk: Walk[EmbedAsk], choice: ModelChoice, labels: Labels
+    ) -> Embeddings:
+        key = key_of(walk.tenant, choice.id, self._embed_call(walk))
+        if key is None:
+            return await self._embedded(walk, labels)
+        exact, now_s = self.governance.exact, self.guide.clock.now_s
+        kept = None if exact is None else exact.get(key, now_s())
+        if isinstance(kept, Embeddings):
+            self.guide.telemetry.emit(AnswerReused(choice.upstream, labels.feature, labels.who))
+            return kept
+        found = await self.embedding.do(key, lambda: self._embedded(walk, labels))
+        if exact is not None:
+            exact.put(key, found, now_s())
+        return found
+
+    async def _embedded(self, walk: Walk[EmbedAsk], labels: Labels) -> Embeddings:
         while True:
             with Turn(self.teller, walk, labels) as turn:
                 if walk.waits:
@@ -145,7 +240,27 @@ class Calls:
         raw = ask.raw
         walk = Walk(self.guide, self.seats.proxied(provider, raw.model), ask, tenant(caller.who))
         labels = Labels("", ask.unit_primitive, raw.streaming, caller.who)
-        return Forwarding(self, walk, labels)
+        quotas = self.governance.quotas
+        if quotas is None:
+            return Forwarding(self, walk, labels)
+        return Forwarding(self, walk, labels, partial(self._forwarded, quotas, walk, caller.who))
+
+    async def _forwarded(self, quotas: Quotas, walk: Walk[RawAsk], who: Who) -> Spending | None:
+        raw, deployment = walk.ask.raw, walk.seat.deployment
+        size, prices = len(raw.body), deployment.prices
+        estimate = estimated(size, None, streaming=raw.streaming, prices=prices)
+        provider = deployment.choice.provider
+        return await quotas.reserve(who, "", deployment.choice.id, provider, estimate)
+
+    async def _reserved(
+        self, quotas: Quotas, ask: Ask | EmbedAsk, choice: ModelChoice, who: Who, *, streaming: bool
+    ) -> Spending | None:
+        """What a call may spend. Raises LimitExceeded."""
+        model = None if choice.brought else self.catalogue.models.get(choice.id)
+        prices = None if model is None else model.prices
+        most = 0 if isinstance(ask, EmbedAsk) else ask.max_tokens or choice.max_output_tokens
+        estimate = estimated(ask.size(), most, streaming=streaming, prices=prices)
+        return await quotas.reserve(who, ask.feature, choice.id, choice.provider, estimate)
 
     @property
     def guard(self) -> Guard | None:
@@ -227,6 +342,11 @@ def tenant(who: Who) -> str:
 
 def _labels(ask: Ask, caller: Caller) -> Labels:
     return Labels(ask.feature, ask.unit_primitive, ask.streaming, caller.who)
+
+
+def _size(delta: Delta) -> int:
+    """Characters that a delta adds to an answer."""
+    return len(delta.text) + (len(delta.tool_use.arguments) if delta.tool_use is not None else 0)
 
 
 def _says(delta: Delta) -> bool:

@@ -1,7 +1,7 @@
 """A forwarded call: the reply of the first place that gives one, noted on its way."""
 
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, suppress
 from types import TracebackType
 from typing import Final, Protocol
@@ -16,6 +16,7 @@ from isthmus.core.ports import ModelProvider
 from isthmus.routing.ask import RawAsk
 from isthmus.routing.blame import Blame, blame_status, retry_after_s
 from isthmus.routing.failures import class_of_status
+from isthmus.routing.quota import Spending
 from isthmus.routing.seats import Seat
 from isthmus.routing.turn import Labels, Teller, Turn
 from isthmus.routing.walk import Walk
@@ -23,6 +24,8 @@ from isthmus.routing.walk import Walk
 HELD_CHUNKS: Final = 64
 HELD_BYTES: Final = 256 * 1024
 """Of a reply that has neither content nor an error yet; then it counts as begun."""
+BYTES_A_CHAR: Final = 16
+"""Of a forwarded answer for each character of its text, most of it being the vendor's frame."""
 
 # Counting tokens must never cost the caller an answer. One for all: it holds no state.
 _HARMLESS = suppress(Exception)
@@ -57,8 +60,16 @@ class Forwarding:
     _reply: RawReply
     _turn: Turn[RawAsk]
 
-    def __init__(self, means: Means, walk: Walk[RawAsk], labels: Labels) -> None:
+    def __init__(
+        self,
+        means: Means,
+        walk: Walk[RawAsk],
+        labels: Labels,
+        reserve: Callable[[], Awaitable[Spending | None]] | None = None,
+    ) -> None:
         self._means = means
+        self._reserve = reserve
+        self._spending: Spending | None = None
         self._walk = walk
         self._labels = labels
         self._ended = False
@@ -66,6 +77,15 @@ class Forwarding:
         self._filter: RelayedFilter | None = None
 
     async def __aenter__(self) -> RawReply:
+        if self._reserve is not None:
+            self._spending = await self._reserve()
+        try:
+            return await self._entered()
+        except BaseException:
+            self._settle()
+            raise
+
+    async def _entered(self) -> RawReply:
         while True:
             turn = self._turn = Turn(self._means.teller, self._walk, self._labels)
             try:
@@ -90,11 +110,23 @@ class Forwarding:
             await self._opened.__aexit__(kind, error if kind else None, trace)
         finally:
             self._turn.__exit__(kind, error, trace)
+            self._settle()
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self
 
     async def __anext__(self) -> bytes:
+        chunk = await self._passed()
+        spending = self._spending
+        if spending is not None and spending.spent(len(chunk) // BYTES_A_CHAR):
+            await spending.grow()
+        return chunk
+
+    def _settle(self) -> None:
+        if self._spending is not None:
+            self._spending.settle(self._walk.account.usage, self._walk.account.cost)
+
+    async def _passed(self) -> bytes:
         if self._held:
             return self._held.popleft()
         passes = self._filter

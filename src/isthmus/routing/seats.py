@@ -67,12 +67,12 @@ class Seats:
         if choice.brought:
             # Servers of callers are without number, so nothing is remembered of them.
             alone = self._fresh(deployments(self._catalogue, choice, self._configured)[0])
-            return ((alone,), *self._others(feature, choice.id, reach))
+            return ((alone,), *self._others(feature, choice, reach))
         key = (feature, choice.id, reach)
         found = self._tiers.get(key)
         if found is None:
             own = self._placed(choice)
-            found = (own, *self._others(feature, choice.id, reach))
+            found = (own, *self._others(feature, choice, reach))
             self._tiers[key] = found
         return found
 
@@ -114,14 +114,18 @@ class Seats:
         """Those that have been used."""
         return self._known.values()
 
-    def _others(self, feature: str, model_id: str, reach: Reach) -> Iterator[tuple[Seat, ...]]:
+    def _others(self, feature: str, first: ModelChoice, reach: Reach) -> Iterator[tuple[Seat, ...]]:
         if reach == "model":
             return
+        # The same model may be listed under several names: it is asked once.
+        known = {(first.provider, first.upstream)}
         for choice in others(self._catalogue, feature, self._configured):
             floor = choice.provider == FLOOR
-            if choice.id == model_id or (reach == "floor" and not floor):
+            place = (choice.provider, choice.upstream)
+            if place in known or (reach == "floor" and not floor):
                 continue
             if not floor or self._settings.floor:
+                known.add(place)
                 yield self._placed(choice)
 
     def _placed(self, choice: ModelChoice) -> tuple[Seat, ...]:

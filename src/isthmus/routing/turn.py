@@ -145,7 +145,8 @@ class Turn(Generic[Words]):
         if self._entered and self.seat.gate is not None:
             self.seat.gate.leave()
         if self.started:
-            self._end(error)
+            if error is not None:
+                self._end(error)
             self._tell()
         if error is None:
             return False
@@ -158,10 +159,8 @@ class Turn(Generic[Words]):
         self._walk.failed(error)
         return True
 
-    def _end(self, error: BaseException | None) -> None:
+    def _end(self, error: BaseException) -> None:
         match error:
-            case None:
-                pass
             case GeneratorExit() | asyncio.CancelledError():
                 self.finish = "cancelled"
             case Failure():
@@ -172,6 +171,9 @@ class Turn(Generic[Words]):
     def _tell(self) -> None:
         teller, labels, deployment = self._teller, self._labels, self.seat.deployment
         choice, usage, prices = deployment.choice, self.usage, deployment.prices
+        spent = None if prices is None or usage is None else cost(prices, usage)
+        if usage is not None:
+            self._walk.account.add(usage, spent)
         self.seat.health.in_flight -= 1
         took_s = teller.clock.now_s() - self._started_s
         fact = ModelCalled(
@@ -191,7 +193,7 @@ class Turn(Generic[Words]):
             deployment=deployment.name,
             tries=self._walk.tries,
             queued_s=self.queued_s,
-            cost=None if prices is None or usage is None else cost(prices, usage),
+            cost=spent,
             warmth=self._walk.warmth,
             call_id=self.call_id,
             operation=_operation(self._walk.ask),

@@ -7,6 +7,7 @@ from typing import Generic, TypeVar
 
 from isthmus.core.errors import Failure, Unavailable, UpstreamFailed
 from isthmus.core.events import BreakerMoved, Noted, TryFailed
+from isthmus.core.messages import Usage
 from isthmus.core.ports import Clock, Telemetry
 from isthmus.routing.affinity import Affinity, leave, preferred
 from isthmus.routing.ask import Ask, EmbedAsk, RawAsk
@@ -50,6 +51,26 @@ class Guide:
             self.telemetry.emit(Noted("critical", "A key of a model provider is refused.", details))
 
 
+class Account:
+    """What all tries of a call have used so far. `cost` is None while no price was known."""
+
+    def __init__(self) -> None:
+        self.usage: Usage | None = None
+        self.cost: int | None = None
+
+    def add(self, usage: Usage, cost: int | None) -> None:
+        """One more try."""
+        known = self.usage
+        self.usage = usage if known is None else _sum(known, usage)
+        if cost is not None:
+            self.cost = (self.cost or 0) + cost
+
+
+def _sum(one: Usage, other: Usage) -> Usage:
+    names = one.__struct_fields__
+    return Usage(**{name: getattr(one, name) + getattr(other, name) for name in names})
+
+
 class Walk(Generic[Words]):
     """Made for one call. `seat` is asked now, in the words of `ask`.
 
@@ -59,16 +80,19 @@ class Walk(Generic[Words]):
     ask: Words
     seat: Seat
 
-    def __init__(self, guide: Guide, tiers: Tiers, ask: Words, tenant: str) -> None:
-        """Raises Unavailable when nobody can be asked, or what the words for others raise."""
+    def __init__(
+        self, guide: Guide, tiers: Tiers, ask: Words, tenant: str, passed: tuple[str, ...] = ()
+    ) -> None:
+        """Those that are `passed` are not asked. Raises Unavailable when nobody can be."""
         self._guide = guide
         self._tiers = tiers
         self._first = tiers[0][0].choice.id if tiers[0] else ""
         self._words = ask
         self._tier = 0
-        self._passed: tuple[str, ...] = ()
+        self._passed = passed
         self._key: int | None = None
         self.tenant = tenant
+        self.account = Account()
         self.failure: Failure | None = None
         self.tries = 0
         self.warmth = ""
@@ -76,6 +100,13 @@ class Walk(Generic[Words]):
         """Time to wait before asking: a warm deployment is not left for a short one."""
         if not self._step():
             raise self._nobody()
+
+    def beside(self) -> "Walk[Words]":
+        """The same call's way over those that this one has not asked. Raises Unavailable."""
+        passed = (*self._passed, self.seat.name)
+        other = Walk(self._guide, self._tiers[:1], self._words, self.tenant, passed)
+        other.account = self.account
+        return other
 
     @property
     def at_first(self) -> bool:
@@ -99,8 +130,7 @@ class Walk(Generic[Words]):
         guide, seat = self._guide, self.seat
         now_s = guide.clock.now_s()
         guide.moved(seat, seat.breaker.succeeded(now_s), "it answered")
-        if first_byte_s:
-            seat.health.answered(first_byte_s, now_s)
+        seat.health.answered(first_byte_s, now_s)
         life_s = seat.deployment.cache_life_s
         if self._key is not None and life_s:
             tokens = self._words.size() // _CHARS_A_TOKEN

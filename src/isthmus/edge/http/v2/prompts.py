@@ -10,7 +10,7 @@ import msgspec
 from msgspec import UNSET, Struct, UnsetType
 from starlette.responses import Response
 
-from isthmus.core.messages import Delta, Usage
+from isthmus.core.messages import Delta, ModelChoice, Usage
 from isthmus.edge.http.cut import CUTS, told
 from isthmus.edge.http.endpoint import Endpoint
 from isthmus.edge.http.lines import line_stream
@@ -51,11 +51,11 @@ def _whole(told: Told) -> bytes:
 
 
 def _stream(deltas: AsyncGenerator[Delta, None], prepared: Prepared) -> Response:
-    return line_stream(_lines(deltas, model_name(prepared.choice)), EVENT_STREAM)
+    return line_stream(_lines(deltas, prepared.choice), EVENT_STREAM)
 
 
 async def _lines(
-    deltas: AsyncGenerator[Delta, None], model: str
+    deltas: AsyncGenerator[Delta, None], choice: ModelChoice
 ) -> AsyncGenerator[PromptReply | PromptCut, None]:
     """A line a text; the tokens stand on the last one, as counts before the end are not final."""
     usage: Usage | None = None
@@ -63,7 +63,7 @@ async def _lines(
     async with aclosing(deltas):
         try:
             async for delta in deltas:
-                usage = delta.usage or usage
+                usage, choice = delta.usage or usage, delta.choice or choice
                 if delta.text:
                     begun = True
                     yield PromptReply(delta.text)
@@ -72,7 +72,7 @@ async def _lines(
                 yield PromptCut(told(failure))
             raise
     if usage is not None:
-        yield PromptReply("", tokens(model, usage))
+        yield PromptReply("", tokens(model_name(choice), usage))
 
 
 def routes(services: Services) -> list[Endpoint]:
