@@ -6,6 +6,7 @@ rules. Patterns are read as bytes (Latin-1), so that a text is encoded once and 
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from importlib import import_module
 from typing import Any, Protocol, TypeAlias, cast
 
@@ -34,8 +35,9 @@ class PatternSet(Protocol):
 _library = cast("Any", import_module("re2"))
 
 
+@lru_cache(4_096)
 def pattern(text: str) -> Pattern:
-    """Raises BadPattern."""
+    """The pattern, compiled once. Raises BadPattern."""
     try:
         return cast("Pattern", _library.compile(_bytes(text), _options()))
     except _library.error as error:

@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 import msgspec
 from msgspec import Struct
 
-from isthmus.redaction.automaton import BadPattern, Pattern, PatternSet, pattern, pattern_set
+from isthmus.redaction.automaton import BadPattern, PatternSet, pattern, pattern_set
 
 MARK: Final = "[REDACTED]"
 ID: Final = re.compile(r"[0-9a-f.:\[\]-]*+|[0-9A-HJKMNP-TV-Z]{26}")
@@ -26,6 +26,7 @@ SHIPPED: Final = (Path(__file__).resolve().parents[1] / "library" / "secrets.yml
 """Read with the module and parsed when first used, which may be where no file can be read."""
 LONGEST_BYTES = 2_048
 """A secret that something must follow is no longer: what is longer was never a password."""
+SLICE_BYTES = LONGEST_BYTES + 512
 _WORD = r"\b|_|\\[nrtbfv]|\\u[0-9A-Fa-f]{4}|%[0-9A-Fa-f]{2}"
 """Where a key may begin: not inside a word, but behind what an escape stands for."""
 
@@ -88,57 +89,62 @@ class Shape:
         lead = filled(rule.lead) or _WORD
         follow = rf"(?:{filled(rule.follow)}|\z)" if rule.follow else ""
         run = filled(rule.run)
-        self.full = f"(?:{lead})({filled(rule.secret)}){follow}"
+        self._caught = f"(?:{lead})({filled(rule.secret)}){follow}"
+        self.full = f"(?:{lead})(?:{filled(rule.secret)}){follow}"
         if rule.needles:
             whole = filled(rule.hold) or "|".join(f"{_literal(n)}{run}*" for n in rule.needles)
             held = "|".join((whole, *map(_begun, rule.needles)))
         else:
             held = filled(rule.hold) or f"{run}+"
-        self.held = rf"(?:{lead})({held})\z"
+        self._begun = f"(?:{lead})({held})"
+        self.held = rf"(?:{lead})(?:{held})\z"
         self._rest, self._inside = filled(rule.rest) or f"{run}*", filled(rule.inside) or f"{run}*"
-        self._allow = [filled(text) for text in (*allow, *rule.allow)]
-
-    @cached_property
-    def _full(self) -> Pattern:
-        return pattern(self.full)
-
-    @cached_property
-    def _held(self) -> Pattern:
-        return pattern(self.held)
-
-    @cached_property
-    def rest(self) -> Pattern:
-        """Matches what is left of a secret, from anywhere inside it."""
-        return pattern(self._rest)
-
-    @cached_property
-    def inside(self) -> Pattern:
-        """Matches a text that is wholly inside a secret."""
-        return pattern(self._inside)
-
-    @cached_property
-    def _allowed(self) -> Pattern | None:
-        return pattern("|".join(f"(?:{text})" for text in self._allow)) if self._allow else None
+        self._allowed = "|".join(f"(?:{filled(text)})" for text in (*allow, *rule.allow))
 
     def check(self) -> None:
         """Raises BadPattern unless every pattern compiles, and none has groups of its own."""
-        if (self._full.groups, self._held.groups) != (1, 1):
+        texts = (self.full, self.held, self._caught, self._begun, self._rest, self._inside)
+        if [pattern(text).groups for text in texts] != [0, 0, 1, 1, 0, 0]:
             raise BadPattern("groups must be written as `(?:...)`")
-        _ = self.rest, self.inside, self._allowed
+        pattern(self._allowed)
+
+    def rest(self, data: bytes) -> int:
+        """How much at the beginning is left of a secret, from anywhere inside it."""
+        match = pattern(self._rest).match(data)
+        return match.end() if match else 0
+
+    def inside(self, data: bytes) -> bool:
+        """Whether all of it is, or may be, inside a secret."""
+        return pattern(self._inside).fullmatch(data) is not None
 
     def search(self, data: bytes) -> Iterable[Found]:
         """The secrets of this shape."""
-        at = 0
-        while (match := self._full.search(data, at)) is not None:
-            start, end = match.span(1)
+        at, whole = 0, pattern(self.full)
+        while (match := whole.search(data, at)) is not None:
+            start, end = self._place(data, *match.span())
             at = max(end, at + 1)
             if end > start and self._is_secret(data[start:end]):
                 yield Found(*_whole_letters(data, start, end), self)
 
     def hold(self, data: bytes) -> int:
         """Where what may still become a secret begins; the end when nothing may."""
-        match = self._held.search(data)
-        return len(data) if match is None else _whole_letters(data, *match.span(1))[0]
+        match = pattern(self.held).search(data)
+        if match is None:
+            return len(data)
+        begun = pattern(self._begun).match(data[match.start() :][:SLICE_BYTES])
+        return _whole_letters(data, match.start() + (begun.start(1) if begun else 0), 0)[0]
+
+    def _place(self, data: bytes, start: int, end: int) -> tuple[int, int]:
+        """Where the secret is in what the whole pattern matched.
+
+        The library is slow to tell where a group is, so it is never asked in a long text.
+        """
+        short = end - start <= SLICE_BYTES
+        found = pattern(self._caught if short else self._begun)
+        one = found.match(data[start:end][:SLICE_BYTES])
+        if one is None:
+            return start, end
+        return start + one.start(1), start + one.end(1) if short else end
 
     def _is_secret(self, secret: bytes) -> bool:
         if self._bounded and len(secret) > LONGEST_BYTES:
@@ -146,7 +152,7 @@ class Shape:
         with_digit, without = self._entropy
         if without and entropy(secret) < (with_digit if _DIGIT.search(secret) else without):
             return False
-        return self._allowed is None or self._allowed.fullmatch(secret) is None
+        return not self._allowed or pattern(self._allowed).fullmatch(secret) is None
 
 
 class Rules:

@@ -73,12 +73,11 @@ class Window:
     def _outlast(self, inside: Shape, data: bytes) -> bytes:
         """What follows the secret that is dropped."""
         text = self._carry + data
-        if inside.inside.fullmatch(text) is not None:
+        if inside.inside(text):
             self._carry = text[-CARRY_BYTES:]
             return b""
-        rest = inside.rest.match(text)
         self._carry, self._inside = b"", None
-        return text[rest.end() :] if rest is not None else text
+        return text[inside.rest(text) :]
 
 
 def _context(text: bytes) -> bytes:
