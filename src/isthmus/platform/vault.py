@@ -74,6 +74,11 @@ class Vault:
         return json.dumps(secret)[1:-1]
 
 
+def plain(text: str) -> str:
+    """The text as a person sees it: every mark is `[REDACTED]`."""
+    return _MARK.sub(MARK, text)
+
+
 class Vaults:
     """The vaults of the sessions that ran last. `salt` gives 32 random bytes."""
 

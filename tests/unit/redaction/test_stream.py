@@ -100,7 +100,7 @@ def test_what_stands_before_a_secret_is_not_held_back() -> None:
 def test_a_key_longer_than_the_window_is_cut_whole(size: int) -> None:
     text = f"a {LONG_KEY}\nthe end. {LONG_KEY}".encode()
     assert len(LONG_KEY) > 4 * LIMIT
-    through, passed = window(), []
+    through, passed = window(), list[bytes]()
     for at in range(0, len(text), size):
         passed.append(through.feed(text[at : at + size]))
         held = sum(len(getattr(through, name)) for name in ("_seen", "_held", "_carry"))

@@ -15,7 +15,7 @@ from isthmus.platform.offer import Kit
 from isthmus.platform.policy import Deny
 from isthmus.platform.tool import Tool
 from isthmus.platform.truncate import shown, truncated
-from isthmus.platform.vault import Vault, Vaults
+from isthmus.platform.vault import Vault, Vaults, plain
 
 INLINE_CHARS = 32_768
 """Longer texts are searched for secrets on a thread, so that the loop goes on."""
@@ -51,7 +51,7 @@ class Bench:
         return replace(calls.read(use, kit.tools, kit.policy), called=call.called)
 
     async def call(self, call: calls.Call, scene: Scene) -> tuple[Stored, str]:
-        """The result for the model, and the whole of its text."""
+        """The result for the model, and the whole of its text for who watches."""
         began = self.clock.now_s()
         text, failed = await self._result(call, scene)
         text = await self._redacted(clean(text), self.vault(scene))
@@ -65,7 +65,7 @@ class Bench:
             )
         )
         said: Stored = {"role": "tool", "id": call.id, "text": truncated(text), "failed": failed}
-        return said, text
+        return said, plain(text)
 
     async def _redacted(self, text: str, vault: Vault) -> str:
         if len(text) <= INLINE_CHARS:
