@@ -1,12 +1,12 @@
 """The one script that shared counters are changed by, on a Valkey or Redis server."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from hashlib import sha1
 from pathlib import Path
 from typing import Protocol, cast
 
-from valkey.asyncio import Valkey
+from valkey.asyncio.connection import AbstractConnection, ConnectionPool
 from valkey.exceptions import NoScriptError, ValkeyError
 
 SCRIPT = Path(__file__).with_name("take.lua")
@@ -28,19 +28,25 @@ class ValkeyLink:
     """A connection, opened when it is needed. Calls do not overlap."""
 
     def __init__(self, url: str, timeout_s: float, script: str) -> None:
+        """Raises ValueError for a URL of another kind."""
         self._timeout_s = timeout_s
         self._script = script
         self._sha = sha1(script.encode(), usedforsecurity=False).hexdigest()
         # The client's own limits are no use: on Python 3.11 they may swallow a cancellation.
-        self._client: Valkey = Valkey.from_url(
-            url, socket_timeout=None, socket_connect_timeout=None
-        )
+        pool = ConnectionPool.from_url(url, socket_timeout=None, socket_connect_timeout=None)
+        # One connection without a pool around it: a call costs half.
+        self._connection: AbstractConnection = pool.make_connection()
 
     async def run(self, keys: Sequence[str], numbers: Sequence[str | int]) -> list[int]:
         """See `Link`."""
+        arguments = (len(keys), *keys, *numbers)
         try:
             async with asyncio.timeout(self._timeout_s):
-                return await self._run([*keys, *numbers], len(keys))
+                await self._connection.connect()
+                try:
+                    return await self._call("EVALSHA", self._sha, *arguments)
+                except NoScriptError:
+                    return await self._call("EVAL", self._script, *arguments)
         except (ValkeyError, OSError, TimeoutError) as error:
             await self.close()
             raise StoreLostError(type(error).__name__) from error
@@ -48,14 +54,11 @@ class ValkeyLink:
             await self.close()
             raise
 
-    async def _run(self, arguments: list[str | int], keys: int) -> list[int]:
-        call = cast("Callable[..., Awaitable[object]]", self._client.execute_command)
-        try:
-            answer = await call("EVALSHA", self._sha, keys, *arguments)
-        except NoScriptError:
-            answer = await call("EVAL", self._script, keys, *arguments)
-        return cast("list[int]", answer)
+    async def _call(self, *words: str | int) -> list[int]:
+        connection = self._connection
+        await connection.send_packed_command(connection.pack_command(*words), check_health=False)
+        return cast("list[int]", await connection.read_response())
 
     async def close(self) -> None:
         """Leave. The next call connects again: an answer that comes late is never read as its."""
-        await self._client.connection_pool.disconnect(inuse_connections=True)
+        await self._connection.disconnect(nowait=True)
