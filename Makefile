@@ -5,7 +5,7 @@ BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip --quiet --disable-pip-version-check
 SOURCES = src tests bench
 
-.PHONY: install run test pytest check fmt style types types-source types-tests layers contract e2e fuzz proto lock bench docs clean
+.PHONY: install run test pytest test-long check fmt style types types-source types-tests layers contract e2e fuzz proto lock bench docs clean
 
 $(VENV)/.runtime: requirements.lock pyproject.toml
 	@echo "Installing into $(VENV); this takes a minute or two."
@@ -37,6 +37,9 @@ e2e: $(VENV)/.dev
 
 fuzz: $(VENV)/.dev  ## three minutes of requests that our OpenAPI document allows, or does not
 	FUZZ_SECONDS=$${FUZZ_SECONDS:-180} $(BIN)/python -m pytest tests/e2e/test_any_request.py $(ARGS)
+
+test-long: $(VENV)/.dev  ## ten minutes of steady load: memory, sockets and tasks stay
+	SOAK_SECONDS=$${SOAK_SECONDS:-600} $(BIN)/python -m pytest -s tests/soak $(ARGS)
 
 check: $(VENV)/.dev  ## format, lint, types, layers, the session contract
 	@$(MAKE) --no-print-directory -j4 -Otarget style types-source types-tests layers
