@@ -78,12 +78,14 @@ class Calls:
         if quotas is None:
             return await self._answer(self._walk(ask, choice, caller.who), labels)
         spending = await self._reserved(quotas, ask, choice, caller.who, streaming=False)
-        walk = self._walk(ask, choice, caller.who)
+        account = Account()
         try:
+            walk = self._walk(ask, choice, caller.who)
+            walk.account = account
             return await self._answer(walk, labels)
         finally:
             if spending is not None:
-                spending.settle(walk.account.usage, walk.account.cost)
+                spending.settle(account.usage, account.cost)
 
     async def _answer(self, walk: Walk[Ask], labels: Labels) -> Answer:
         exact = self.governance.exact
@@ -191,14 +193,16 @@ class Calls:
         quotas, spending = self.governance.quotas, None
         if quotas is not None:
             spending = await self._reserved(quotas, ask, choice, caller.who, streaming=False)
-        tiers = self.seats.tiers(ask.feature, choice, "model")
-        walk = Walk(self.guide, tiers, ask, tenant(caller.who))
+        account = Account()
         labels = Labels(ask.feature, ask.unit_primitive, False, caller.who)
         try:
+            tiers = self.seats.tiers(ask.feature, choice, "model")
+            walk = Walk(self.guide, tiers, ask, tenant(caller.who))
+            walk.account = account
             return await self._vectors(walk, choice, labels)
         finally:
             if spending is not None:
-                spending.settle(walk.account.usage, walk.account.cost)
+                spending.settle(account.usage, account.cost)
 
     async def _vectors(
         self, walk: Walk[EmbedAsk], choice: ModelChoice, labels: Labels

@@ -78,7 +78,12 @@ class Forwarding:
 
     async def __aenter__(self) -> RawReply:
         if self._reserve is not None:
-            self._spending = await self._reserve()
+            try:
+                self._spending = await self._reserve()
+            except BaseException:
+                # It may have been the one call that tries a deployment again.
+                self._walk.abandoned()
+                raise
         try:
             return await self._entered()
         except BaseException:
