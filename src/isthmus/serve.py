@@ -41,6 +41,7 @@ Announce = Callable[[Started], None]
 BACKLOG = 2048
 KEEP_ALIVE_S = 75
 GARBAGE_OBJECTS = 10_000
+LATE_S = 1.0
 
 
 class Signals:
@@ -101,7 +102,6 @@ async def _serve(settings: Settings, source: Source, announce: Announce, since_s
         if "http" in settings.transports:
             address, refuse = await listeners.enter_async_context(_http(foundation, signals, late))
             ready("http", address, refuse)
-            await asyncio.to_thread(_load_the_rest, settings)
         if "grpc" in settings.transports and not signals.stop.is_set():
             address, refuse = await listeners.enter_async_context(_grpc(foundation, signals, late))
             ready("grpc", address, refuse)
@@ -110,7 +110,7 @@ async def _serve(settings: Settings, source: Source, announce: Announce, since_s
         gc.freeze()
         # Requests leave no cycles behind; looking for some after every 700 objects is for nothing.
         gc.set_threshold(GARBAGE_OBJECTS)
-        async with beside(_reading(foundation, source, signals)):
+        async with beside(_reading(foundation, source, signals)), beside(_load_late(settings)):
             await signals.stop.wait()
         foundation.telemetry.emit(Stopping(signals.reason))
         for refuse in refusals:
@@ -137,8 +137,15 @@ async def _reading(foundation: Foundation, source: Source, signals: Signals) -> 
         running.close()
 
 
+async def _load_late(settings: Settings) -> None:
+    """Load what no answer should wait for, once those who waited for the start are answered."""
+    await asyncio.sleep(LATE_S)
+    await asyncio.to_thread(_load_the_rest, settings)
+    gc.collect()
+    gc.freeze()
+
+
 def _load_the_rest(settings: Settings) -> None:
-    """What HTTP does not need before it answers, but no request should wait for."""
     importlib.import_module("isthmus.prompts.sandbox")
     if settings.instance.enabled:
         load_instance()
