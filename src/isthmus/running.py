@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Final, cast
 
 import msgspec
-import yaml
 from msgspec import Struct
 from pydantic import BaseModel, SecretStr
 
@@ -135,6 +134,8 @@ def shown(value: object) -> str:
 
 
 def _dumped(plain: object) -> str:
+    import yaml  # noqa: PLC0415 - it takes time, and answers come first
+
     text = yaml.safe_dump(plain, default_flow_style=True, width=10_000, sort_keys=False)
     return text.removesuffix("...\n").strip()
 

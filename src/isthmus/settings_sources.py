@@ -14,7 +14,6 @@ import msgspec
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
-from isthmus import settings_yaml
 from isthmus.settings_names import INJECTED_NAME, OPERATOR_NAMES, OTHER_NAMES, PREFIX
 
 Tree = TypeVar("Tree", bound=BaseModel)
@@ -96,6 +95,8 @@ class Reading(Generic[Tree]):
 
     def file(self, path: Path, source: str) -> None:
         """Add a YAML file; `source` says who named it. Raises SettingsError when it is no YAML."""
+        from isthmus import settings_yaml  # noqa: PLC0415 - it takes time, and most have no file
+
         try:
             with path.open(encoding="utf-8") as stream:
                 document = settings_yaml.read(stream.read(settings_yaml.LIMIT_CHARS + 1))

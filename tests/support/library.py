@@ -2,7 +2,7 @@
 
 from functools import cache
 
-from isthmus.app.foundation import LIBRARY
+from isthmus.app.library import LIBRARY
 from isthmus.core.ports import Clock
 from isthmus.routing.catalogue import Catalogue, parse_catalogue
 from isthmus.routing.models import Models

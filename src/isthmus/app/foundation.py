@@ -5,11 +5,9 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 
 from pydantic import SecretStr
 
-import isthmus
 from isthmus.adapters.keysets.keyfile import FILE_NAME, UnsafeKeyFile, load_or_create
 from isthmus.adapters.limits.open import open_limiter
 from isthmus.adapters.outbound.client import open_client
@@ -18,6 +16,7 @@ from isthmus.adapters.telemetry.collector import Sending, open_collector
 from isthmus.adapters.telemetry.log import Log, open_log
 from isthmus.adapters.telemetry.pipeline import Pipeline, open_telemetry
 from isthmus.adapters.telemetry.prometheus import Prometheus
+from isthmus.app.library import read_library
 from isthmus.app.metering import event_sink, event_streams, open_quota, open_spans
 from isthmus.app.models import Means, ModelLayer
 from isthmus.auth.issue import SigningKey, UnusableKey
@@ -25,12 +24,10 @@ from isthmus.core.events import Noted
 from isthmus.core.ports import Clock, Limiter, Outbound, Quota
 from isthmus.core.trace import Traces
 from isthmus.gateway.grant import Grant, Signer
+from isthmus.gateway.language import Languages, parse_languages
 from isthmus.prompts.registry import Registry
 from isthmus.routing.models import Models
 from isthmus.settings import Settings, SettingsError
-
-LIBRARY = Path(isthmus.__file__).parent / "library"
-"""Models, prompts, flows and languages, as data."""
 
 _UNCHECKED = "Certificates of upstream servers are not checked: anybody on the way can read keys."
 
@@ -72,6 +69,7 @@ class Foundation:
     quota: Quota | None
     traces: Traces | None
     limiter: Limiter
+    languages: Languages
 
     @property
     def models(self) -> Models:
@@ -102,25 +100,27 @@ async def open_foundation(settings: Settings) -> AsyncIterator[Foundation]:
         await stack.enter_async_context(open_collector(sent, sending, drain_s))
         quota = open_quota(settings, outbound, clock, telemetry)
         keys = _load_keys(settings)
-        grant = Grant(
-            Signer(settings.auth.service_name, keys.gateway),
-            Signer(settings.auth.platform_service_name, keys.platform),
-            clock,
-            telemetry,
-            quota,
-        )
+        grant = Grant(*_signers(settings, keys), clock, telemetry, quota)
         called = Traced(outbound) if spans and settings.tracing.to_providers else outbound
         opened = open_limiter(settings.limits, clock, telemetry)
         limiter = await stack.enter_async_context(opened)
-        library = (LIBRARY / "models.yml").read_bytes()
-        layer = ModelLayer(settings, Means(library, called, limiter, clock, telemetry))
-        prompts = Registry.load(LIBRARY / "prompts")
+        library = read_library(settings.data_dir)
+        listed = library["models.yml"].encode()
+        layer = ModelLayer(settings, Means(listed, called, limiter, clock, telemetry))
+        prompts = Registry.below(library, "prompts/")
         yield Foundation(
             *(settings, log, telemetry, metrics, clock),
             *(outbound, keys, grant, layer, prompts, quota),
             spans.traces if spans else None,
             limiter,
+            parse_languages(library["languages.yml"]),
         )
+
+
+def _signers(settings: Settings, keys: Keys) -> tuple[Signer, Signer]:
+    auth = settings.auth
+    platform = Signer(auth.platform_service_name, keys.platform)
+    return Signer(auth.service_name, keys.gateway), platform
 
 
 def _load_keys(settings: Settings) -> Keys:

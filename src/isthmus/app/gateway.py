@@ -8,7 +8,7 @@ from isthmus.adapters.keysets.jwks import Fetching, discovery_url
 from isthmus.adapters.keysets.merged import MergedKeys, gateway_issuers, open_keys
 from isthmus.adapters.keysets.static import local_keys
 from isthmus.adapters.search.sqlite import SqliteSearch, index_file
-from isthmus.app.foundation import LIBRARY, Foundation
+from isthmus.app.foundation import Foundation
 from isthmus.auth.authenticate import Authenticator, gateway_policy
 from isthmus.auth.issue import SigningKey, signing_kid
 from isthmus.core.ports import VerificationKey
@@ -18,7 +18,6 @@ from isthmus.gateway.converse import Converse
 from isthmus.gateway.embed import Embed
 from isthmus.gateway.forward import Forward
 from isthmus.gateway.invoke import Invoke
-from isthmus.gateway.language import load_languages
 from isthmus.gateway.payloads import PayloadPolicy
 from isthmus.gateway.search import SearchDocs
 from isthmus.gateway.suggest import Library, Rules, Suggest
@@ -83,7 +82,7 @@ def _payloads(settings: Settings) -> PayloadPolicy:
 
 
 def _suggest(foundation: Foundation, payloads: PayloadPolicy) -> Suggest:
-    library = Library(foundation.prompts, load_languages(LIBRARY / "languages.yml"))
+    library = Library(foundation.prompts, foundation.languages)
     rules = Rules(foundation.settings.gateway, foundation.quota, payloads, foundation.limiter)
     try:
         return Suggest(foundation.models, library, foundation.telemetry, foundation.clock, rules)

@@ -13,8 +13,9 @@ from secrets import token_bytes
 import isthmus.platform.tools as tools_package
 from isthmus.adapters.keysets.merged import platform_issuers
 from isthmus.adapters.keysets.static import local_keys
-from isthmus.app.foundation import LIBRARY, Foundation
+from isthmus.app.foundation import Foundation
 from isthmus.app.gateway import key_set, public_keys
+from isthmus.app.library import LIBRARY
 from isthmus.app.stores import Stores
 from isthmus.auth.authenticate import Authenticator, platform_policy
 from isthmus.auth.issue import signing_kid

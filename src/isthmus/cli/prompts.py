@@ -9,7 +9,7 @@ from typing import cast
 
 import msgspec
 
-from isthmus.app.foundation import LIBRARY
+from isthmus.app.library import LIBRARY
 from isthmus.auth.scopes import UNIT_PRIMITIVES
 from isthmus.core.errors import Invalid, NotFound, TooLarge
 from isthmus.core.messages import Message, Text

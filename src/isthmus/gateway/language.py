@@ -8,6 +8,8 @@ from typing import Literal, TypeAlias
 import msgspec
 from msgspec import Struct
 
+from isthmus.core.notation import decode
+
 Comments: TypeAlias = Literal[
     "",
     "slash",
@@ -131,7 +133,7 @@ class Languages:
 def parse_languages(text: str) -> Languages:
     """The table from YAML text. Raises ValueError naming the fault."""
     try:
-        return Languages(msgspec.yaml.decode(text, type=dict[str, _Entry]))
+        return Languages(decode(text, dict[str, _Entry]))
     except (msgspec.ValidationError, msgspec.DecodeError) as error:
         raise ValueError(f"languages.yml: {error}") from error
 

@@ -101,6 +101,11 @@ class Registry:
         """The registry of all prompt files under a folder, read now."""
         return cls(dict(_files(root, "", 0)))
 
+    @classmethod
+    def below(cls, texts: Mapping[str, str], root: str) -> "Registry":
+        """The registry of the texts whose paths begin with `root`."""
+        return cls({p.removeprefix(root): text for p, text in texts.items() if p.startswith(root)})
+
     def get(self, prompt_id: str, version: str = _USUAL) -> Prompt:
         """The prompt whose version is named, or the highest that the constraint allows.
 

@@ -4,6 +4,8 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from isthmus.core.notation import decode
+
 TemplateKey = Literal[
     "system", "system_static", "system_dynamic", "user", "assistant", "placeholder"
 ]
@@ -105,6 +107,6 @@ class PromptFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 def parse_prompt(text: str) -> PromptFile:
     """The file's content. Raises ValueError that names the key at fault."""
     try:
-        return msgspec.yaml.decode(text, type=PromptFile)
+        return decode(text, PromptFile)
     except (msgspec.ValidationError, msgspec.DecodeError) as error:
         raise ValueError(" ".join(str(error).split())) from error
