@@ -84,7 +84,7 @@ class Turn(Generic[Words]):
         since_s = now_s()
         if walk.pause_s:
             await asyncio.sleep(walk.pause_s)
-            walk.seat.breaker.claim(now_s())
+            walk.claim(walk.seat, now_s())
         gate = self.seat.gate
         if gate is not None:
             if not gate.enter_now():

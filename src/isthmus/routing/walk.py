@@ -152,6 +152,15 @@ class Walk(Generic[Words]):
             state = seat.breaker.failed(guide.clock.now_s(), _FAULT[why])
             guide.moved(seat, state, class_of(failure))
 
+    def claim(self, seat: Seat, now_s: float) -> bool:
+        """Whether a seat may be asked now; a breaker that is tried again is told of."""
+        breaker = seat.breaker
+        if not breaker.claim(now_s):
+            return False
+        if breaker.probing:
+            self._guide.moved(seat, "half open", "it is tried again")
+        return True
+
     def abandoned(self) -> None:
         """It was given up before it told anything."""
         self.seat.breaker.abandoned()
@@ -196,7 +205,7 @@ class Walk(Generic[Words]):
                 words = self._worded(seat)
                 if words is None:
                     break
-                if self.pause_s or seat.breaker.claim(now_s):
+                if self.pause_s or self.claim(seat, now_s):
                     self.seat, self.ask = seat, words
                     self.tries += 1
                     return True
