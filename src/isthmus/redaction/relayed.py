@@ -93,6 +93,8 @@ class EventFilter:
                 return self._end() + raw
         for text in texts:
             text.passed = self._window(text.place).feed(text.whole)
+        if not self._waiting and all(text.passed is text.whole for text in texts):
+            return raw
         self._waiting.append(_Event(raw, said, texts))
         self._size += len(raw)
         if self._size > WAITING_BYTES or len(self._windows) > MOST_TEXTS:

@@ -5,7 +5,7 @@ Held back is only what may still become a secret, by the rules' own shapes. Byte
 
 from isthmus.redaction.rules import Found, Mark, Rules, Shape, replaced
 
-CONTEXT_BYTES = 256
+CONTEXT_BYTES = 96
 """Kept of what went on already: a secret is known by what stands before it."""
 CARRY_BYTES = 128
 """Kept of a secret too long to be held: longer than any mark of its end."""

@@ -88,5 +88,6 @@ def test_a_hostile_body_takes_linear_time(unit: str) -> None:
         return time.process_time() - start
 
     took_s(1 << 12)
-    # Eight times as much; quadratic time would be 64 times as long.
-    assert took_s(1 << 19) < 32 * (took_s(1 << 16) + 0.001)
+    # Eight times as much; quadratic time would be 64 times as long, each time.
+    ratios = (took_s(1 << 19) / (took_s(1 << 16) + 0.001) for _ in range(5))
+    assert any(ratio < 32 for ratio in ratios)

@@ -221,5 +221,6 @@ def test_many_events_take_linear_time() -> None:
         return time.process_time() - start
 
     took_s(10)
-    # Eight times as many; quadratic time would be 64 times as long.
-    assert took_s(4_000) < 32 * (took_s(500) + 0.001)
+    # Eight times as many; quadratic time would be 64 times as long, each time.
+    ratios = (took_s(4_000) / (took_s(500) + 0.001) for _ in range(5))
+    assert any(ratio < 32 for ratio in ratios)
