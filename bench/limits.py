@@ -5,12 +5,14 @@ store is killed, and started again a little later.
 """
 
 import argparse
+import asyncio
 import json
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -21,6 +23,7 @@ from pathlib import Path
 
 import msgspec
 
+from bench import replicas
 from bench.machine import free_port, wait_for_port
 from bench.plan import BIG, SMALL, Grant, Notes, Plan
 
@@ -40,16 +43,18 @@ class Load:
     clients: int
     seconds: float
     window_s: float
+    scale: float = 1.0
+    """Of the amounts: a whole server does less than a limiter alone."""
 
     @property
     def requests(self) -> int:
         """Calls a window: a part of what the clients would like."""
-        return int(400 * self.window_s)
+        return int(400 * self.scale * self.window_s)
 
     @property
     def tokens(self) -> int:
         """Tokens a window, of the other half of the clients."""
-        return int(100_000 * self.window_s)
+        return int(100_000 * self.scale * self.window_s)
 
     @property
     def slots(self) -> int:
@@ -132,6 +137,32 @@ def measure(load: Load, folder: Path) -> Found:
     return judge(load, notes, (start_s, killed_s, started_s, end_s))
 
 
+def measure_servers(load: Load, folder: Path) -> Found:
+    """The same with real servers; waits are their own share of each answer."""
+    store = _Store(folder)
+    store.start()
+    limits: dict[str, object] = {"url": store.url, "local_share": str(SHARE), "retry_s": "0.5"}
+    limits["rules"] = replicas.rules(load.requests, load.tokens, load.window_s)
+    try:
+        with replicas.replicas(folder, load.processes, limits) as found:
+            start_s = time.monotonic() + 1.0
+            end_s = start_s + load.seconds
+            plan = Plan({}, load.clients // load.processes, start_s, end_s, "")
+            killed_s, started_s = start_s + load.seconds / 2, start_s + load.seconds * 3 / 4
+            timers = [
+                threading.Timer(killed_s - time.monotonic(), store.kill),
+                threading.Timer(started_s - time.monotonic(), store.start),
+            ]
+            for timer in timers:
+                timer.start()
+            asyncio.run(replicas.drive(found, plan))
+            for timer in timers:
+                timer.join()
+            return judge(load, [one.notes for one in found], (start_s, killed_s, started_s, end_s))
+    finally:
+        store.kill()
+
+
 class _Store:
     def __init__(self, folder: Path) -> None:
         self._port = free_port()
@@ -183,11 +214,11 @@ def judge(load: Load, notes: Sequence[Notes], times: tuple[float, float, float, 
     first_s = min(granted_s for _, granted_s, _ in requests)
     windows = (killed_s - first_s) / window_s
     waits = sorted(wait_s * 1000 for one in notes for wait_s in one.waits_s)
-    lags = sorted(lag_s * 1000 for one in notes for lag_s in one.lags_s)
+    lags = sorted([0.0, *(lag_s * 1000 for one in notes for lag_s in one.lags_s)])
     return Found(
         requests=most(within(requests, start_s, killed_s), window_s) / load.requests,
         tokens=most(within(tokens, start_s, killed_s), window_s) / load.tokens,
-        slots=max(accumulate(by for _, by in running)) / load.slots,
+        slots=max(accumulate((by for _, by in running), initial=0)) / load.slots,
         used_requests=_sum(within(requests, start_s, killed_s)) / load.requests / windows,
         used_tokens=_sum(within(tokens, start_s, killed_s)) / load.tokens / windows,
         alone=alone,
@@ -233,11 +264,13 @@ def main() -> None:
     arguments.add_argument("--clients", type=int, default=500)
     arguments.add_argument("--seconds", type=float, default=180.0)
     arguments.add_argument("--window", type=float, default=10.0)
+    arguments.add_argument("--servers", action="store_true", help="real servers")
     told = arguments.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="bench-limits-"))
     try:
-        load = Load(told.processes, told.clients, told.seconds, told.window)
-        found = measure(load, folder)
+        scale = 0.2 if told.servers else 1.0
+        load = Load(told.processes, told.clients, told.seconds, told.window, scale)
+        found = measure_servers(load, folder) if told.servers else measure(load, folder)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     print(json.dumps(msgspec.to_builtins(found), indent=2))

@@ -1,7 +1,8 @@
 """The one script that shared counters are changed by, on a Valkey or Redis server."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from hashlib import sha1
 from pathlib import Path
 from typing import Protocol, cast
@@ -41,7 +42,7 @@ class ValkeyLink:
         """See `Link`."""
         arguments = (len(keys), *keys, *numbers)
         try:
-            async with asyncio.timeout(self._timeout_s):
+            async with patient(self._timeout_s):
                 await self._connection.connect()
                 try:
                     return await self._call("EVALSHA", self._sha, *arguments)
@@ -62,3 +63,20 @@ class ValkeyLink:
     async def close(self) -> None:
         """Leave. The next call connects again: an answer that comes late is never read as its."""
         await self._connection.disconnect(nowait=True)
+
+
+@asynccontextmanager
+async def patient(timeout_s: float) -> AsyncIterator[None]:
+    """Raises TimeoutError, as `asyncio.timeout` does, but never for a loop that stood still.
+
+    The second half of the time begins when the loop has seen the end of the first; an answer that
+    came while this process was kept from running has been read by then.
+    """
+    loop = asyncio.get_running_loop()
+    async with asyncio.timeout(None) as limit:
+        half_s = timeout_s / 2
+        half = loop.call_later(half_s, lambda: limit.reschedule(loop.time() + half_s))
+        try:
+            yield
+        finally:
+            half.cancel()
