@@ -80,6 +80,8 @@ def test_scores_are_comparable_where_little_is_known() -> None:
     healths[1].answered(0.4, NOW_S)
     assert scores((1, 1, 0), healths, NOW_S) == pytest.approx([0.42, 0.42, inf])
     assert scores((), (), NOW_S) == []
+    healths[0].in_flight = 3
+    assert scores((3, 1), healths[:2], NOW_S) == pytest.approx([3 * 0.42, 0.42])
 
 
 def test_a_slow_one_gets_little() -> None:
