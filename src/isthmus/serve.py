@@ -9,7 +9,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import uvicorn
 import uvloop
@@ -32,6 +32,7 @@ from isthmus.settings import GrpcSettings, HttpSettings, Settings, SettingsError
 
 if TYPE_CHECKING:  # loaded late
     from isthmus.app.backstage import Backstage
+    from isthmus.app.sessions import Sessions
     from isthmus.app.stores import Stores
     from isthmus.edge.instance import InstanceDoor, InstanceServices
 
@@ -42,6 +43,14 @@ BACKLOG = 2048
 KEEP_ALIVE_S = 75
 GARBAGE_OBJECTS = 10_000
 LATE_S = 1.0
+
+
+class Listening(NamedTuple):
+    """A listener that answers. `refuse` turns its readiness off, `retire` begins its end."""
+
+    address: str
+    refuse: Callable[[], None]
+    retire: Callable[[], None]
 
 
 class Signals:
@@ -91,31 +100,38 @@ async def _serve(settings: Settings, source: Source, announce: Announce, since_s
         open_late(partial(_backstage, foundation, stores)) as late,
         AsyncExitStack() as listeners,
     ):
-        refusals: list[Callable[[], None]] = []
+        opened: list[Listening] = []
 
-        def ready(transport: str, address: str, refuse: Callable[[], None]) -> None:
-            refusals.append(refuse)
-            started = Started(transport, address, time.monotonic() - since_s)
+        def ready(transport: str, one: Listening) -> None:
+            opened.append(one)
+            started = Started(transport, one.address, time.monotonic() - since_s)
             foundation.telemetry.emit(started)
             announce(started)
 
         if "http" in settings.transports:
-            address, refuse = await listeners.enter_async_context(_http(foundation, signals, late))
-            ready("http", address, refuse)
+            http = _http(foundation, signals, late)
+            ready("http", await listeners.enter_async_context(http))
         if "grpc" in settings.transports and not signals.stop.is_set():
-            address, refuse = await listeners.enter_async_context(_grpc(foundation, signals, late))
-            ready("grpc", address, refuse)
-        # What was built lives as long as the process: the collector need not look at it again.
-        gc.collect()
-        gc.freeze()
-        # Requests leave no cycles behind; looking for some after every 700 objects is for nothing.
-        gc.set_threshold(GARBAGE_OBJECTS)
+            grpc = _grpc(foundation, signals, late)
+            ready("grpc", await listeners.enter_async_context(grpc))
+        _spare_the_collector()
         async with beside(_reading(foundation, source, signals)), beside(_load_late(settings)):
             await signals.stop.wait()
         foundation.telemetry.emit(Stopping(signals.reason))
-        for refuse in refusals:
-            refuse()
+        for one in opened:
+            one.refuse()
         await signals.pause(settings.drain.notice_s)
+        # All at once: no client of one listener waits for the sessions of another.
+        for one in opened:
+            one.retire()
+
+
+def _spare_the_collector() -> None:
+    """What was built lives as long as the process: the collector need not look at it again."""
+    gc.collect()
+    gc.freeze()
+    # Requests leave no cycles behind; looking for some after every 700 objects is for nothing.
+    gc.set_threshold(GARBAGE_OBJECTS)
 
 
 async def _reading(foundation: Foundation, source: Source, signals: Signals) -> None:
@@ -194,6 +210,10 @@ class _Uvicorn(uvicorn.Server):
         """Ours are set already."""
         yield
 
+    def retire(self) -> None:
+        """Accept nothing any more, and end when what runs has ended."""
+        self.should_exit = True
+
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start, and tell."""
         await super().startup(sockets)
@@ -203,7 +223,7 @@ class _Uvicorn(uvicorn.Server):
 @asynccontextmanager
 async def _http(
     foundation: Foundation, signals: Signals, late: "Late[Backstage]"
-) -> AsyncIterator[tuple[str, Callable[[], None]]]:
+) -> AsyncIterator[Listening]:
     settings = foundation.settings
     door = _door(late) if settings.instance.enabled else None
     async with open_gateway(foundation, door) as services, AsyncExitStack() as stack:
@@ -220,10 +240,12 @@ async def _http(
             services.readiness.set_serving(True)
             host, port = listening.getsockname()[:2]
             scheme = "https" if settings.http.tls.enabled else "http"
+            address = f"{scheme}://{host}:{port}"
+            refuse = partial(services.readiness.set_serving, False)
             try:
-                yield f"{scheme}://{host}:{port}", lambda: services.readiness.set_serving(False)
+                yield Listening(address, refuse, server.retire)
             finally:
-                server.should_exit = True
+                server.retire()
                 await serving
                 hurry.cancel()
 
@@ -273,7 +295,7 @@ def _bind(settings: HttpSettings) -> socket.socket:
 @asynccontextmanager
 async def _grpc(
     foundation: Foundation, signals: Signals, late: "Late[Backstage]"
-) -> AsyncIterator[tuple[str, Callable[[], None]]]:
+) -> AsyncIterator[Listening]:
     settings = foundation.settings
     backstage = await late.get()
     from isthmus.app.sessions import open_sessions
@@ -284,11 +306,17 @@ async def _grpc(
     async with opened as sessions, AsyncExitStack() as stack:
         await _metrics(stack, foundation, "grpc", settings.grpc, foundation.metrics.platform_page)
         sessions.listener.set_serving(True)
+        refuse = partial(sessions.listener.set_serving, False)
         try:
-            yield sessions.listener.address, lambda: sessions.listener.set_serving(False)
+            yield Listening(sessions.listener.address, refuse, sessions.host.refuse)
         finally:
-            grace_s = 0.0 if signals.hurry.is_set() else settings.drain.deadline_s
-            await sessions.drain(grace_s)
+            async with beside(_hurried(sessions, signals)):
+                await sessions.drain(settings.drain.deadline_s)
+
+
+async def _hurried(sessions: "Sessions", signals: Signals) -> None:
+    await signals.hurry.wait()
+    await sessions.drain(0.0)
 
 
 async def _metrics(

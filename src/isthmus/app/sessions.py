@@ -4,6 +4,7 @@ Importing this costs more than the rest of the server (gRPC, LangGraph): `serve.
 HTTP answers.
 """
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -27,6 +28,9 @@ from isthmus.platform.vault import Vaults
 from isthmus.redaction.policy import rules_of
 from isthmus.settings import SettingsError
 
+LAST_WORDS_S = 1.0
+"""How long a stream whose session has ended may take to say so."""
+
 
 @dataclass(frozen=True, slots=True)
 class Sessions:
@@ -36,9 +40,15 @@ class Sessions:
     host: LocalHost
 
     async def drain(self, deadline_s: float) -> None:
-        """End running sessions so that they resume elsewhere, then stop listening."""
+        """End running sessions so that they resume elsewhere, then stop listening.
+
+        A second call with less time cuts the first one short.
+        """
+        loop = asyncio.get_running_loop()
+        end_s = loop.time() + deadline_s
         await self.host.drain(deadline_s)
-        await self.listener.stop(deadline_s)
+        # Who has just ended is still told how: that takes a moment, whatever time is left.
+        await self.listener.stop(max(end_s - loop.time(), min(deadline_s, LAST_WORDS_S)))
 
 
 @asynccontextmanager

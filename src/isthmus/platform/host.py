@@ -100,12 +100,16 @@ class LocalHost:
         """Sessions that run."""
         return len(self._live)
 
+    def refuse(self) -> None:
+        """Take no new sessions any more."""
+        self._draining = True
+
     async def drain(self, deadline_s: float) -> None:
         """Refuse new sessions; running ones end with Interrupted at their next stored step.
 
         Those that did not within `deadline_s` lose the step at hand, and end the same way.
         """
-        self._draining = True
+        self.refuse()
         for session in self._live.values():
             session.drain()
         await self._unwound(deadline_s)
