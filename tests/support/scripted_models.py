@@ -38,6 +38,7 @@ class ScriptedModels(Models):
         self._known = dict(known or {})
         self.calls: list[tuple[Ask, ModelChoice, Caller]] = []
         self.chosen: list[str | None] = []
+        self.served_at = "east"
         self.wanted: list[tuple[ModelMetadata | None, frozenset[str]]] = []
 
     def choose(self, feature: str, model_id: str | None = None) -> ModelChoice:
@@ -66,6 +67,8 @@ class ScriptedModels(Models):
         self, ask: Ask, choice: ModelChoice, caller: Caller
     ) -> AsyncGenerator[Delta, None]:
         self.calls.append((ask, choice, caller))
+        if ask.session is not None and self.served_at != ask.session.deployment:
+            ask.session.moved(self.served_at)
         line = self._lines.pop(0) if len(self._lines) > 1 else self._lines[0]
         for item in line:
             if isinstance(item, Exception):

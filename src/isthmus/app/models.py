@@ -16,8 +16,9 @@ from isthmus.routing.exact import Exact
 from isthmus.routing.models import Models
 from isthmus.routing.quota import Quotas
 from isthmus.settings import ProvidersSettings, Settings, SettingsError
+from isthmus.settings_redaction import RedactionSettings
 
-PATHS = ("models", "providers", "routing", "limits.rules", "limits.match")
+PATHS = ("models", "providers", "routing", "redaction", "limits.rules", "limits.match")
 """Settings of the model layer that are taken without a restart."""
 
 
@@ -72,7 +73,13 @@ class ModelLayer:
         quotas = None
         if settings.limits.rules:
             quotas = Quotas(settings.limits, self._means.limiter, self._means.telemetry)
-        return Governance(settings.routing, quotas, exact=exact)
+        guard = None
+        if settings.redaction != RedactionSettings():
+            # Its rules take a while to load, mostly for nothing.
+            from isthmus.redaction.guard import open_guard  # noqa: PLC0415
+
+            guard = open_guard(settings.redaction, self._means.telemetry)
+        return Governance(settings.routing, quotas, guard, exact)
 
     def _loaded(self, providers: ProvidersSettings, settings: Settings) -> dict[str, ModelProvider]:
         return load_providers(providers, self._means.outbound, self._means.clock, settings.outbound)

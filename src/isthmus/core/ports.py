@@ -174,7 +174,7 @@ class WorkflowStore(Protocol):
     async def change(self, workflow_id: str, apply: Callable[[Workflow], Workflow]) -> Workflow:
         """Store `apply` of the record, in one transaction; it may run twice. Raises NotFound.
 
-        Title, summary, flow, job, terms and approvals may change; the rest stays as it is. What
+        Title, summary, flow, job, deployment, terms and approvals may change, nothing else. What
         `apply` raises is raised, and nothing is changed.
         """
         ...

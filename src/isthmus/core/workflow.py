@@ -148,6 +148,7 @@ class Workflow:
 
     `model` is the pinned choice as JSON text, empty until one was made; `flow` is the same of the
     flow that ran. `job` names the last run that a runner was given, as the runner wrote it.
+    `deployment` is where the model is served, and has the session in its cache.
     """
 
     workflow_id: str
@@ -164,6 +165,7 @@ class Workflow:
     summary: str = ""
     flow: str = ""
     job: str = ""
+    deployment: str = ""
     terms: Terms = field(default_factory=Terms)
     approvals: Mapping[str, ToolApproval] = field(default_factory=dict[str, ToolApproval])
 

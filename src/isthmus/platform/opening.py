@@ -12,6 +12,7 @@ from isthmus.core.ports import Clock, Telemetry, WorkflowStore
 from isthmus.core.workflow import NewWorkflow, Status, Workflow
 from isthmus.platform.catalogue import Selector
 from isthmus.platform.flow import Agent, Component, FixedStep, Flow, Question
+from isthmus.platform.home import Home
 from isthmus.platform.inputs import inputs_of
 from isthmus.platform.mode import mode_of
 from isthmus.platform.offer import Given, Wishes, kit
@@ -105,6 +106,7 @@ def turn_of(opening: Opening, wiring: Wiring, record: Workflow) -> Turn:
         model=picked,
         caller=caller,
         record_goal=record.goal,
+        home=Home(record.deployment),
         stopped=record.status is Status.STOPPED,
         choices={
             agent.name: wiring.models.tagged(flow.feature, agent.tags, picked.choice)

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator
+from dataclasses import replace
 from datetime import datetime
 from typing import cast
 from uuid import uuid4
@@ -22,6 +23,7 @@ from isthmus.core.events import (
 )
 from isthmus.core.workflow import Status, StatusEvent
 from isthmus.platform import ending, entries
+from isthmus.platform.home import Home
 from isthmus.platform.notifier import Notifier, Snapshot
 from isthmus.platform.opening import Opening, Wiring, record_of, turn_of
 from isthmus.platform.protocol import Full, Halt, Reason, Resolve
@@ -59,6 +61,7 @@ class Session:
         self._end: Exception | None = None
         self._held: Snapshot | None = None
         self._final: Status | None = None
+        self._home: Home | None = None
         self._began = False
         self._started = False
         self._settled = False
@@ -226,6 +229,7 @@ class Session:
         wiring, workflow_id = self._wiring, self._start.workflow_id
         record = await record_of(self._opening, wiring.workflows)
         turn = turn_of(self._opening, wiring, record)
+        self._home = turn.home
         run = await wiring.engine.prepare(turn)
         try:
             await wiring.workflows.move(workflow_id, turn.mode.event)
@@ -268,6 +272,7 @@ class Session:
         end = ending.of(how, limit_bytes)
         if end.event is not None and self._began:
             await self._settle(end.event)
+        await self._keep_home()
         match end.shown:
             case Status.STOPPED:
                 self._notifier.stop()
@@ -312,6 +317,20 @@ class Session:
         except Failure as error:
             details = (("workflow_id", self._start.workflow_id), ("event", event.value))
             name = f"status not moved: {type(error).__name__}"
+            self._wiring.telemetry.emit(Noted("warning", name, details))
+
+    async def _keep_home(self) -> None:
+        home = self._home
+        if home is None or home.deployment == home.kept:
+            return
+        place = home.deployment
+        try:
+            await self._wiring.workflows.change(
+                self._start.workflow_id, lambda record: replace(record, deployment=place)
+            )
+        except Failure as error:
+            details = (("workflow_id", self._start.workflow_id), ("deployment", place))
+            name = f"deployment not kept: {type(error).__name__}"
             self._wiring.telemetry.emit(Noted("warning", name, details))
 
     def _paced(self) -> None:

@@ -12,6 +12,7 @@ from isthmus.core.identity import Caller
 from isthmus.core.messages import ModelChoice
 from isthmus.core.workflow import Status
 from isthmus.platform.flow import Flow
+from isthmus.platform.home import Home
 from isthmus.platform.mode import Mode
 from isthmus.platform.notifier import Snapshot
 from isthmus.platform.offer import Kit
@@ -37,6 +38,7 @@ class Turn:
     model: Picked
     caller: Caller
     record_goal: str
+    home: Home
     stopped: bool = False
     choices: Mapping[str, ModelChoice] = field(default_factory=dict[str, ModelChoice])
     context: Mapping[str, object] = field(default_factory=dict[str, object])

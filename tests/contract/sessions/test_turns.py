@@ -47,6 +47,19 @@ async def one(models: ScriptedModels, goal: str = "go", **fields: Any) -> tuple[
         return stand, await stand.stream(chat(goal, **fields))
 
 
+async def test_a_session_keeps_its_deployment_in_its_record() -> None:
+    models = ScriptedModels(say("x"))
+    stand = Stand(models)
+    async with stand.serving():
+        await stand.stream(chat("hi"))
+        assert (await stand.workflows.get("7")).deployment == "east"
+        models.served_at = "west"
+        await stand.stream(chat("more"))
+        assert (await stand.workflows.get("7")).deployment == "west"
+    asked = [ask.session for ask in models.asks]
+    assert [(one.id, one.deployment) for one in asked if one] == [("7", ""), ("7", "east")]
+
+
 async def test_a12_16_a_stream_that_says_nothing_ends_quietly() -> None:
     stand = Stand(ScriptedModels(say("x")))
     async with stand.serving():

@@ -63,6 +63,7 @@ def changed(record: Workflow) -> Workflow:
         summary="What was done",
         flow='{"flow_id":"chat"}',
         job='{"id":"pid-1"}',
+        deployment="eu-west",
         terms=TERMS,
         approvals={
             "run_command": ToolApproval(frozenset({"aa", "bb"}), ("git log *",)),

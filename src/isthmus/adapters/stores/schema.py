@@ -10,7 +10,7 @@ from typing import Final
 
 from sqlalchemy import Connection, inspect, text
 
-REVISION: Final = "0003"
+REVISION: Final = "0004"
 """The newest revision: the one that the tables describe."""
 MIGRATIONS: Final = Path(__file__).with_name("migrations")
 _LOCK: Final = 0x697374686D7573

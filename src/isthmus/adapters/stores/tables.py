@@ -27,6 +27,7 @@ workflows: Final = Table(
     Column("environment", KEY, nullable=False, server_default=""),
     Column("terms", Text, nullable=False, server_default="{}"),
     Column("approvals", Text, nullable=False, server_default="{}"),
+    Column("deployment", Text, nullable=False, server_default=""),
     Index(None, "owner", "created_at_us", "id"),
     Index(None, "created_at_us", "id"),
     Index(None, "project_id", "created_at_us", "id"),

@@ -18,6 +18,7 @@ _DEFINITION_LIMIT: Final = 255
 _TITLE_LIMIT: Final = 40
 _SUMMARY_LIMIT: Final = 1_024
 _JOB_LIMIT: Final = 4_096
+_DEPLOYMENT_LIMIT = 256
 _IMAGE_LIMIT: Final = 2_048
 _BRANCH_LIMIT: Final = 1_024
 _ENVIRONMENT_LIMIT: Final = 32
@@ -63,11 +64,13 @@ def changed_values(record: Workflow) -> dict[str, object]:
     check_text("summary", record.summary, limit=_SUMMARY_LIMIT)
     check_text("flow_metadata_json", record.flow, limit=METADATA_LIMIT)
     check_text("job", record.job, limit=_JOB_LIMIT)
+    check_text("deployment", record.deployment, limit=_DEPLOYMENT_LIMIT)
     return {
         "title": record.title,
         "summary": record.summary,
         "flow": record.flow,
         "job": record.job,
+        "deployment": record.deployment,
         "environment": record.terms.environment,
         "terms": _terms(record.terms),
         "approvals": _encoded("tool_call_approvals", record.approvals, _APPROVALS_BYTES),
@@ -91,6 +94,7 @@ def workflow(row: Row[tuple[object, ...]]) -> Workflow:
         summary=row.summary,
         flow=row.flow,
         job=row.job,
+        deployment=row.deployment,
         terms=_TERMS.decode(row.terms),
         approvals=_APPROVALS.decode(row.approvals),
     )

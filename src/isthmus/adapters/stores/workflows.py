@@ -142,7 +142,7 @@ class SqlWorkflowStore:
     async def change(self, workflow_id: str, apply: Callable[[Workflow], Workflow]) -> Workflow:
         """Store `apply` of the record, in one transaction; it may run twice. Raises NotFound.
 
-        Title, summary, flow, job, terms and approvals may change; the rest stays as it is. Raises
+        Title, summary, flow, job, deployment, terms and approvals may change, nothing else. Raises
         Invalid for what does not fit. `apply` may run on another thread.
         """
         number = workflow_number(workflow_id)

@@ -19,7 +19,7 @@ from isthmus.platform.policy import patterns
 from isthmus.platform.tool import Tool
 from isthmus.platform.vault import Vaults
 from isthmus.prompts.shape import shaped
-from isthmus.routing.ask import Ask
+from isthmus.routing.ask import Ask, Session
 from isthmus.routing.models import Models
 
 MAX_USES = 32
@@ -56,6 +56,7 @@ class ModelStep:
             temperature=agent.prompt.temperature,
             stop=agent.prompt.stop,
             streaming=True,
+            session=Session(turn.start.workflow_id, turn.home.deployment, turn.home.moved),
             marks=self.vaults.of(turn.start.workflow_id),
         )
         choice = turn.choice(agent.name)
