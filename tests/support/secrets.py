@@ -1,13 +1,20 @@
-"""Secrets for tests: the examples of the rules, and others of the same shapes."""
+"""Secrets for tests: the examples of the rules, and others of the same shapes.
+
+`python -m tests.support.secrets` makes `library/secrets.json` of `library/secrets.yml`.
+"""
 
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from random import Random
 
 import msgspec
 
-from isthmus.redaction.rules import SHIPPED, shipped
+import isthmus
+from isthmus.redaction.rules import shipped
+
+LIBRARY = Path(isthmus.__file__).parent / "library"
 
 _RUN = re.compile(r"[A-Za-z0-9]+")
 _UPPER, _LOWER, _HEX = "ABCDEFGHJKLMNPQRSTUVWXYZ", "abcdefghjkmnpqrstuvwxyz", "abcdef"
@@ -33,8 +40,15 @@ class Planted:
 
 def examples() -> dict[str, dict[str, list[str]]]:
     """What the file of rules says by rule: `found` and `passed`."""
-    data = SHIPPED.partition(b"\n---\n")[2].replace(b"~", b"")
-    return msgspec.yaml.decode(data, type=dict[str, dict[str, list[str]]])
+    data = (LIBRARY / "secrets.yml").read_bytes().partition(b"\n---\n")[2]
+    return msgspec.yaml.decode(data.replace(b"~", b""), type=dict[str, dict[str, list[str]]])
+
+
+def rules_as_json() -> bytes:
+    """What `secrets.json` holds: the rules alone."""
+    data = (LIBRARY / "secrets.yml").read_bytes().partition(b"\n---\n")[0]
+    said: object = msgspec.to_builtins(msgspec.yaml.decode(data))
+    return msgspec.json.format(msgspec.json.encode(said), indent=1) + b"\n"
 
 
 def planted() -> list[Planted]:
@@ -80,3 +94,7 @@ def _other(like: Planted, random: Random) -> str:
         for letter in secret[start:end]
     )
     return secret[:start] + changed + secret[end:]
+
+
+if __name__ == "__main__":
+    (LIBRARY / "secrets.json").write_bytes(rules_as_json())

@@ -19,7 +19,7 @@ from isthmus.redaction.rules import (
     shipped,
     suspicious,
 )
-from tests.support.secrets import Planted, examples, generated, planted
+from tests.support.secrets import Planted, examples, generated, planted, rules_as_json
 
 NAMES = [shape.name for shape in shipped().shapes]
 PLANTED = planted()
@@ -30,6 +30,10 @@ def test_every_rule_has_examples_and_a_name_of_its_own() -> None:
     assert len(set(NAMES)) == len(NAMES) >= 60
     assert list(examples()) == NAMES
     assert all(said["found"] for said in examples().values())
+
+
+def test_what_the_server_reads_is_made_of_the_file() -> None:
+    assert rules_as_json() == SHIPPED, "run `python -m tests.support.secrets`"
 
 
 @pytest.mark.parametrize("one", PLANTED, ids=lambda one: one.rule)
