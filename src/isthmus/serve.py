@@ -25,7 +25,7 @@ from isthmus.core.errors import Unavailable
 from isthmus.core.events import Noted, Started, Stopping
 from isthmus.edge.http.app import load_instance
 from isthmus.edge.http.protocol import CorkedProtocol
-from isthmus.edge.sockets import configured, create
+from isthmus.edge.sockets import configured, create, sockets_installed
 from isthmus.edge.tls import Certificate, open_certificate
 from isthmus.running import Running
 from isthmus.settings import GrpcSettings, HttpSettings, Settings, SettingsError, Source
@@ -43,6 +43,7 @@ BACKLOG = 2048
 KEEP_ALIVE_S = 75
 GARBAGE_OBJECTS = 10_000
 LATE_S = 1.0
+_NO_SOCKETS = "WebSockets and GraphQL are off: they need the extra isthmus[instance]."
 
 
 class Listening(NamedTuple):
@@ -226,6 +227,8 @@ async def _http(
 ) -> AsyncIterator[Listening]:
     settings = foundation.settings
     door = _door(late) if settings.instance.enabled else None
+    if door and "grpc" in settings.transports and not sockets_installed():
+        foundation.telemetry.emit(Noted("warning", _NO_SOCKETS))
     async with open_gateway(foundation, door) as services, AsyncExitStack() as stack:
         await _metrics(stack, foundation, "http", settings.http, foundation.metrics.http_page)
         certificate = await stack.enter_async_context(

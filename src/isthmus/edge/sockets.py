@@ -108,7 +108,7 @@ def configured(settings: InstanceSettings) -> dict[str, Any]:
     relay = settings.relay
     return {
         "interface": "asgi3",  # uvicorn guesses by `async def`, which ours need not be
-        "ws": upgraded if settings.enabled and _installed() else "none",
+        "ws": upgraded if settings.enabled and sockets_installed() else "none",
         "ws_max_size": relay.message_limit_bytes,
         "ws_ping_interval": relay.ping_s,
         # The limit counts from the last pong; the next ping leaves in between.
@@ -117,8 +117,8 @@ def configured(settings: InstanceSettings) -> dict[str, Any]:
     }
 
 
-def _installed() -> bool:
-    """Whether what sockets speak is there: neither is part of the base install."""
+def sockets_installed() -> bool:
+    """Whether what sockets speak is there: the extra `instance` brings it."""
     return all(importlib.util.find_spec(name) for name in ("websockets", "google.protobuf"))
 
 

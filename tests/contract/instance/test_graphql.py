@@ -422,3 +422,19 @@ def test_a_server_starts_without_what_runs_queries() -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True)
     assert done.stdout.strip() == b"[]"
+
+
+def test_what_is_not_installed_is_named_by_its_extra() -> None:
+    script = (
+        "import sys\n"
+        "sys.modules['graphql'] = None\n"
+        "from isthmus.core.errors import Unavailable\n"
+        "from isthmus.edge.http.instance import graphql\n"
+        "from isthmus.settings import InstanceSettings\n"
+        "try:\n"
+        "    graphql._load(InstanceSettings())\n"
+        "except Unavailable as error:\n"
+        "    print(error)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True)
+    assert done.stdout.strip() == b"GraphQL needs the extra isthmus[instance]."

@@ -10,7 +10,7 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from isthmus.core.errors import Invalid
+from isthmus.core.errors import Invalid, Unavailable
 from isthmus.core.events import Crashed
 from isthmus.edge.graphql.inquiry import Inquiry, Operation
 from isthmus.edge.http.body import decoder, read
@@ -53,8 +53,10 @@ class _Door:
 
 def _load(settings: InstanceSettings) -> "Engine":
     # Its library is no part of the base install, and servers that nobody asks start without it.
-    from isthmus.edge.graphql.engine import Engine  # noqa: PLC0415
-
+    try:
+        from isthmus.edge.graphql.engine import Engine  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        raise Unavailable("GraphQL needs the extra isthmus[instance].") from error
     return Engine(settings)
 
 
