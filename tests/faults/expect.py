@@ -30,7 +30,7 @@ def problems_of(
 ) -> Iterator[str]:
     """What is wrong; nothing when all is well. No outcome: the caller left."""
     if outcome is None:
-        yield from _left(case, fact)
+        yield from left(case, fact)
         return
     if case.route.forwards:
         yield from _forwarded(case, outcome, fact)
@@ -38,7 +38,7 @@ def problems_of(
         yield from _whole(case, outcome, control, fact)
     else:
         yield from _broken(case, outcome, control, fact)
-    yield from _counted(case, fact)
+    yield from counted(case, fact)
 
 
 def _whole(case: Case, outcome: Outcome, control: Outcome, fact: ModelCalled) -> Iterator[str]:
@@ -64,7 +64,8 @@ def _broken(case: Case, outcome: Outcome, control: Outcome, fact: ModelCalled) -
         yield f"is told as {fact.finish}, {fact.error}"
 
 
-def _left(case: Case, fact: ModelCalled) -> Iterator[str]:
+def left(case: Case, fact: ModelCalled) -> Iterator[str]:
+    """What is wrong with a call whose caller left."""
     if (fact.finish, fact.error) != ("cancelled", "none"):
         yield f"is told as {fact.finish}, {fact.error}"
     known = {_usage(case, case.script.pieces[:at]) for at in range(case.script.at + 1)}
@@ -92,7 +93,8 @@ def _forwarded(case: Case, outcome: Outcome, fact: ModelCalled) -> Iterator[str]
         yield f"is told as {fact.finish}, {fact.error}"
 
 
-def _counted(case: Case, fact: ModelCalled) -> Iterator[str]:
+def counted(case: Case, fact: ModelCalled) -> Iterator[str]:
+    """What is wrong with the tokens that were told."""
     script = case.script
     if script.fault == "status" or (script.at < 0 and script.fault not in {"none", "drip"}):
         told: tuple[bytes, ...] = ()
