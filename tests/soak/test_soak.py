@@ -97,7 +97,7 @@ async def _soaked(server: RunningServer) -> None:
     end = await _settled(server, before)
     slope = slope_mib_h(readings)
     print(  # noqa: T201 - it is what one looks at
-        f"\n{load.statuses}\nresident: {before.resident_bytes / MIB:.1f} MiB at the start, "
+        f"\n{load.statuses}, {sum(load.statuses.values()) / SECONDS:.0f}/s\nresident: {before.resident_bytes / MIB:.1f} MiB at the start, "
         f"{max(one.resident_bytes for one in readings) / MIB:.1f} at most, "
         f"{end.resident_bytes / MIB:.1f} at the end; slope {slope:.2f} MiB/h\n"
         f"sockets: {before.sockets}, {max(one.sockets for one in readings)}, {end.sockets}; "
