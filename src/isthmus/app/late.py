@@ -26,6 +26,12 @@ class Late(Generic[Opened]):
         self._wanted.set()
         return await asyncio.shield(self._opened)
 
+    @property
+    def opened(self) -> Opened | None:
+        """What was opened; None while it is not."""
+        told = self._opened
+        return told.result() if told.done() and told.exception() is None else None
+
     async def keep(self) -> None:
         """The owner's task: opens when wanted, closes at `close`."""
         while not self._closing.is_set():

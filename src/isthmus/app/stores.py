@@ -14,6 +14,7 @@ from isthmus.adapters.stores.tokens import SqlTokenStore
 from isthmus.adapters.stores.usage import SqlUsageStore
 from isthmus.adapters.stores.users import SqlUserStore
 from isthmus.adapters.stores.workflows import SqlWorkflowStore
+from isthmus.app.database import database_url
 from isthmus.core.errors import Invalid, Unavailable
 from isthmus.core.ports import (
     CheckpointStore,
@@ -28,8 +29,6 @@ from isthmus.core.ports import (
 )
 from isthmus.core.usage import UsageStore
 from isthmus.settings import Settings, SettingsError
-
-SQLITE_FILE = "isthmus.db"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +77,3 @@ def stores_on(database: Database, clock: Clock) -> Stores:
         flags=SqlFlagStore(database),
         usage=SqlUsageStore(database),
     )
-
-
-def database_url(settings: Settings) -> str:
-    """Where records are kept: as set, or a file in the data directory."""
-    url = settings.database.url.get_secret_value()
-    return url or f"sqlite:///{settings.data_dir.absolute() / SQLITE_FILE}"

@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
 from isthmus.adapters.telemetry.pipeline import Sink, Told
+from isthmus.app.database import database_file
 from isthmus.app.foundation import Foundation
 from isthmus.app.late import Late
 from isthmus.core.beside import beside
@@ -19,11 +20,14 @@ from isthmus.settings import SettingsError
 
 if TYPE_CHECKING:  # loaded late
     from isthmus.app.stores import Stores
-    from isthmus.core.usage import UsageStore
+    from isthmus.core.usage import UsageAdder
 
 FOLDER: Final = "usage"
 LOAD_S: Final = 10.0
 """When what an earlier process left behind is looked for, if nothing is counted before."""
+PATIENCE_S: Final = 600.0
+"""How long files wait for somebody else to make the database, before it is made for them."""
+LOOK_S: Final = 5.0
 DRAIN_S: Final = 5.0
 _COUNTED: Final = frozenset({ModelCalled, SuggestionAsked, SuggestionJudged})
 
@@ -78,26 +82,42 @@ async def open_usage(foundation: Foundation, stores: "Late[Stores]") -> AsyncIte
 async def _count(
     foundation: Foundation, stores: "Late[Stores]", early: Early, closing: asyncio.Event
 ) -> None:
-    with suppress(TimeoutError):
-        async with asyncio.timeout(LOAD_S):
-            await early.wanted.wait()
+    await _within(LOAD_S, early.wanted)
     if closing.is_set() and early.idle:
         return
     await asyncio.to_thread(importlib.import_module, "isthmus.adapters.usage.writer")
+    from isthmus.adapters.stores.usage_lite import LiteUsage  # noqa: PLC0415 - late
     from isthmus.adapters.usage.rollup import Rollup  # noqa: PLC0415 - late
     from isthmus.adapters.usage.spool import Spool  # noqa: PLC0415 - late
     from isthmus.adapters.usage.writer import Writing, open_writer  # noqa: PLC0415 - late
 
-    async def opened() -> "UsageStore":
+    settings = foundation.settings
+    file = database_file(settings)
+    lite = None if file is None else LiteUsage(file)
+    patient_until_s = foundation.clock.now_s() + PATIENCE_S
+
+    async def opened() -> "UsageAdder":
+        # Who is only to serve HTTP does without the stores as long as that is possible.
+        while lite is not None and stores.opened is None:
+            if await lite.usable():
+                return lite
+            if closing.is_set() or foundation.clock.now_s() > patient_until_s:
+                break
+            await _within(LOOK_S, closing)
         try:
             return (await stores.get()).usage
         except SettingsError as error:
             raise Unavailable("The database cannot be opened.") from error
 
-    settings = foundation.settings
     spool = Spool(settings.data_dir / FOLDER, settings.usage.spool_limit_bytes)
     rollup = Rollup(tokens=settings.usage.tokens)
     writing = Writing(spool, opened, foundation.clock, foundation.telemetry, settings.usage)
     async with open_writer(rollup, writing, min(DRAIN_S, settings.drain.deadline_s)):
         early.hand_over(rollup.take)
         await closing.wait()
+
+
+async def _within(seconds: float, event: asyncio.Event) -> None:
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await event.wait()

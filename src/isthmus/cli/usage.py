@@ -11,11 +11,13 @@ from typing import Final
 import msgspec
 from msgspec.structs import astuple
 
+from isthmus.adapters.usage.spool import Spool
 from isthmus.app.foundation import SystemClock
 from isthmus.app.stores import open_stores
+from isthmus.app.usage import FOLDER
 from isthmus.cli._desk import Row, Subparsers, told
 from isthmus.core.errors import Failure, Invalid
-from isthmus.core.usage import DIMENSIONS, TIMES
+from isthmus.core.usage import DIMENSIONS, TIMES, UsageStore
 from isthmus.instance.usage import Latency, Suggestions, UsageReport, UsageShape, UsageWish
 from isthmus.settings import Settings
 
@@ -74,7 +76,17 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
 async def _asked(wish: UsageWish, settings: Settings) -> Sequence[UsageShape]:
     clock = SystemClock()
     async with open_stores(settings, clock) as stores:
+        await _deliver(Spool(settings.data_dir / FOLDER, sys.maxsize), stores.usage)
         return (await UsageReport(stores.usage, clock).told(wish))[0]
+
+
+async def _deliver(spool: Spool, store: UsageStore) -> None:
+    """Add what waits in files: a server that does so at the same time does no harm."""
+    for batch_id in await asyncio.to_thread(spool.ids):
+        batch = await asyncio.to_thread(spool.read, batch_id)
+        if batch is not None:
+            await store.add(batch)
+            await asyncio.to_thread(spool.remove, batch_id)
 
 
 def _refused(*reasons: str) -> int:

@@ -144,8 +144,8 @@ class UsagePage(Struct, frozen=True):
     total: int
 
 
-class UsageStore(Protocol):
-    """The rollup table: SQLite (default), PostgreSQL."""
+class UsageAdder(Protocol):
+    """The rollup table as its writer sees it."""
 
     async def add(self, batch: UsageBatch) -> bool:
         """Add the rows to what is there; False when this batch was added before.
@@ -154,12 +154,16 @@ class UsageStore(Protocol):
         """
         ...
 
-    async def page(self, query: UsageQuery) -> UsagePage:
-        """Sums by group. Raises Invalid for a dimension that there is not."""
-        ...
-
     async def prune(self, before_hour: int, before_id: str) -> int:
         """Forget rows of earlier hours, and ids of earlier batches; how many rows there were."""
+        ...
+
+
+class UsageStore(UsageAdder, Protocol):
+    """The rollup table: SQLite (default), PostgreSQL."""
+
+    async def page(self, query: UsageQuery) -> UsagePage:
+        """Sums by group. Raises Invalid for a dimension that there is not."""
         ...
 
 

@@ -1,10 +1,8 @@
 """Usage in the database: one statement adds a batch, one sums it up."""
 
 import asyncio
-from hashlib import blake2b
 from typing import Any, Final
 
-import msgspec
 from sqlalchemy import (
     ColumnElement,
     Connection,
@@ -18,14 +16,14 @@ from sqlalchemy import (
     func,
     select,
 )
-from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql.dml import Insert
 
 from isthmus.adapters.stores.database import Database
 from isthmus.adapters.stores.statements import insert_new
 from isthmus.adapters.stores.text import invalid
-from isthmus.adapters.stores.usage_tables import LATENCY, usage, usage_batches
+from isthmus.adapters.stores.usage_rows import ADD, ADDED, KEYS, NAMES, json_of, rows_of
+from isthmus.adapters.stores.usage_tables import usage, usage_batches
 from isthmus.core.errors import Invalid
 from isthmus.core.usage import (
     DIMENSIONS,
@@ -40,10 +38,6 @@ from isthmus.core.usage import (
 
 PER_PAGE_LIMIT: Final = 100_000
 _DAY_HOURS: Final = 24
-_KEYS: Final = ("hour", "digest")
-_ADDED: Final = (*SUMS, *LATENCY)
-_NAMES: Final = (*_KEYS, *DIMENSIONS, *_ADDED)
-_encode = msgspec.json.Encoder().encode
 
 
 class SqlUsageStore:
@@ -51,19 +45,20 @@ class SqlUsageStore:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._upsert = _upsert(database.dialect)
-        self._listed = database.dialect == "postgresql"
+        self._from_json = _from_json() if database.dialect == "postgresql" else None
         self._insert = insert_new(usage_batches, database.dialect)
 
     async def add(self, batch: UsageBatch) -> bool:
         """See `UsageStore`."""
-        rows = await asyncio.to_thread(_rows, batch)
-        told: Any = {"rows": await asyncio.to_thread(_json, rows)} if self._listed else rows
+        rows = await asyncio.to_thread(rows_of, batch)
+        text = "" if self._from_json is None else await asyncio.to_thread(json_of, rows)
 
         def work(connection: Connection) -> bool:
             new = connection.execute(self._insert, {"id": batch.id}).rowcount > 0
-            if new and rows:
-                connection.execute(self._upsert, told)
+            if new and self._from_json is not None:
+                connection.execute(self._from_json, {"rows": text})
+            elif new and rows:
+                connection.exec_driver_sql(ADD, rows)
             return new
 
         try:
@@ -75,7 +70,7 @@ class SqlUsageStore:
     async def page(self, query: UsageQuery) -> UsagePage:
         """See `UsageStore`."""
         keys = [_key(name) for name in query.by]
-        sums = [func.coalesce(func.sum(usage.c[name]), 0).label(name) for name in _ADDED]
+        sums = [func.coalesce(func.sum(usage.c[name]), 0).label(name) for name in ADDED]
         wanted = [usage.c.hour >= query.since, usage.c.hour < query.until]
         wanted += [_dimension(name) == value for name, value in query.where]
         grouped = select(*keys, *sums).where(*wanted).group_by(*keys)
@@ -106,46 +101,19 @@ class SqlUsageStore:
         return await self._database.write(work)
 
 
-def _rows(batch: UsageBatch) -> list[dict[str, Any]]:
-    """The rows by column, each with the digest of its dimensions."""
-    told: list[dict[str, Any]] = []
-    for row in batch.rows:
-        hour, *labels = msgspec.structs.astuple(row.key)
-        digest = blake2b(_encode(labels), digest_size=16).hexdigest()
-        *sums, latency = msgspec.structs.astuple(row.tally)
-        told.append(dict(zip(_NAMES, (hour, digest, *labels, *sums, *latency), strict=True)))
-    return told
+def _from_json() -> Insert:
+    """For PostgreSQL: rows as one parameter, so that their number costs the loop nothing."""
+    from sqlalchemy.dialects import postgresql  # noqa: PLC0415 - half the import is enough
 
-
-def _upsert(dialect: str) -> Insert:
-    """Adds rows to those that are there.
-
-    For PostgreSQL they come as one parameter, so that their number costs the loop nothing; SQLite
-    reads them faster one by one, on its thread.
-    """
-    if dialect == "postgresql":
-        from sqlalchemy.dialects import postgresql  # noqa: PLC0415 - half the import is enough
-
-        rows = cast(bindparam("rows", type_=Text), JSONB)
-        listed = func.jsonb_array_elements(rows).table_valued(column("value", JSONB))
-        cells = [
-            cast(listed.c.value[index].astext, usage.c[name].type)
-            for index, name in enumerate(_NAMES)
-        ]
-        pg = postgresql.insert(usage).from_select(_NAMES, select(*cells))
-        return pg.on_conflict_do_update(
-            index_elements=_KEYS, set_={name: usage.c[name] + pg.excluded[name] for name in _ADDED}
-        )
-    from sqlalchemy.dialects import sqlite  # noqa: PLC0415 - half the import is enough
-
-    lite = sqlite.insert(usage)
-    return lite.on_conflict_do_update(
-        index_elements=_KEYS, set_={name: usage.c[name] + lite.excluded[name] for name in _ADDED}
+    rows = cast(bindparam("rows", type_=Text), postgresql.JSONB)
+    listed = func.jsonb_array_elements(rows).table_valued(column("value", postgresql.JSONB))
+    cells = [
+        cast(listed.c.value[index].astext, usage.c[name].type) for index, name in enumerate(NAMES)
+    ]
+    insert = postgresql.insert(usage).from_select(NAMES, select(*cells))
+    return insert.on_conflict_do_update(
+        index_elements=KEYS, set_={name: usage.c[name] + insert.excluded[name] for name in ADDED}
     )
-
-
-def _json(rows: list[dict[str, Any]]) -> str:
-    return _encode([tuple(row.values()) for row in rows]).decode()
 
 
 def _key(name: str) -> ColumnElement[Any]:

@@ -5,10 +5,8 @@ from typing import Final
 from sqlalchemy import Column, Table, Text
 
 from isthmus.adapters.stores.columns import KEY, NUMBER, metadata
-from isthmus.core.usage import BUCKETS, DIMENSIONS, SUMS
-
-LATENCY: Final = tuple(f"latency_{index:02d}" for index in range(BUCKETS))
-"""Requests by the buckets of latency."""
+from isthmus.adapters.stores.usage_rows import ADDED
+from isthmus.core.usage import DIMENSIONS
 
 usage: Final = Table(
     "usage",
@@ -17,7 +15,7 @@ usage: Final = Table(
     # A digest of the dimensions: as a key they would be longer than the row.
     Column("digest", KEY, primary_key=True),
     *(Column(name, Text, nullable=False) for name in DIMENSIONS),
-    *(Column(name, NUMBER, nullable=False) for name in (*SUMS, *LATENCY)),
+    *(Column(name, NUMBER, nullable=False) for name in ADDED),
 )
 
 usage_batches: Final = Table("usage_batches", metadata, Column("id", KEY, primary_key=True))

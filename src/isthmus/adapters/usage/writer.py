@@ -21,10 +21,10 @@ from isthmus.core.beside import beside
 from isthmus.core.errors import Failure, Invalid
 from isthmus.core.events import Noted
 from isthmus.core.ports import Clock, Telemetry
-from isthmus.core.usage import HOUR_S, UsageBatch, UsageStore
+from isthmus.core.usage import HOUR_S, UsageAdder, UsageBatch
 from isthmus.settings_usage import UsageSettings
 
-OpenStore: TypeAlias = Callable[[], Awaitable[UsageStore]]
+OpenStore: TypeAlias = Callable[[], Awaitable[UsageAdder]]
 """Opens the database when it is needed, and waits for it. Raises a Failure."""
 PAUSE_FIRST_S: Final = 1.0
 PAUSE_LAST_S: Final = 60.0
@@ -149,7 +149,7 @@ class _Writer:
                 await asyncio.to_thread(self._spool.remove, batch_id)
         await self._prune(store)
 
-    async def _add(self, store: UsageStore, batch: UsageBatch) -> bool:
+    async def _add(self, store: UsageAdder, batch: UsageBatch) -> bool:
         """Whether it is in the store; one that never can be is set aside. Raises a Failure."""
         oldest = _batch_id(self._writing.clock.utc() - IDS_KEPT, "")
         if batch.id < oldest:
@@ -173,7 +173,7 @@ class _Writer:
         await _within(pause_s, self._spilled)
         self._waiting.set()
 
-    async def _prune(self, store: UsageStore) -> None:
+    async def _prune(self, store: UsageAdder) -> None:
         clock = self._writing.clock
         if clock.now_s() - self._pruned_at_s < PRUNE_S:
             return
