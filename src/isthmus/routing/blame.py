@@ -32,6 +32,7 @@ class Blame(Enum):
 QUEUE = "queue:"
 """How the rules of deployments' own queues begin; the operator's limits are the caller's affair."""
 _KEY = frozenset({401, 402, 403})
+_ACCOUNT = frozenset({401, 402})
 _PLACE = frozenset({404, 405, 410})
 _AGAIN = frozenset({0, 408, 409, 425})
 
@@ -52,6 +53,11 @@ def blame(failure: Failure) -> Blame:
         case _:
             found = Blame.CALLER
     return found
+
+
+def refuses_key(failure: Failure) -> bool:
+    """Whether the credential itself is refused, and not only for this model."""
+    return isinstance(failure, UpstreamFailed) and failure.status in _ACCOUNT
 
 
 def blame_status(status: int) -> Blame | None:

@@ -66,8 +66,9 @@ class Models:
         """
         configured = frozenset(name for name, one in providers.items() if one.configured)
         routing = governance.routing
-        guide = Guide(routing, self._affinity, self._telemetry, self._clock, governance.roll)
         seats = self._seats = Seats(catalogue, configured, routing, self._clock, self._seats)
+        told = self._affinity, self._telemetry, self._clock
+        guide = Guide(routing, *told, governance.roll, seats.sharing)
         self._providers, self._catalogue, self._configured = providers, catalogue, configured
         self._calls = Calls(providers, catalogue, limits, seats, guide, self._teller, governance)
         # A configuration is fixed, so these are asked for once and not with every call.

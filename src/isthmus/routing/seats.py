@@ -106,13 +106,14 @@ class Seats:
         name = upstream if model is None else model.id
         return self._placed(ModelChoice(name, provider, provider, upstream, target=target))
 
-    def named(self, name: str) -> Seat | None:
-        """A seat that has been used before."""
-        return self._known.get(name)
-
-    def all(self) -> Collection[Seat]:
-        """Those that have been used."""
-        return self._known.values()
+    def sharing(self, seat: Seat) -> list[Seat]:
+        """The others that have been used with the same credential."""
+        account = seat.deployment.account
+        return [
+            other
+            for other in self._known.values()
+            if other.deployment.account == account and other.name != seat.name
+        ]
 
     def _others(self, feature: str, first: ModelChoice, reach: Reach) -> Iterator[tuple[Seat, ...]]:
         if reach == "model":

@@ -1,6 +1,6 @@
 """One call's way over the deployments that may serve it: who is asked first, and who next."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from math import inf
 from typing import Generic, TypeVar
@@ -12,7 +12,7 @@ from isthmus.core.ports import Clock, Telemetry
 from isthmus.routing.affinity import Affinity, leave, preferred
 from isthmus.routing.ask import Ask, EmbedAsk, RawAsk
 from isthmus.routing.balance import pick, scores
-from isthmus.routing.blame import Blame, blame
+from isthmus.routing.blame import Blame, blame, refuses_key
 from isthmus.routing.breaker import Fault, State
 from isthmus.routing.failures import class_of
 from isthmus.routing.seats import Seat, Tiers
@@ -40,6 +40,8 @@ class Guide:
     telemetry: Telemetry
     clock: Clock
     roll: Callable[[], float]
+    sharing: Callable[[Seat], Iterable[Seat]] = lambda _: ()
+    """The other seats that have a seat's credential."""
 
     def moved(self, seat: Seat, state: State | None, reason: str) -> None:
         """Tell of a breaker that moved."""
@@ -176,6 +178,9 @@ class Walk(Generic[Words]):
             wait_s = failure.retry_after_s if isinstance(failure, UpstreamFailed) else None
             state = seat.breaker.failed(now_s, _FAULT[why], wait_s)
             guide.moved(seat, state, class_of(failure))
+            if refuses_key(failure):
+                for other in guide.sharing(seat):
+                    guide.moved(other, other.breaker.failed(now_s, "key"), class_of(failure))
         elif why is Blame.CALLER:
             guide.moved(seat, seat.breaker.succeeded(now_s), "it answered")
             if self.failure is None:

@@ -297,6 +297,22 @@ async def test_a_key_that_is_refused_is_out_until_the_settings_are_read_again() 
     assert (alarm.level, dict(alarm.details)["deployment"]) == ("critical", "a")
 
 
+@pytest.mark.parametrize(("status", "asked"), [(401, 1), (402, 1), (403, 2)])
+async def test_a_refused_key_is_refused_for_all_models_that_have_it(
+    status: int, asked: int
+) -> None:
+    stage = Stage({"own": [LAST]})
+    opus = stage.models.choose("workflow", "claude_opus_4_1_20250805")
+    await stage.models.whole(stage.ask(), opus, CALLER)
+    stage.vendor.scripts["own"] = [UpstreamFailed("key", status=status)]
+    stage.vendor.calls.clear()
+    with pytest.raises(UpstreamFailed):
+        await stage.whole()
+    with pytest.raises((UpstreamFailed, Unavailable)):
+        await stage.models.whole(stage.ask(), opus, CALLER)
+    assert len(stage.vendor.calls) == asked
+
+
 async def test_one_that_asks_for_a_pause_is_left_alone_so_long() -> None:
     slow = UpstreamLimited("slow", status=429, retry_after_s=30.0)
     stage = Stage({"a": [slow], "b": [Delta("ok"), LAST]})
