@@ -14,11 +14,13 @@ import isthmus
 from isthmus.adapters.telemetry.collector import Form, Stream
 from isthmus.adapters.telemetry.pipeline import Told, clean
 from isthmus.adapters.telemetry.spans import SPANS, Value
-from isthmus.core.events import Fact
+from isthmus.core.events import Fact, HttpServed
 from isthmus.core.trace import TRACE, Trace, Traces
 from isthmus.settings import TracingSettings
 
 PATH: Final = "/v1/traces"
+PROBES: Final = frozenset({"/monitoring/healthz", "/monitoring/ready"})
+"""Routes that machines ask all the time, and that nobody wants to see traced."""
 TEXT_LIMIT_CHARS: Final = 1_024
 _ENCODER: Final = msgspec.json.Encoder()
 _ERROR: Final = 2
@@ -55,6 +57,8 @@ class Spans:
         if type(fact) in SPANS:
             trace = TRACE.get()
             if trace is None or not trace.sent:
+                return
+            if isinstance(fact, HttpServed) and fact.route in PROBES:
                 return
             if len(self._heard) < self._limit:
                 self._heard.append((self._now_s(), trace, fact))

@@ -35,6 +35,7 @@ from isthmus.adapters.telemetry.serving import Serving
 from isthmus.core.events import (
     ActionAnswered,
     ActionRelayed,
+    AnswerReused,
     CheckpointWritten,
     Fact,
     HttpServed,
@@ -110,6 +111,7 @@ class Prometheus:
             ModelCallStarted: models.started,
             ModelCalled: models.called,
             TryFailed: models.serving.failed,
+            AnswerReused: models.serving.reused,
             **governance.readers,
             QuotaAsked: credit.asked,
             RelayOpened: relay.opened,

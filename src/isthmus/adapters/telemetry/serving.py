@@ -16,7 +16,7 @@ from isthmus.adapters.telemetry.exposition import (
     histogram_metric,
 )
 from isthmus.adapters.telemetry.family import Count, Family, Timer
-from isthmus.core.events import ModelCalled, TryFailed
+from isthmus.core.events import AnswerReused, ModelCalled, TryFailed
 
 UNKNOWN: Final = "unknown"
 SERVED: Final = ("model_engine", "model_name", "deployment")
@@ -63,11 +63,14 @@ class Serving:
         self._served = Family(_Served, SERVED, SERVED)
         failed = ("deployment", "model_name", "error_type", "then")
         self._failed = Family(Count, failed, failed[:2])
+        reused = ("model_name", "feature_category")
+        self._reused = Family(Count, reused, reused)
         self.shows: tuple[Show, ...] = (
             *(partial(self._show_times, *row) for row in _TIMERS),
             *(partial(self._show_counts, *row) for row in _COUNTS),
             self._show_warmth,
             counter("inference_tries_failed", "Tries that another one followed.", self._failed),
+            counter("inference_reused", "Answers that were given again.", self._reused),
         )
 
     def called(self, fact: ModelCalled) -> None:
@@ -95,6 +98,10 @@ class Serving:
     def failed(self, fact: TryFailed) -> None:
         """A try failed."""
         self._failed[fact.deployment, fact.model, fact.error, fact.then].value += 1
+
+    def reused(self, fact: AnswerReused) -> None:
+        """An answer was given again."""
+        self._reused[fact.model, fact.feature or UNKNOWN].value += 1
 
     def _show_times(self, name: str, text: str, of: Callable[[_Served], Timer]) -> Metric:
         timers = {values: of(one) for values, one in self._served.copy().items()}

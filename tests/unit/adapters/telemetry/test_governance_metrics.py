@@ -8,6 +8,7 @@ from msgspec.structs import replace
 from isthmus.adapters.telemetry.family import SERIES_LIMIT
 from isthmus.adapters.telemetry.prometheus import Prometheus
 from isthmus.core.events import (
+    AnswerReused,
     BreakerMoved,
     ConfigurationRead,
     Fact,
@@ -63,6 +64,7 @@ def test_how_calls_were_served_stands_on_both_pages() -> None:
 def test_tries_breakers_limits_guards_and_readings_are_counted() -> None:
     facts = (
         TryFailed("anthropic-eu", "claude", "overloaded", "next"),
+        AnswerReused("claude", "duo_chat", NOBODY),
         BreakerMoved("anthropic-eu", "open", "five failures"),
         BreakerMoved("anthropic-eu", "half open", "time"),
         BreakerMoved("anthropic-us", "dead", "401"),
@@ -74,6 +76,7 @@ def test_tries_breakers_limits_guards_and_readings_are_counted() -> None:
     )
     for found in both(*facts):
         assert value(found, "inference_tries_failed_total", then="next", error_type="overloaded")
+        assert value(found, "inference_reused_total", feature_category="duo_chat") == 1
         assert value(found, "model_breaker_state", deployment="anthropic-eu") == 1
         assert value(found, "model_breaker_state", deployment="anthropic-us") == 3
         assert value(found, "model_breaker_moves_total", state="open") == 1
@@ -115,6 +118,7 @@ HOSTILE: dict[str, Callable[[str], Fact]] = {
     "names": lambda text: replace(SERVED_BY, deployment=text, model=text, engine=text),
     "warmth": lambda text: replace(SERVED_BY, warmth=text),
     "tries": lambda text: TryFailed(text, text, "overloaded", "next"),
+    "reused": lambda text: AnswerReused(text, text, NOBODY),
     "breakers": lambda text: BreakerMoved(text, "open", text),
     "states": lambda text: BreakerMoved("a", text, text),
     "limits": lambda text: replace(LIMIT, rule=text, feature=text),
