@@ -18,7 +18,10 @@ from isthmus.routing.quota import Quotas
 from isthmus.settings import ProvidersSettings, Settings, SettingsError
 from isthmus.settings_redaction import RedactionSettings
 
-PATHS = ("models", "providers", "routing", "redaction", "limits.rules", "limits.match")
+PATHS = (
+    *("models.defaults", "models.params", "models.custom_headers", "models.mock"),
+    *("providers", "routing", "redaction", "limits.rules", "limits.match"),
+)
 """Settings of the model layer that are taken without a restart."""
 
 
