@@ -61,17 +61,16 @@ def _guard() -> SecretGuard:
 
 
 def _first_byte(guard: SecretGuard, text: str, size: int) -> None:
-    """What a guard adds before the first delta of an answer goes on."""
-    prompt, body, delays = _chat(text), _body(text), list[float]()
-    for _ in range(CALLS if size < 32 else CALLS // 10):
-        start = time.process_time()
-        guarded = cast("Guarded", guard.call(prompt, PLACE))
-        guard.body(body, PLACE)
-        guarded.feed(Delta("The "))
-        delays.append((time.process_time() - start) * 1e3)
-    delays.sort()
-    p50, p99 = delays[len(delays) // 2], delays[len(delays) * 99 // 100]
-    print(f"first byte, {size:>3} KiB prompt and body: p50 {p50:.3f} ms, p99 {p99:.3f} ms")
+    """What a guard adds before the first delta of an answer goes on, and before a body does."""
+    prompt, body = _chat(text), _body(text)
+
+    def asked() -> None:
+        cast("Guarded", guard.call(prompt, PLACE)).feed(Delta("The "))
+
+    for name, call in (("chat", asked), ("forwarded", lambda: guard.body(body, PLACE))):
+        delays = sorted(_took_s(call) * 1e3 for _ in range(CALLS if size < 32 else CALLS // 10))
+        p50, p99 = delays[len(delays) // 2], delays[len(delays) * 99 // 100]
+        print(f"first byte, {name} of {size:>3} KiB: p50 {p50:.3f} ms, p99 {p99:.3f} ms")
 
 
 def _rate(name: str, items: Sequence[_Sized], call: Callable[[_Sized], object]) -> None:
