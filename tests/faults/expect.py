@@ -85,7 +85,7 @@ def _forwarded(case: Case, outcome: Outcome, fact: ModelCalled) -> Iterator[str]
     if outcome.status == 200 and outcome.ended:
         if not (said or case.whole) or outcome.body != script.sent:
             yield f"a false end: {outcome.body[-200:]!r}"
-        if fact.error != "none" and script.fault != "error":
+        if (fact.error != "none") != (script.fault == "error"):
             yield f"is told as {fact.finish}, {fact.error}"
     elif said:
         yield f"was cut at {len(outcome.body)} of {len(script.sent)} bytes ({outcome.status})"

@@ -95,16 +95,16 @@ async def _soaked(server: RunningServer) -> None:
     finally:
         watch.cancel()
     end = await _settled(server, before)
-    slope = slope_mib_h(readings)
+    slope, asked = slope_mib_h(readings), sum(load.statuses.values())
     print(  # noqa: T201 - it is what one looks at
-        f"\n{load.statuses}, {sum(load.statuses.values()) / SECONDS:.0f}/s\nresident: {before.resident_bytes / MIB:.1f} MiB at the start, "
+        f"\n{load.statuses}\n{asked / SECONDS:.0f} requests/s\n"
+        f"resident: {before.resident_bytes / MIB:.1f} MiB at the start, "
         f"{max(one.resident_bytes for one in readings) / MIB:.1f} at most, "
         f"{end.resident_bytes / MIB:.1f} at the end; slope {slope:.2f} MiB/h\n"
         f"sockets: {before.sockets}, {max(one.sockets for one in readings)}, {end.sockets}; "
         f"threads: {before.threads}, {end.threads}\n"
         f"resident by time, MiB: {_sketch(readings)}"
     )
-    asked = sum(load.statuses.values())
     assert load.statuses["200"] + load.statuses["left"] == asked, load.statuses
     assert load.statuses["left"] > asked * LEAVING / 2
     assert end.sockets <= before.sockets

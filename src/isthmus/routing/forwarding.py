@@ -218,6 +218,9 @@ class Forwarding:
             chunk = await self._reply.chunks.__anext__()
         except StopAsyncIteration:
             self._ended = True
+            if self._reply.seen(b"") == "error":
+                # The provider's own error has passed, so the caller has it from its words.
+                self._turn.error, self._turn.finish = "other", "error"
             raise
         self._count(chunk)
         return chunk
