@@ -41,7 +41,8 @@ class UsageKey(Struct, frozen=True, gc=False, array_like=True):
 
 
 class Tally(Struct, frozen=True, gc=False, array_like=True):
-    """Sums. Cost is in millionths of a US dollar; `unpriced` requests have no part in it.
+    """Sums. Cost is in millionths of a US dollar; `unpriced` requests have no part in it:
+    they went well, or used tokens, and their model has no price or its vendor told no tokens.
 
     `first_bytes` of the requests told when their first byte came. `latency` are requests by the
     buckets of BUCKETS_MS. The last four are of suggestions that were judged.

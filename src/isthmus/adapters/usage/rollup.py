@@ -78,10 +78,10 @@ class Rollup:
             sums[4] += usage.cache_read_tokens
             sums[5] += usage.cache_write_tokens
             sums[6] += usage.reasoning_tokens
-        if fact.cost is None:
-            sums[8] += 1
-        else:
+        if fact.cost is not None:
             sums[7] += fact.cost
+        elif usage is not None or error == "none":
+            sums[8] += 1
         duration_s, first_byte_s = fact.duration_s, fact.first_byte_s
         sums[9] += int(duration_s * 1_000_000)
         if first_byte_s:

@@ -107,6 +107,13 @@ def test_calls_know_the_language_of_their_request_alone() -> None:
     }
 
 
+def test_a_request_has_no_price_only_if_it_may_have_cost_something() -> None:
+    failed = replace(CALL, cost=None, usage=None, error="other")
+    found = rows(told(failed, replace(failed, error="none"), replace(failed, usage=Usage(9, 9))))
+    unpriced = {row.key.outcome: (row.tally.requests, row.tally.unpriced) for row in found}
+    assert unpriced == {"other": (2, 1), "ok": (1, 1)}
+
+
 def test_verdicts_are_counted_by_language_and_model() -> None:
     several = replace(JUDGED, verdict="shown", count=40)
     unheard = replace(JUDGED, verdict="praised")
