@@ -101,6 +101,14 @@ def test_a_busy_one_is_passed_over() -> None:
     assert {pick((1, 1), healths, NOW_S, n / 10) for n in range(10)} == {1}
 
 
+def test_the_calls_of_a_busy_one_go_to_the_others_by_weight() -> None:
+    healths = fresh(3)
+    healths[0].in_flight = 1000
+    picks = Counter(pick((3, 1, 2), healths, NOW_S, n / 6000) for n in range(6000))
+    assert picks[0] == 0
+    assert picks[1] == pytest.approx(2000, abs=10)
+
+
 def test_a_dead_one_gets_none() -> None:
     healths, breakers = fresh(3), [Breaker() for _ in range(3)]
     breakers[1].failed(NOW_S, "key")
