@@ -166,6 +166,23 @@ async def test_alone_a_process_has_its_share(replicas: Replicas, clock: HandCloc
         await driven(other, other.reserve([Claim(SLOTS, 1)]))
 
 
+async def test_what_an_earlier_outage_granted_is_not_given_back_to_a_later_one(
+    replicas: Replicas,
+) -> None:
+    limiter = replicas.add()
+    link = replicas.links[0]
+    key = LimitKey("tokens", "u", 1_000, 60.0, "tokens")
+    link.away = True
+    held = await driven(limiter, limiter.reserve([Claim(key, 100)]))
+    link.away = False
+    await limiter.look()
+    await limiter.send()
+    link.away = True
+    assert await passes(limiter, key, 100)
+    held.settle({"tokens": 0})
+    assert not await passes(limiter, key)
+
+
 async def test_a_call_that_waits_when_the_store_goes_is_served(replicas: Replicas) -> None:
     limiter = replicas.add()
     replicas.links[0].away = True

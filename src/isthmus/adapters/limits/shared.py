@@ -194,7 +194,7 @@ class SharedWindow:
     def found(self) -> None:
         """The store is back, and is told what was spent without it."""
         if self.alone is not None:
-            self.owed += self.alone.used
+            self.owed += self.alone.end()
             self.alone = None
 
     def _return(self, slot: int, units: int) -> None:

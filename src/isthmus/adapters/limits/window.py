@@ -67,6 +67,14 @@ class Window:
         while entries and not entries[-1].units:
             entries.pop()
 
+    def end(self) -> int:
+        """Count no more; returns what counted. What is given back later is not missed here."""
+        used, self.used = self.used, 0
+        for entry in self._entries:
+            entry.units = 0
+        self._entries.clear()
+        return used
+
     def state(self, now_s: float) -> LimitState:
         """How it stands."""
         self._forget(now_s)
