@@ -22,7 +22,7 @@ from isthmus.settings_limits import LimitsSettings
 
 WHO = Who(instance="one")
 CHUNK_CHARS = 160
-NAP_S = 0.1
+NAP_S = 0.4
 CHUNK_S = 0.01
 
 

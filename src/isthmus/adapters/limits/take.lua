@@ -36,7 +36,7 @@ end
 local function open(key, kind, span)
   local book = books[key]
   if book then return book end
-  book = {key = key, kind = kind, span = span, used = 0, entries = {}}
+  book = {kind = kind, span = span, used = 0, youngest = 0, entries = {}, changed = {}}
   local raw = redis.call('HGETALL', key)
   for i = 1, #raw, 2 do
     local units, last = string.match(raw[i + 1], '^(%d+):(%d+)$')
@@ -48,24 +48,43 @@ local function open(key, kind, span)
     else
       book.entries[raw[i]] = {units, last}
       book.used = book.used + units
+      book.youngest = math.max(book.youngest, last)
     end
   end
   books[key] = book
   return book
 end
 
+-- What changes is written once, at the end.
 local function put(book, field, units, last)
   local entry = book.entries[field] or {0, 0}
   book.used = book.used + units - entry[1]
+  book.changed[field], book.sorted = true, nil
   if units <= 0 then
     book.entries[field] = nil
-    redis.call('HDEL', book.key, field)
     return
   end
   last = math.max(last, entry[2])
   book.entries[field] = {units, last}
-  redis.call('HSET', book.key, field, text(units) .. ':' .. text(last))
-  book.lasts = math.max(book.lasts or 0, last)
+  book.youngest = math.max(book.youngest, last)
+end
+
+local function write(key, book)
+  local any = false
+  for field in pairs(book.changed) do
+    local entry = book.entries[field]
+    if entry then
+      redis.call('HSET', key, field, text(entry[1]) .. ':' .. text(entry[2]))
+      any = true
+    else
+      redis.call('HDEL', key, field)
+    end
+  end
+  if any then
+    local left = book.youngest - now
+    if book.kind == WINDOW then left = left + book.span end
+    redis.call('PEXPIRE', key, math.max(1, math.ceil(left)))
+  end
 end
 
 local function slot_of(book)
@@ -85,18 +104,19 @@ end
 
 local function whole_ms(book)
   if book.kind ~= WINDOW then return RETRY_MS end
-  local youngest = 0
-  for _, entry in pairs(book.entries) do youngest = math.max(youngest, entry[2]) end
-  return youngest == 0 and 0 or youngest + book.span - now
+  return book.used <= 0 and 0 or book.youngest + book.span - now
 end
 
 local function wait_ms(book, amount, units)
   if book.kind ~= WINDOW then return RETRY_MS end
   if units > amount then return book.span end
-  local missing, entries = units - (amount - book.used), {}
-  for _, entry in pairs(book.entries) do entries[#entries + 1] = entry end
-  table.sort(entries, function(a, b) return a[2] < b[2] end)
-  for _, entry in ipairs(entries) do
+  if not book.sorted then
+    book.sorted = {}
+    for _, entry in pairs(book.entries) do book.sorted[#book.sorted + 1] = entry end
+    table.sort(book.sorted, function(a, b) return a[2] < b[2] end)
+  end
+  local missing = units - (amount - book.used)
+  for _, entry in ipairs(book.sorted) do
     missing = missing - entry[1]
     if missing <= 0 then return entry[2] + book.span - now end
   end
@@ -146,11 +166,5 @@ end
 
 for _ = 1, number() do update() end
 for _ = 1, number() do ask() end
-for key, book in pairs(books) do
-  if book.lasts then
-    local left = book.lasts - now
-    if book.kind == WINDOW then left = left + book.span end
-    redis.call('PEXPIRE', key, math.max(1, math.ceil(left)))
-  end
-end
+for key, book in pairs(books) do write(key, book) end
 return answer
