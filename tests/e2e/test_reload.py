@@ -6,7 +6,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import httpx
+
 from tests.support.process import RunningServer, prepare, running_server, start
+from tests.support.scripted_upstream import KEY as KEY_OF_UPSTREAM
+from tests.support.scripted_upstream import scripted_upstream
 
 KEY = "sk-first-key-0123456789"
 OTHER = "sk-other-key-0123456789"
@@ -97,3 +101,36 @@ def test_what_a_killed_server_left_is_no_running_server(tmp_path: Path) -> None:
         server.process.wait()
     assert (tmp_path / "var" / "running-http.json").is_file()
     assert server.command("config", "diff").returncode == 2
+
+
+def test_a_new_key_is_used_from_the_next_call_on(tmp_path: Path) -> None:
+    with scripted_upstream({}) as upstream:
+        more = f"    base_url: http://127.0.0.1:{upstream.port}\nreload: {{watch_s: 0}}\n"
+
+        def write(key: str) -> None:
+            text = f"providers:\n  anthropic:\n    api_key: {key}\n{more}"
+            (tmp_path / "isthmus.yml").write_text(text, encoding="utf-8")
+
+        write("refused")
+        with running_server(tmp_path, {"ISTHMUS_TRANSPORTS": "http"}) as server:
+            scope = "ai_gateway_model_provider_proxy"
+            headers = server.headers(scope) | {
+                "anthropic-version": "2023-06-01",
+                "x-gitlab-unit-primitive": scope,
+            }
+            message = {"role": "user", "content": "hi"}
+            body = {"model": "claude-sonnet-4-6", "max_tokens": 9, "messages": [message]}
+
+            def ask() -> int:
+                url = f"{server.url}/v1/proxy/anthropic/v1/messages"
+                return httpx.post(url, json=body, headers=headers, timeout=30).status_code
+
+            assert ask() != 200
+            write(KEY_OF_UPSTREAM)
+            server.process.send_signal(signal.SIGHUP)
+            until(lambda: lines(server, "the configuration was read"))
+            assert ask() == 200
+            [line] = lines(server, "the configuration was read")
+            assert line["providers.anthropic.api_key"] == "taken"
+            assert KEY_OF_UPSTREAM not in server.log
+            assert server.stop() == 0
