@@ -72,10 +72,16 @@ class FactsByCase:
                 self.others.setdefault(case, []).append(fact)
 
     async def told(self, case: str) -> ModelCalled:
-        """The end of the case's call. Raises TimeoutError when none is told."""
+        """The end of the case's last call, when every one that began has one.
+
+        Raises TimeoutError when that does not come to pass.
+        """
+        told = self._told.setdefault(case, asyncio.Event())
         async with asyncio.timeout(10):
-            await self._told.setdefault(case, asyncio.Event()).wait()
-        return self.called[case][0]
+            while not 0 < self.started.get(case, 0) <= len(self.called.get(case, ())):
+                told.clear()
+                await told.wait()
+        return self.called[case][-1]
 
 
 class FreshModels:

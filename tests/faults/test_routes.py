@@ -71,7 +71,7 @@ class Run:
         finally:
             asked.leave()
         assert self.control is not None
-        if server.sink.started[case.name] != 1 or len(server.sink.called[case.name]) != 1:
+        if server.sink.started[case.name] != len(server.sink.called[case.name]):
             self.problems.append(f"{case}: told {len(server.sink.called[case.name])} times")
         if any(isinstance(fact, Crashed) for fact in server.sink.others.get(case.name, ())):
             self.problems.append(f"{case}: crashed: {server.sink.others[case.name]}")
