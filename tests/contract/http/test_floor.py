@@ -10,8 +10,10 @@ from isthmus.core.errors import UpstreamFailed, UpstreamLimited, UpstreamTimeout
 from isthmus.core.events import ModelCalled, TryFailed
 from tests.support.suggest_stand import Editor, Scripted
 
-ABOVE = "def add(a, b):\n    return a + b\n\n\ndef sub(a, b):\n    return a - b\n\n\n"
-ABOVE += "def add2(a, b):\n    ret"
+ABOVE = (
+    "def add(a, b):\n    return a + b\n\n\ndef sub(a, b):\n    return a - b\n\n\n"
+    "def add2(a, b):\n    ret"
+)
 DOWN = [
     UpstreamFailed("x", status=500, retryable=True),
     UpstreamLimited("x", status=429, retryable=True, retry_after_s=60),
