@@ -49,6 +49,11 @@ class Breaker:
         self.probing = False
         """Whether the one call of a half-open breaker is out: set by the `claim` that took it."""
 
+    @property
+    def closed(self) -> bool:
+        """Whether any call may go."""
+        return not self._shut
+
     def allows(self, now_s: float) -> bool:
         """Whether a call could be claimed now."""
         return not self._shut or (now_s >= self._until_s and not (self.probing or self._dead))

@@ -1,7 +1,7 @@
 """Makes calls: walks over deployments until one answers, and lets nothing through unlooked at."""
 
 import random
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing
 from dataclasses import dataclass, field
 from functools import partial
@@ -68,32 +68,36 @@ class Calls:
     governance: Governance
     embedding: Single[bytes, Embeddings] = field(default_factory=Single[bytes, Embeddings])
 
-    async def whole(self, ask: Ask, choice: ModelChoice, caller: Caller) -> Answer:
+    def whole(self, ask: Ask, choice: ModelChoice, caller: Caller) -> Awaitable[Answer]:
         """The answer, from the first deployment that gives one. Raises what ModelProvider raises.
 
         Nothing reaches the caller before the end: when an answer breaks off, the next one is asked.
         """
-        labels = _labels(ask, caller)
-        quotas = self.governance.quotas
-        if quotas is None:
-            return await self._answer(self._walk(ask, choice, caller.who), labels)
+        governance = self.governance
+        if governance.quotas is not None:
+            return self._paid_whole(governance.quotas, ask, choice, caller)
+        return self._answer(self._walk(ask, choice, caller.who), _labels(ask, caller))
+
+    async def _paid_whole(
+        self, quotas: Quotas, ask: Ask, choice: ModelChoice, caller: Caller
+    ) -> Answer:
         spending = await self._reserved(quotas, ask, choice, caller.who, streaming=False)
         account = Account()
         try:
             walk = self._walk(ask, choice, caller.who)
             walk.account = account
-            return await self._answer(walk, labels)
+            return await self._answer(walk, _labels(ask, caller))
         finally:
             if spending is not None:
                 spending.settle(account.usage, account.cost)
 
-    async def _answer(self, walk: Walk[Ask], labels: Labels) -> Answer:
+    def _answer(self, walk: Walk[Ask], labels: Labels) -> Awaitable[Answer]:
         exact = self.governance.exact
         if exact is not None:
-            return await self._exact(exact, walk, labels)
+            return self._exact(exact, walk, labels)
         if self.governance.routing.hedge and walk.ask.lane == "interactive" and walk.others:
-            return await raced(walk, lambda each: self._whole(each, labels))
-        return await self._whole(walk, labels)
+            return raced(walk, lambda each: self._whole(each, labels))
+        return self._whole(walk, labels)
 
     async def _exact(self, exact: Exact, walk: Walk[Ask], labels: Labels) -> Answer:
         """The answer that the same tenant's same call was given before, or else a new one."""
@@ -135,7 +139,7 @@ class Calls:
         Raises what ModelProvider raises. Close the generator (`aclosing`) to stop the call.
         """
         if self.governance.quotas is None:
-            return self._streamed(ask, choice, caller, Account())
+            return self._streamed(ask, choice, caller)
         return self._paid(self.governance.quotas, ask, choice, caller)
 
     async def _paid(
@@ -155,7 +159,7 @@ class Calls:
                 spending.settle(account.usage, account.cost)
 
     async def _streamed(
-        self, ask: Ask, choice: ModelChoice, caller: Caller, account: Account
+        self, ask: Ask, choice: ModelChoice, caller: Caller, account: Account | None = None
     ) -> AsyncGenerator[Delta, None]:
         walk, labels = self._walk(ask, choice, caller.who), _labels(ask, caller)
         walk.account = account
@@ -247,6 +251,7 @@ class Calls:
         quotas = self.governance.quotas
         if quotas is None:
             return Forwarding(self, walk, labels)
+        walk.account = Account()
         return Forwarding(self, walk, labels, partial(self._forwarded, quotas, walk, caller.who))
 
     async def _forwarded(self, quotas: Quotas, walk: Walk[RawAsk], who: Who) -> Spending | None:

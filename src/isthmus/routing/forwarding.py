@@ -128,8 +128,9 @@ class Forwarding:
         return chunk
 
     def _settle(self) -> None:
-        if self._spending is not None:
-            self._spending.settle(self._walk.account.usage, self._walk.account.cost)
+        account = self._walk.account
+        if self._spending is not None and account is not None:
+            self._spending.settle(account.usage, account.cost)
 
     async def _passed(self) -> bytes:
         if self._held:

@@ -53,27 +53,24 @@ class Turn(Generic[Words]):
     nobody let it through the queue, is no call and is not told.
     """
 
+    # Of the class until they change: most turns need few of them, and each takes time to set.
+    _notes: Notes | None = None
+    _entered = False
+    _started_s = _noted_s = _last_s = _longest_gap_s = 0.0
+    _gaps = 0
+    started = False
+    begun = False
+    """Whether something of the answer may have reached the caller: nobody else can go on."""
+    call_id = finish = ""
+    error = "none"
+    queued_s = first_byte_s = 0.0
+    usage: Usage | None = None
+
     def __init__(self, teller: Teller, walk: Walk[Words], labels: Labels) -> None:
         self._teller = teller
         self._walk = walk
         self._labels = labels
-        self._notes: Notes | None = None
-        self._entered = False
-        self._started_s = 0.0
         self.seat = walk.seat
-        self.started = False
-        self.begun = False
-        """Whether something of the answer may have reached the caller: nobody else can go on."""
-        self.call_id = ""
-        self.queued_s = 0.0
-        self.first_byte_s = 0.0
-        self._noted_s = 0.0
-        self._last_s = 0.0
-        self._gaps = 0
-        self._longest_gap_s = 0.0
-        self.usage: Usage | None = None
-        self.finish = ""
-        self.error = "none"
 
     def __enter__(self) -> "Turn[Words]":
         return self
@@ -172,7 +169,7 @@ class Turn(Generic[Words]):
         teller, labels, deployment = self._teller, self._labels, self.seat.deployment
         choice, usage, prices = deployment.choice, self.usage, deployment.prices
         spent = None if prices is None or usage is None else cost(prices, usage)
-        if usage is not None:
+        if usage is not None and self._walk.account is not None:
             self._walk.account.add(usage, spent)
         self.seat.health.in_flight -= 1
         took_s = teller.clock.now_s() - self._started_s

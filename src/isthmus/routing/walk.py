@@ -81,6 +81,16 @@ class Walk(Generic[Words]):
 
     ask: Words
     seat: Seat
+    # Of the class until they change: most walks end at their first seat.
+    _tier = tries = 0
+    _passed: tuple[str, ...] = ()
+    _key: int | None = None
+    account: Account | None = None
+    """Told what is used, where somebody wants to know."""
+    failure: Failure | None = None
+    warmth = ""
+    pause_s = 0.0
+    """Time to wait before asking: a warm deployment is not left for a short one."""
 
     def __init__(
         self, guide: Guide, tiers: Tiers, ask: Words, tenant: str, passed: tuple[str, ...] = ()
@@ -88,18 +98,16 @@ class Walk(Generic[Words]):
         """Those that are `passed` are not asked. Raises Unavailable when nobody can be."""
         self._guide = guide
         self._tiers = tiers
-        self._first = tiers[0][0].choice.id if tiers[0] else ""
-        self._words = ask
-        self._tier = 0
-        self._passed = passed
-        self._key: int | None = None
+        self._words = self.ask = ask
         self.tenant = tenant
-        self.account = Account()
-        self.failure: Failure | None = None
-        self.tries = 0
-        self.warmth = ""
-        self.pause_s = 0.0
-        """Time to wait before asking: a warm deployment is not left for a short one."""
+        first = tiers[0]
+        self._first = first[0].choice.id if first else ""
+        if passed:
+            self._passed = passed
+        elif len(first) == 1 and first[0].breaker.closed:
+            self.seat = first[0]
+            self.tries = 1
+            return
         if not self._step():
             raise self._nobody()
 
@@ -132,7 +140,8 @@ class Walk(Generic[Words]):
         guide, seat = self._guide, self.seat
         now_s = guide.clock.now_s()
         guide.moved(seat, seat.breaker.succeeded(now_s), "it answered")
-        seat.health.answered(first_byte_s, now_s)
+        if len(self._tiers[self._tier]) > 1:
+            seat.health.answered(first_byte_s, now_s)
         life_s = seat.deployment.cache_life_s
         if self._key is not None and life_s:
             tokens = self._words.size() // _CHARS_A_TOKEN
