@@ -48,7 +48,7 @@ class Sessions:
         end_s = loop.time() + deadline_s
         await self.host.drain(deadline_s)
         # Who has just ended is still told how: that takes a moment, whatever time is left.
-        await self.listener.stop(max(end_s - loop.time(), min(deadline_s, LAST_WORDS_S)))
+        await self.listener.stop(max(end_s - loop.time(), LAST_WORDS_S))
 
 
 @asynccontextmanager
