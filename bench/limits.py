@@ -122,6 +122,8 @@ def measure(load: Load, folder: Path) -> Found:
         time.sleep(max(0.0, killed_s - time.monotonic()))
         killed_s = time.monotonic()
         store.kill()
+        # This process may have been kept from running in between.
+        dead_s = time.monotonic()
         time.sleep(load.seconds / 4)
         started_s = time.monotonic()
         store.start()
@@ -134,7 +136,7 @@ def measure(load: Load, folder: Path) -> Found:
             spender.wait()
         store.kill()
     notes = [msgspec.msgpack.decode(out.read_bytes(), type=Notes) for out in outs]
-    return judge(load, notes, (start_s, killed_s, started_s, end_s))
+    return judge(load, notes, (start_s, killed_s, dead_s, started_s, end_s))
 
 
 def measure_servers(load: Load, folder: Path) -> Found:
@@ -158,7 +160,8 @@ def measure_servers(load: Load, folder: Path) -> Found:
             asyncio.run(replicas.drive(found, plan))
             for timer in timers:
                 timer.join()
-            return judge(load, [one.notes for one in found], (start_s, killed_s, started_s, end_s))
+            times = (start_s, killed_s, killed_s + SETTLE_S, started_s, end_s)
+            return judge(load, [one.notes for one in found], times)
     finally:
         store.kill()
 
@@ -195,15 +198,15 @@ class _Store:
             self._process.wait()
 
 
-def judge(load: Load, notes: Sequence[Notes], times: tuple[float, float, float, float]) -> Found:
+def judge(load: Load, notes: Sequence[Notes], times: tuple[float, ...]) -> Found:
     """What the notes say, before the kill, between, and after."""
-    start_s, killed_s, started_s, end_s = times
+    start_s, killed_s, dead_s, started_s, end_s = times
     requests = [grant for one in notes for grant in one.requests]
     tokens = [grant for one in notes for grant in one.tokens]
     running = sorted(moment for one in notes for moment in one.running if moment[0] < killed_s)
     window_s = load.window_s
     alone = max(
-        most(within(each, killed_s + SETTLE_S, started_s), window_s) / (amount * SHARE)
+        most(within(each, dead_s + SETTLE_S, started_s), window_s) / (amount * SHARE)
         for one in notes
         for each, amount in ((one.requests, load.requests), (one.tokens, load.tokens))
     )
