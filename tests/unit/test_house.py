@@ -10,20 +10,20 @@ SOURCE = ROOT / "src" / "isthmus"
 BANNED = {"utils", "helpers", "common", "base", "manager", "misc", "types"}
 RECORD = ROOT / "docs" / "adr" / "0016-size-by-package.md"
 BUDGET = {
-    "core": 3_300,
+    "core": 3_100,
     "auth": 950,
     "prompts": 950,
-    "redaction": 1_800,
-    "routing": 4_300,
+    "redaction": 1_050,
+    "routing": 3_950,
     "gateway": 3_500,
-    "platform": 6_200,
-    "instance": 2_450,
-    "edge": 12_800,
-    "adapters": 18_000,
+    "platform": 5_700,
+    "instance": 2_350,
+    "edge": 12_350,
+    "adapters": 17_100,
     "executor": 3_450,
-    "app": 1_500,
-    "cli": 1_950,
-    "settings": 2_400,
+    "app": 1_400,
+    "cli": 1_650,
+    "settings": 2_350,
 }
 """Lines of hand-written Python by package; `settings` are the modules beside them, with `serve`."""
 FILES = sorted(p for p in SOURCE.rglob("*.py") if "contract" not in p.relative_to(SOURCE).parts)
