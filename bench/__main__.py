@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
-from bench import peers, records, relay, sessions, sizes, sticky, streams
+from bench import peers, policies, records, relay, sessions, sizes, sticky, streams
 from bench.machine import SECONDS, SERVER_CORE, Load, cpu_s, post, require, tree, tree_rss_mb, wrk
 from bench.report import Results, Row, write
 from bench.server import command, isthmus
@@ -38,6 +38,7 @@ EMBEDDINGS = (
 )
 STREAM = MESSAGE.replace('"max_tokens":64', '"max_tokens":64,"stream":true')
 THROUGH = "Isthmus completion, by the instance"
+GOVERNED = "all policies"
 CHAT = MESSAGE.replace("claude-sonnet-4-6", "gpt-5")
 
 
@@ -107,6 +108,14 @@ def _isthmus(folder: Path, base: str) -> list[Row]:
         url = f"{home}/v1/embeddings/code_embeddings"
         name = f"Isthmus embeddings, {TEXTS} texts a request"
         rows.append(_row(name, url, post(EMBEDDINGS, headers), folder, pid))
+    with isthmus(folder, extra=settings | policies.settings(base)) as server:
+        home, pid, headers = f"http://127.0.0.1:{server.port}", server.pid, server.headers
+        url = f"{home}/v2/code/completions"
+        name = f"Isthmus completion, {GOVERNED}"
+        rows.append(_row(name, url, post(COMPLETION, headers), folder, pid))
+        url = f"{home}/v1/proxy/anthropic/v1/messages"
+        name = f"Isthmus proxy, {GOVERNED}"
+        rows.append(_row(name, url, post(MESSAGE, headers), folder, pid))
     settings["ISTHMUS_PROVIDERS__ANTHROPIC__BASE_URL"] = f"{base}/stream"
     with isthmus(folder, extra=settings) as server:
         url = f"http://127.0.0.1:{server.port}/v1/proxy/anthropic/v1/messages"

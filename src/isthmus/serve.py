@@ -85,7 +85,20 @@ def run(settings: Settings, source: Source, announce: Announce, since_s: float) 
 
     Raises SettingsError when a listener cannot be opened as it is set.
     """
-    uvloop.run(_serve(settings, source, announce, since_s))
+    try:
+        uvloop.run(_serve(settings, source, announce, since_s))
+    except BaseExceptionGroup as group:
+        # One listener's refusal comes inside of the groups that the others run in.
+        raise _only(group) from None
+
+
+def _only(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """What a group of one holds, however deep; else the group."""
+    refusal, rest = group.split(SettingsError)
+    if refusal is None or rest is not None:
+        return group
+    found = refusal.exceptions
+    return _only(found[0]) if isinstance(found[0], BaseExceptionGroup) else found[0]
 
 
 async def _serve(settings: Settings, source: Source, announce: Announce, since_s: float) -> None:

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import stat
 import subprocess
 import urllib.error
@@ -74,13 +75,13 @@ def test_strangers_are_told_that_there_is_no_authorization_header(tmp_path: Path
         refused.value.close()
 
 
-def test_a_port_that_is_taken_names_the_setting_and_exits_2(tmp_path: Path) -> None:
-    with running_server(tmp_path, {"ISTHMUS_TRANSPORTS": "http"}) as server:
-        (tmp_path / "other").mkdir()
-        other = prepare(tmp_path / "other", {"ISTHMUS_HTTP__PORT": str(server.http)})
-        done = other.command("server")
+@pytest.mark.parametrize("transport", ["http", "grpc"])
+def test_a_port_that_is_taken_names_the_setting_and_exits_2(tmp_path: Path, transport: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = {f"ISTHMUS_{transport.upper()}__PORT": str(taken.getsockname()[1])}
+        done = prepare(tmp_path, port).command("server")
         assert done.returncode == 2
-        assert "http.port" in done.stderr
+        assert f"{transport}.port" in done.stderr
         assert "Traceback" not in done.stderr
 
 

@@ -7,9 +7,8 @@ the tool results since then tell how far it has come: a call that is repeated ge
 import json
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, TypeAlias, cast
@@ -46,7 +45,6 @@ class Upstream:
     asked: list[Asked] = field(default_factory=list[Asked])
     left: int = 0
     """Answers that the client did not wait for."""
-    _refusals: deque[int] = field(default_factory=deque[int])
 
     def settings(self) -> dict[str, str]:
         """What the server needs in its environment to call this vendor, under both wires."""
@@ -65,16 +63,6 @@ class Upstream:
     def was_asked(self, times: int) -> bool:
         """Whether so many requests came, soon."""
         return _soon(lambda: len(self.asked) == times)
-
-    def refuse(self, *statuses: int) -> None:
-        """Answer the next requests with these statuses."""
-        self._refusals.extend(statuses)
-
-    def refusal(self) -> int | None:
-        """The status that the request at hand is refused with."""
-        with suppress(IndexError):
-            return self._refusals.popleft()
-        return None
 
     def step(self, told: Iterable[Told], *, tools: bool) -> Step:
         """What comes next in the conversation; nobody without tools is asked to call one."""
@@ -141,13 +129,10 @@ class _Handler(BaseHTTPRequestHandler):
         headers = {name.lower(): value for name, value in self.headers.items()}
         self.vendor.asked.append(Asked(self.path, headers, body))
         wire = WIRES.get(self.path.partition("?")[0])
-        refused = self.vendor.refusal()
         if wire is None:
             self._plain(404, {"error": {"type": "not_found_error", "message": self.path}})
         elif KEY not in {headers.get("x-api-key"), headers.get("authorization", "")[7:]}:
             self._plain(401, {"error": {"type": "authentication_error", "message": "invalid key"}})
-        elif refused is not None:
-            self._plain(refused, {"error": {"type": "error", "message": f"refused: {refused}"}})
         else:
             step = self.vendor.step(wire.told(body), tools=bool(body.get("tools")))
             calls = () if isinstance(step, str) else step

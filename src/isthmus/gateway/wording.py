@@ -3,7 +3,6 @@
 from typing import Literal, TypeAlias
 
 from msgspec import Struct
-from msgspec.structs import replace
 
 from isthmus.core.errors import FieldError, Invalid
 from isthmus.core.messages import PLAIN, Chat, ContextItem, Infill, ModelChoice, Text
@@ -63,17 +62,20 @@ class Wording:
 
     def first(self, choice: ModelChoice) -> Plan:
         """The call to the model that was chosen. Raises what `planned` raises."""
-        plan = planned(self._request, self._context, choice, self._prompt, self._language)
-        if self._others == "none":
-            return plan
-        ask = replace(plan.ask, again=self._again, floor_only=self._others == "floor")
-        return replace(plan, ask=ask, wording=self)
+        others = None if self._others == "none" else self
+        return planned(self._request, self._context, choice, self._prompt, self._language, others)
 
     def plan(self, choice: ModelChoice) -> Plan:
         """The plan by which a model that stood in was asked."""
         return self._plans[choice.id]
 
-    def _again(self, choice: ModelChoice) -> Ask | None:
+    @property
+    def floor_only(self) -> bool:
+        """Whether none but the local completer may stand in."""
+        return self._others == "floor"
+
+    def again(self, choice: ModelChoice) -> Ask | None:
+        """The call in words for a model that stands in; None for one that cannot do it."""
         if self._request.kind == "generation" and choice.provider in CANNOT_CHAT:
             return None
         plan = planned(self._request, self._context, choice, self._prompt, self._language)
@@ -87,8 +89,12 @@ def planned(
     choice: ModelChoice,
     prompt: Prompt,
     language: Language,
+    wording: Wording | None = None,
 ) -> Plan:
-    """The call. Raises Invalid for variables that do not fit, and for more than the model takes."""
+    """The call; with `wording`, others may be asked as well.
+
+    Raises Invalid for variables that do not fit, and for more than the model takes.
+    """
     fills = choice.fills and request.kind == "completion"
     limit = min(prompt.params.max_tokens or choice.max_output_tokens, choice.max_output_tokens)
     if fills and choice.provider in _FILLED_TOKENS:
@@ -112,10 +118,12 @@ def planned(
         streaming=request.streaming,
         tuning=prompt.tuning(choice.provider) if request.prompt_id else PLAIN,
         timeout_s=prompt.timeout_s,
+        again=None if wording is None else wording.again,
+        floor_only=wording is not None and wording.floor_only,
     )
     if isinstance(ask.prompt, Chat) and _size(ask.prompt) > budget:
         raise Invalid("Validation error", (FieldError("prompt", "longer than the model can take"),))
-    return Plan(ask, choice, pieces, language)
+    return Plan(ask, choice, pieces, language, wording)
 
 
 def _worded(

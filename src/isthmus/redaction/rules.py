@@ -38,9 +38,9 @@ class Rule(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
 
     `secret` is what goes. Before it stands `lead`, which stays; without one, the secret begins with
     one of `needles`, and continues no word. `follow` is one character that must come behind it, if
-    anything does. `run` is one character of a secret: while a text goes on so, a stream is held
-    back. `hold`, `rest` and `inside` say the same for a secret that is no mere run: what may still
-    become one, how it ends, and what is inside it.
+    anything does; with `closed`, it must in any case. `run` is one character of a secret: while a
+    text goes on so, a stream is held back. `hold`, `rest` and `inside` say the same for a secret
+    that is no mere run: what may still become one, how it ends, and what is inside it.
     `entropy` is the least, in bits a byte, of a secret with a digit and of one without. `allow` are
     patterns of texts that are none.
     """
@@ -50,6 +50,7 @@ class Rule(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
     needles: tuple[str, ...] = ()
     lead: str = ""
     follow: str = ""
+    closed: bool = False
     run: str = ""
     hold: str = ""
     rest: str = ""
@@ -89,7 +90,8 @@ class Shape:
         self._entropy = rule.entropy
         self._bounded = bool(rule.follow)
         lead = filled(rule.lead) or _WORD
-        follow = rf"(?:{filled(rule.follow)}|\z)" if rule.follow else ""
+        end = "" if rule.closed else r"|\z"
+        follow = f"(?:{filled(rule.follow)}{end})" if rule.follow else ""
         run = filled(rule.run)
         self._caught = f"(?:{lead})({filled(rule.secret)}){follow}"
         self.full = f"(?:{lead})(?:{filled(rule.secret)}){follow}"

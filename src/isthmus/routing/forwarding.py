@@ -113,8 +113,9 @@ class Forwarding:
             error = GeneratorExit()
         try:
             await self._opened.__aexit__(kind, error if kind else None, trace)
-            # A provider that bills anyway was read to its end: the meter knows more now.
-            self._count(b"")
+            if not self._ended:
+                # A provider that bills anyway was read to its end: the meter knows more now.
+                self._count(b"")
         finally:
             self._turn.__exit__(kind, error, trace)
             self._settle()

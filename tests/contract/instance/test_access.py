@@ -145,7 +145,7 @@ async def test_sessions_of_one_user_are_counted(stand: InstanceStand) -> None:
             assert (await http.post(SESSION)).status_code == 201
         refused = await http.post(SESSION)
     text = "This endpoint has been requested too many times. Try again later."
-    assert told(refused) == (429, {"message": {"error": text}})
+    assert told(refused) == (429, {"message": {"error": text, "rule": "direct_access"}})
     assert int(refused.headers["retry-after"]) >= 1
     async with stand.client(stand.bob) as http:
         assert (await http.post(SESSION)).status_code == 201
