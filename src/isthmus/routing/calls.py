@@ -117,7 +117,7 @@ class Calls:
     async def _whole(self, walk: Walk[Ask], labels: Labels) -> Answer:
         while True:
             with Turn(self.teller, walk, labels) as turn:
-                if walk.waits:
+                if not turn.ready():
                     await turn.wait()
                 guarded, call = self._call(walk)
                 door, deadline = self.door(turn.seat), self._deadline_of(walk.ask)
@@ -165,7 +165,7 @@ class Calls:
         walk.account = account
         while True:
             with Turn(self.teller, walk, labels) as turn:
-                if walk.waits:
+                if not turn.ready():
                     await turn.wait()
                 guarded, call = self._call(walk)
                 deltas = self.door(turn.seat).stream(call, self._deadline_of(walk.ask))
@@ -227,7 +227,7 @@ class Calls:
     async def _embedded(self, walk: Walk[EmbedAsk], labels: Labels) -> Embeddings:
         while True:
             with Turn(self.teller, walk, labels) as turn:
-                if walk.waits:
+                if not turn.ready():
                     await turn.wait()
                 call = self._embed_call(walk)
                 door = self.door(turn.seat)
@@ -291,10 +291,10 @@ class Calls:
         """The limits of one call that begins now."""
         limits = self.limits
         return Deadline(
-            at_s=self.guide.clock.now_s() + total_s,
-            connect_s=limits.connect_s,
-            first_byte_s=min(first_byte_s or limits.first_byte_s, limits.first_byte_s),
-            between_bytes_s=limits.between_bytes_s,
+            self.guide.clock.now_s() + total_s,
+            limits.connect_s,
+            min(first_byte_s or limits.first_byte_s, limits.first_byte_s),
+            limits.between_bytes_s,
         )
 
     def _walk(self, ask: Ask, choice: ModelChoice, who: Who) -> Walk[Ask]:
@@ -312,15 +312,16 @@ class Calls:
             if guarded is not None:
                 prompt = guarded.prompt
         limit = choice.max_output_tokens
+        # By position: by name it takes several times as long.
         return guarded, ModelCall(
-            model=choice.upstream,
-            prompt=prompt,
-            max_tokens=min(ask.max_tokens or limit, limit),
-            temperature=choice.temperature if ask.temperature is None else ask.temperature,
-            stop=ask.stop,
-            tuning=choice.tuning if ask.tuning is PLAIN else ask.tuning.over(choice.tuning),
-            target=choice.target,
-            alone=not walk.others,
+            choice.upstream,
+            prompt,
+            min(ask.max_tokens or limit, limit),
+            choice.temperature if ask.temperature is None else ask.temperature,
+            ask.stop,
+            choice.tuning if ask.tuning is PLAIN else ask.tuning.over(choice.tuning),
+            choice.target,
+            not walk.others,
         )
 
     def _embed_call(self, walk: Walk[EmbedAsk]) -> EmbedCall:

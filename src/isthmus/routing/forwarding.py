@@ -70,6 +70,8 @@ class Forwarding:
         self._means = means
         self._reserve = reserve
         self._spending: Spending | None = None
+        self._looks = True
+        """Whether chunks may be held, looked at or counted; at first, that is not known."""
         self._walk = walk
         self._labels = labels
         self._ended = False
@@ -124,7 +126,11 @@ class Forwarding:
         return self
 
     async def __anext__(self) -> bytes:
+        if not self._looks:
+            return await self._next()
         chunk = await self._passed()
+        if not self._held and self._filter is None and self._spending is None:
+            self._looks = False
         spending = self._spending
         if spending is not None and spending.spent(len(chunk) // BYTES_A_CHAR):
             await spending.grow()
@@ -164,7 +170,7 @@ class Forwarding:
     async def _ask(self, turn: Turn[RawAsk]) -> None:
         """Open the turn's reply. Raises what makes the next one's turn due."""
         walk, means = self._walk, self._means
-        if walk.waits:
+        if not turn.ready():
             await turn.wait()
         self._opened = means.door(turn.seat).forward(self._raw(turn.seat), means.proxy_deadline())
         turn.start()

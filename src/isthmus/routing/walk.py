@@ -128,6 +128,11 @@ class Walk(Generic[Words]):
         """Whether anybody but the floor could be asked after this one."""
         if len(self._tiers) == 1 and len(self._tiers[0]) == 1:
             return False
+        if self.tries == 1 < self._guide.settings.tries:
+            # As a rule one look is enough.
+            for seat in self._tiers[self._tier]:
+                if seat is not self.seat and seat.breaker.closed:
+                    return True
         now_s, passed = self._guide.clock.now_s(), (*self._passed, self.seat.name)
         return self.tries < self._guide.settings.tries and any(
             seat.name not in passed and not seat.deployment.floor and seat.breaker.allows(now_s)
@@ -137,23 +142,22 @@ class Walk(Generic[Words]):
 
     def served(self, first_byte_s: float) -> None:
         """It answered."""
-        guide, seat = self._guide, self.seat
+        guide, seat, session = self._guide, self.seat, self._words.session
+        alone = len(self._tiers[self._tier]) == 1
+        if alone and seat.breaker.closed and self._key is None and session is None:
+            # As most are: there is nothing to compare it with, and nothing to remember.
+            seat.breaker.succeeded(0.0)
+            return
         now_s = guide.clock.now_s()
         guide.moved(seat, seat.breaker.succeeded(now_s), "it answered")
-        if len(self._tiers[self._tier]) > 1:
+        if not alone:
             seat.health.answered(first_byte_s, now_s)
         life_s = seat.deployment.cache_life_s
         if self._key is not None and life_s:
             tokens = self._words.size() // _CHARS_A_TOKEN
             guide.affinity.keep(self._key, seat.name, now_s, life_s, tokens)
-        session = self._words.session
         if session is not None and session.deployment != seat.name:
             session.moved(seat.name)
-
-    @property
-    def waits(self) -> bool:
-        """Whether something has to be awaited before asking."""
-        return self.pause_s > 0.0 or self.seat.gate is not None
 
     def broke(self, failure: Failure) -> None:
         """It failed after it had begun to answer: nobody else can go on."""

@@ -67,7 +67,7 @@ class HttpProvider:
         self._clock = clock
         self._tries = tries
         self._credential = _Credential(spec.signer)
-        self._known: dict[str, tuple[str, tuple[tuple[str, str], ...]]] = {}
+        self._known: dict[tuple[str, str], tuple[str, tuple[tuple[str, str], ...]]] = {}
         self._forwards = {
             path: spec.base_url + path.removeprefix(spec.forward_cut) for path in spec.forward_paths
         }
@@ -190,18 +190,18 @@ class HttpProvider:
     def _request(
         self, path: str, body: bytes, accept: tuple[str, str], target: Target | None
     ) -> OutboundRequest:
+        root = self._spec.base_url
         if target is not None and target.base_url:
-            headers = (*_JSON, accept, *self._spec.headers)
-            return OutboundRequest("POST", target.base_url + path, headers, body)
-        if target is None and not self._spec.configured:
+            root = target.base_url
+        elif target is None and not self._spec.configured:
             raise MisconfiguredProvider("API key not found")
         # A dialect has few paths, and all its calls to one are the same but for the body.
-        known = self._known.get(path)
+        known = self._known.get((root, path))
         if known is None:
             if len(self._known) >= PATHS_KEPT:
                 self._known.clear()
             headers = (*_JSON, accept, *self._spec.headers)
-            known = self._known[path] = (self._spec.base_url + path, headers)
+            known = self._known[root, path] = (root + path, headers)
         return OutboundRequest("POST", known[0], known[1], body)
 
     async def _opened(

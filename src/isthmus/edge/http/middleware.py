@@ -108,28 +108,29 @@ class Access:
         peer: tuple[str, int] | None = scope.get("client")
         path, query = scope["path"], scope["query_string"]
         started_at_s, first_chunk_at_s = exchange.started_at_s, exchange.first_chunk_at_s
+        # By position: by name it takes several times as long.
         return HttpServed(
-            method=scope["method"],
-            route=exchange.route or self._template(path),
-            path=f"{path}?{query.decode('latin-1')}" if query else path,
-            status=exchange.status or (LEFT_STATUS if exchange.gone else 500),
-            http_version=scope["http_version"],
-            client=f"{peer[0]}:{peer[1]}" if peer else "",
-            user_agent=headers.get("user-agent", "")[:VALUE_LIMIT],
-            request_id=request_id,
-            arrived_at_s=exchange.arrived_at_s,
-            duration_s=self._clock.now_s() - began_s,
-            response_start_s=started_at_s - began_s if started_at_s else 0.0,
-            first_chunk_s=first_chunk_at_s - began_s if first_chunk_at_s else 0.0,
-            cpu_s=time.thread_time() - cpu_s,
-            content_type=exchange.content_type,
-            aborted=exchange.gone or not exchange.complete,
-            bound=_bound(exchange.sender),
-            fields=(
+            scope["method"],
+            exchange.route or self._template(path),
+            f"{path}?{query.decode('latin-1')}" if query else path,
+            exchange.status or (LEFT_STATUS if exchange.gone else 500),
+            scope["http_version"],
+            f"{peer[0]}:{peer[1]}" if peer else "",
+            headers.get("user-agent", "")[:VALUE_LIMIT],
+            request_id,
+            exchange.arrived_at_s,
+            self._clock.now_s() - began_s,
+            started_at_s - began_s if started_at_s else 0.0,
+            first_chunk_at_s - began_s if first_chunk_at_s else 0.0,
+            time.thread_time() - cpu_s,
+            exchange.content_type,
+            exchange.gone or not exchange.complete,
+            _bound(exchange.sender),
+            (
                 *exchange.fields,
                 ("duration_request", _duration_request(headers, exchange.arrived_at_s)),
             ),
-            own_s=exchange.own_s,
+            exchange.own_s,
         )
 
 
