@@ -71,9 +71,12 @@ class EventMeter:
         self._end()
         last = rest.rfind(b"\n")
         if last >= 0:
-            if _MARK in rest:
-                for line in rest[:last].split(b"\n"):
-                    self._look(line)
+            # Of a thousand lines one or two speak of usage: only these are cut out.
+            at = rest.find(_MARK, 0, last)
+            while at >= 0:
+                end = rest.find(b"\n", at)
+                self._look(rest[rest.rfind(b"\n", 0, at) + 1 : end])
+                at = rest.find(_MARK, end, last)
             rest = rest[last + 1 :]
         self._grow(rest)
         return self._usage
