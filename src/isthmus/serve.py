@@ -199,6 +199,8 @@ async def _backstage(foundation: Foundation, stores: "Late[Stores]") -> "AsyncIt
     from isthmus.app.backstage import open_backstage
 
     async with open_backstage(foundation, await stores.get()) as backstage:
+        # As at the start: what was loaded now stays, and no collection need look at it again.
+        gc.freeze()
         yield backstage
 
 
