@@ -238,19 +238,19 @@ class SharedSlots:
         self._touched(self)
         return self.spend(units, now_s)
 
-    def force(self, units: int, now_s: float) -> Ticket:  # noqa: ARG002 - as Counter
+    def force(self, units: int, _now_s: float, /) -> Ticket:
         """Slots that are in use already; the store is told later."""
         self.in_use += units
         self._touched(self)
         return _NOTHING
 
-    def give_back(self, ticket: Ticket, units: int, now_s: float) -> None:  # noqa: ARG002 - as Counter
+    def give_back(self, _ticket: Ticket, units: int, _now_s: float, /) -> None:
         """What ran has ended."""
         self._barred_until_s = 0.0
         self.in_use -= units
         self._touched(self)
 
-    def state(self, now_s: float) -> LimitState:  # noqa: ARG002 - as Counter
+    def state(self, _now_s: float, /) -> LimitState:
         """How it stands, as far as is known here."""
         key = self.key
         left = self._free + self.held - self.in_use
@@ -258,19 +258,19 @@ class SharedSlots:
             key.rule, key.counted, key.amount, key.window_s, max(0, left), BUSY_RETRY_S
         )
 
-    def wait_s(self, units: int, now_s: float) -> float:  # noqa: ARG002 - as Counter
+    def wait_s(self, _units: int, _now_s: float, /) -> float:
         """Which call ends next is not known."""
         return BUSY_RETRY_S
 
-    def barred(self, units: int, now_s: float) -> bool:  # noqa: ARG002 - as SharedWindow
+    def barred(self, _units: int, now_s: float, /) -> bool:
         """Whether the store refused a moment ago."""
         return now_s < self._barred_until_s
 
-    def spare(self, units: int, now_s: float) -> int:  # noqa: ARG002 - as SharedWindow
+    def spare(self, _units: int, _now_s: float, /) -> int:
         """Slots that ended are kept for a moment; more than that is never asked for."""
         return 0
 
-    def granted(self, units: int, spare: int, slot: int, now_s: float) -> Ticket:  # noqa: ARG002
+    def granted(self, units: int, spare: int, _slot: int, now_s: float, /) -> Ticket:
         """The store lent `units` and `spare` to what was asked at `now_s`."""
         self.held += units + spare
         self.in_use += units
@@ -278,11 +278,11 @@ class SharedSlots:
         self._used_at_s = now_s
         return _NOTHING
 
-    def told(self, free: int, whole_ms: int, now_s: float) -> None:  # noqa: ARG002
+    def told(self, free: int, _whole_ms: int, _now_s: float, /) -> None:
         """How the store says that it stands."""
         self._free = free
 
-    def refused(self, units: int, wait_ms: int, asked_s: float, now_s: float) -> None:  # noqa: ARG002
+    def refused(self, _units: int, _wait_ms: int, asked_s: float, _now_s: float, /) -> None:
         """The store had no room."""
         self._barred_until_s = asked_s + BARRED_S / 5
 

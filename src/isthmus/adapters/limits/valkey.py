@@ -7,20 +7,23 @@ with its share of every amount: nobody waits for it, and nothing is without a li
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from secrets import token_hex
 from typing import Final
 
 from isthmus.adapters.limits.batch import Ask, Batch, Part, known
 from isthmus.adapters.limits.held import Held, refusal
-from isthmus.adapters.limits.link import Link, StoreLostError
+from isthmus.adapters.limits.link import SCRIPT, Link, StoreLostError, ValkeyLink
 from isthmus.adapters.limits.shared import Shared, SharedSlots, SharedWindow
 from isthmus.adapters.limits.window import check
+from isthmus.core.beside import beside
 from isthmus.core.events import LimitStoreLost
 from isthmus.core.limits import Claim, LimitKey
 from isthmus.core.policies import Reservation
 from isthmus.core.ports import Clock, Telemetry
 from isthmus.settings_limits import LimitsSettings
+from isthmus.settings_sources import SettingsError
 
 MAX_KEYS: Final = 100_000
 ASKS: Final = 100
@@ -272,6 +275,26 @@ class ValkeyLimiter:
                 if self._lost:
                     self._dirty.pop(counter, None)
                 return
+
+
+@asynccontextmanager
+async def open_valkey(
+    url: str, settings: LimitsSettings, clock: Clock, telemetry: Telemetry
+) -> AsyncIterator[ValkeyLimiter]:
+    """The limiter, talking with its store. Raises SettingsError for a URL that makes no sense."""
+    script = await asyncio.to_thread(SCRIPT.read_text, "utf-8")
+    try:
+        link = ValkeyLink(url, settings.timeout_s, script)
+    except ValueError as error:
+        raise SettingsError("limits.url: must be a redis:// or valkey:// URL") from error
+    limiter = ValkeyLimiter(link, settings, clock, telemetry)
+    await limiter.look()
+    try:
+        async with beside(limiter.run()):
+            yield limiter
+    finally:
+        await limiter.leave()
+        await link.close()
 
 
 def _undo(parts: Sequence[Part], now_s: float) -> None:

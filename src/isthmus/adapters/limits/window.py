@@ -56,7 +56,7 @@ class Window:
         self._forget(now_s)
         return self._count(units, now_s)
 
-    def give_back(self, ticket: Entry, units: int, now_s: float) -> None:  # noqa: ARG002 - as Counter
+    def give_back(self, ticket: Entry, units: int, _now_s: float, /) -> None:
         """Units of `ticket` were not spent after all; those that count no more are not missed."""
         units = min(units, ticket.units)
         ticket.units -= units
