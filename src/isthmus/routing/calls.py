@@ -16,6 +16,7 @@ from isthmus.core.identity import Caller, Who
 from isthmus.core.messages import (
     PLAIN,
     Answer,
+    Chat,
     Delta,
     Destination,
     EmbedCall,
@@ -101,7 +102,7 @@ class Calls:
 
     async def _exact(self, exact: Exact, walk: Walk[Ask], labels: Labels) -> Answer:
         """The answer that the same tenant's same call was given before, or else a new one."""
-        _, call = self._call(walk)
+        call = self._said(walk, walk.ask.prompt)
         key, now_s = key_of(walk.tenant, walk.seat.choice.id, call), self.guide.clock.now_s
         kept = None if key is None else exact.get(key, now_s())
         if isinstance(kept, Answer):
@@ -211,7 +212,7 @@ class Calls:
     async def _vectors(
         self, walk: Walk[EmbedAsk], choice: ModelChoice, labels: Labels
     ) -> Embeddings:
-        key = key_of(walk.tenant, choice.id, self._embed_call(walk))
+        key = key_of(walk.tenant, choice.id, self._embed_call(walk, walk.ask.texts))
         if key is None:
             return await self._embedded(walk, labels)
         exact, now_s = self.governance.exact, self.guide.clock.now_s
@@ -229,7 +230,7 @@ class Calls:
             with Turn(self.teller, walk, labels) as turn:
                 if not turn.ready():
                     await turn.wait()
-                call = self._embed_call(walk)
+                call = self._embed_call(walk, self._looked_at(walk))
                 door = self.door(turn.seat)
                 turn.start()
                 found = await door.embed(call, self.deadline(self.limits.embed_total_s))
@@ -303,17 +304,19 @@ class Calls:
         return Walk(self.guide, tiers, ask, tenant(who))
 
     def _call(self, walk: Walk[Ask]) -> tuple[Guarded | None, ModelCall]:
-        ask, seat = walk.ask, walk.seat
-        choice, guard = seat.choice, self.governance.guard
-        prompt, guarded = ask.prompt, None
-        if guard is not None:
-            place = Destination(ask.feature, choice.provider, seat.name)
-            guarded = guard.call(prompt, place, ask.marks)
-            if guarded is not None:
-                prompt = guarded.prompt
+        """The call as it may leave, and who reads its answer."""
+        ask, seat, guard = walk.ask, walk.seat, self.governance.guard
+        if guard is None:
+            return None, self._said(walk, ask.prompt)
+        place = Destination(ask.feature, seat.choice.provider, seat.name)
+        guarded = guard.call(ask.prompt, place, ask.marks)
+        return guarded, self._said(walk, ask.prompt if guarded is None else guarded.prompt)
+
+    def _said(self, walk: Walk[Ask], prompt: Chat | Infill) -> ModelCall:
+        ask, choice = walk.ask, walk.seat.choice
         limit = choice.max_output_tokens
         # By position: by name it takes several times as long.
-        return guarded, ModelCall(
+        return ModelCall(
             choice.upstream,
             prompt,
             min(ask.max_tokens or limit, limit),
@@ -324,11 +327,15 @@ class Calls:
             not walk.others,
         )
 
-    def _embed_call(self, walk: Walk[EmbedAsk]) -> EmbedCall:
-        ask, seat = walk.ask, walk.seat
-        choice, guard, texts = seat.choice, self.governance.guard, ask.texts
-        if guard is not None:
-            texts = guard.texts(texts, Destination(ask.feature, choice.provider, seat.name))
+    def _looked_at(self, walk: Walk[EmbedAsk]) -> tuple[str, ...]:
+        """The texts that may leave. Raises Withheld."""
+        ask, seat, guard = walk.ask, walk.seat, self.governance.guard
+        if guard is None:
+            return ask.texts
+        return guard.texts(ask.texts, Destination(ask.feature, seat.choice.provider, seat.name))
+
+    def _embed_call(self, walk: Walk[EmbedAsk], texts: tuple[str, ...]) -> EmbedCall:
+        ask, choice = walk.ask, walk.seat.choice
         return EmbedCall(
             model=choice.upstream,
             texts=texts,

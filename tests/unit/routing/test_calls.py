@@ -24,6 +24,7 @@ from isthmus.core.events import (
     ModelCalled,
     ModelCallStarted,
     Noted,
+    SecretFound,
     TryFailed,
 )
 from isthmus.core.identity import Caller
@@ -44,6 +45,7 @@ from isthmus.core.messages import (
     collect,
     gather,
 )
+from isthmus.redaction.guard import open_guard
 from isthmus.routing.ask import Ask, EmbedAsk, Session
 from isthmus.routing.calls import Governance
 from isthmus.routing.catalogue import parse_catalogue
@@ -54,6 +56,7 @@ from isthmus.settings import (
     ModelsSettings,
     OpenAISettings,
     OutboundSettings,
+    RedactionSettings,
     RoutingSettings,
 )
 from tests.support.clock import HandClock
@@ -645,3 +648,19 @@ async def test_identical_embeddings_at_one_time_are_made_once() -> None:
     gate.set()
     assert {made.vectors for made in await asyncio.gather(*runs)} == {((0.5,),)}
     assert len(stage.vendor.calls) == 2
+
+
+async def test_a_guard_looks_at_each_call_once() -> None:
+    stage = Stage({"a": [Delta("ok"), LAST]}, exact=Exact())
+    secret = "glpat-" + "aB3dE6gH9jK2mN5pQ8sT"
+    settings = RedactionSettings(prompt="redact")
+    governance = Governance(guard=open_guard(settings, stage.sink), exact=Exact())
+    places = {"a": DeploymentSettings(model=SONNET, base_url="a")}
+    catalogue = parse_catalogue(LIBRARY, ModelsSettings(), OpenAISettings(), places)
+    stage.models.adopt({"anthropic": stage.vendor}, catalogue, OutboundSettings(), governance)
+    choice = stage.models.choose("workflow", SONNET)
+    said = Chat((Message("user", (Text(f"My key is {secret} today"),)),))
+    await stage.models.whole(Ask("workflow", "u", said, temperature=0.0), choice, CALLER)
+    assert len(stage.sink.of(SecretFound)) == 1
+    await stage.models.embed(EmbedAsk("workflow", "u", (f"My key is {secret}",)), choice, CALLER)
+    assert len(stage.sink.of(SecretFound)) == 2
