@@ -61,9 +61,14 @@ def refuses_key(failure: Failure) -> bool:
 
 
 def blame_status(status: int) -> Blame | None:
-    """The same for the status of a forwarded answer; None when the answer should be passed on."""
+    """The same for the status of a forwarded answer; None when the answer should be passed on.
+
+    What is forbidden may be so by what the caller wrote, who must not take a key away from others.
+    """
     if status == 429:
         return Blame.LIMITED
+    if status == 403:
+        return None
     found = _by_status(status)
     return None if found in {Blame.CALLER, Blame.PLACE} else found
 

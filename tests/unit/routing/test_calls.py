@@ -507,12 +507,15 @@ async def test_an_error_answer_is_forwarded_only_when_nobody_else_can_be_asked(s
         assert [chunk async for chunk in reply.chunks] == [b"data: x"]
 
 
-async def test_the_callers_own_fault_is_forwarded_as_it_is() -> None:
+@pytest.mark.parametrize("status", [400, 403, 413, 422])
+async def test_the_callers_own_fault_is_forwarded_as_it_is(status: int) -> None:
     stage = Stage({"a": [], "b": []})
-    stage.vendor.statuses = {"a": 400}
-    async with stage.models.forward("anthropic", RAW, CALLER, "up") as reply:
-        assert reply.status == 400
-    assert stage.vendor.calls == ["a"]
+    stage.vendor.statuses = {"a": status}
+    for _ in range(8):
+        async with stage.models.forward("anthropic", RAW, CALLER, "up") as reply:
+            assert reply.status == status
+    assert stage.vendor.calls == ["a"] * 8
+    assert not stage.sink.of(BreakerMoved)
 
 
 @pytest.mark.parametrize(
