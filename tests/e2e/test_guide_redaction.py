@@ -1,7 +1,6 @@
 """The examples of docs/guide/redaction.md, as a person would follow them."""
 
 import re
-import subprocess
 from pathlib import Path
 
 import msgspec
@@ -11,7 +10,7 @@ from isthmus.core.errors import Withheld
 from isthmus.core.messages import Destination
 from isthmus.redaction.guard import SecretGuard, open_guard
 from isthmus.settings import Settings
-from tests.support.process import PROGRAM, running_server
+from tests.support.process import running_server
 from tests.support.sink import MemorySink
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "guide" / "redaction.md").read_text("utf-8")
@@ -39,17 +38,7 @@ def test_what_the_page_says_is_printed(tmp_path: Path) -> None:
     (tmp_path / "isthmus.yml").write_text(block(title, "yaml"), encoding="utf-8")
     own = {"ISTHMUS_CONFIG": str(tmp_path / "isthmus.yml")}
     with running_server(tmp_path, own) as server:
-        script = block(title, "sh").replace("http://127.0.0.1:5052", server.url)
-        path = f"{Path(PROGRAM).parent}:{server.environment['PATH']}"
-        done = subprocess.run(
-            ["bash", "-euc", script],
-            env=server.environment | {"PATH": path},
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            timeout=WAIT_S,
-            check=False,
-        )
+        done = server.script(block(title, "sh"), WAIT_S)
         assert (done.stdout, done.stderr) == (block(title, "text"), "")
         assert KEY not in server.log + server.out
 

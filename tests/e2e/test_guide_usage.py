@@ -1,11 +1,10 @@
 """The example of usage in docs/guide/telemetry.md, as a person would follow it."""
 
 import re
-import subprocess
 import time
 from pathlib import Path
 
-from tests.support.process import PROGRAM, running_server
+from tests.support.process import running_server
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "guide" / "telemetry.md"
 WAIT_S = 60.0
@@ -29,17 +28,7 @@ def cells(table: str) -> list[list[str]]:
 
 def test_the_table_is_the_one_that_the_page_shows(tmp_path: Path) -> None:
     with running_server(tmp_path, {"ISTHMUS_USAGE__FLUSH_S": "0.1"}) as server:
-        script = block("sh").replace("http://127.0.0.1:5052", server.url)
-        path = f"{Path(PROGRAM).parent}:{server.environment['PATH']}"
-        done = subprocess.run(
-            ["bash", "-euc", script],
-            env=server.environment | {"PATH": path},
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            timeout=WAIT_S,
-            check=False,
-        )
+        done = server.script(block("sh"), WAIT_S)
         assert (done.returncode, done.stderr) == (0, "")
         until_s = time.monotonic() + WAIT_S
         while True:

@@ -63,6 +63,19 @@ class RunningServer:
     def log(self) -> str:
         return (self.folder / "log.txt").read_text(encoding="utf-8", errors="replace")
 
+    def script(self, text: str, timeout_s: float = 60.0) -> "subprocess.CompletedProcess[str]":
+        """Run the commands of a page, which has the usual address, against this server."""
+        path = f"{Path(PROGRAM).parent}:{self.environment['PATH']}"
+        return subprocess.run(
+            ["bash", "-euc", text.replace("http://127.0.0.1:5052", self.url)],
+            env=self.environment | {"PATH": path},
+            cwd=self.folder,
+            capture_output=True,
+            text=True,
+            timeout=timeout_s,
+            check=False,
+        )
+
     def command(
         self, *arguments: str, timeout_s: float = 60.0
     ) -> "subprocess.CompletedProcess[str]":

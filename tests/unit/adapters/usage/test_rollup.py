@@ -6,26 +6,20 @@ from msgspec.structs import replace
 
 from isthmus.adapters.usage.labels import LABEL_LIMIT_CHARS, Allowance
 from isthmus.adapters.usage.rollup import BATCH_ROWS, Rollup, Told, rows_of
-from isthmus.core.events import Fact, ModelCalled, Started, SuggestionAsked, SuggestionJudged
+from isthmus.core.events import Fact, Started, SuggestionAsked, SuggestionJudged
 from isthmus.core.identity import Who
 from isthmus.core.messages import Usage
 from isthmus.core.usage import BUCKETS, OTHER, SUMS, Tally, UsageKey, UsageRow, bucket
+from tests.unit.adapters.telemetry.facts import CALLED
 
 HOUR = 490_000
 AT_S = HOUR * 3_600.0
 WHO = Who("instance-1", "7", "user-1", "token-1", "self-managed")
-CALL = ModelCalled(
-    provider="anthropic",
-    engine="anthropic",
-    model="claude",
-    feature="code_completions",
-    unit_primitive="complete_code",
-    streaming=True,
+CALL = replace(
+    CALLED,
     duration_s=0.75,
     first_byte_s=0.25,
     usage=Usage(120, 30, 100, 10, 7),
-    error="none",
-    finish="stop",
     who=WHO,
     deployment="anthropic/eu",
     cost=450,
