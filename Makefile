@@ -4,6 +4,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip --quiet --disable-pip-version-check
 SOURCES = src tests bench
+DEPLOY = $(VENV)/.deploy
 
 .PHONY: install run test pytest test-long check fmt style types types-source types-tests layers contract e2e fuzz proto lock bench docs clean
 
@@ -18,6 +19,11 @@ $(VENV)/.dev: requirements-dev.lock $(VENV)/.runtime
 	@$(PIP) install --require-hashes -r requirements-dev.lock
 	@touch $@
 
+# What only the tests of deploy/ and docs/ need is heavy: proxies, Helm's engine, the site's builder.
+$(VENV)/.deploy: requirements-deploy.lock $(VENV)/.dev
+	@$(PIP) install --require-hashes -r requirements-deploy.lock
+	@touch $@
+
 install: $(VENV)/.runtime  ## every extra
 
 run: $(VENV)/.runtime  ## the server, both listeners
@@ -26,7 +32,8 @@ run: $(VENV)/.runtime  ## the server, both listeners
 test: pytest  ## everything; in CI on the oldest and the newest Python
 	@if [ -n "$$CI" ]; then .ci/other_pythons; fi
 
-pytest: $(VENV)/.dev
+pytest: $(VENV)/.dev $(DEPLOY)
+	@.ci/system
 	$(BIN)/python -m pytest -n auto $(ARGS)
 
 contract: $(VENV)/.dev
@@ -72,6 +79,7 @@ docs: $(VENV)/.dev  ## write the reference pages again
 lock: $(VENV)/.dev  ## resolve again: hashes, no addresses
 	$(BIN)/uv pip compile -q pyproject.toml --all-extras --group build --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -o requirements.lock
 	$(BIN)/uv pip compile -q pyproject.toml --all-extras --group build --group dev --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -o requirements-dev.lock
+	$(BIN)/uv pip compile -q pyproject.toml --all-extras --group build --group dev --group deploy -c requirements-dev.lock --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -o requirements-deploy.lock
 
 bench: $(VENV)/.dev  ## figures side by side; PEERS=1 adds LiteLLM and Portkey
 	PEERS=$(PEERS) $(BIN)/python -m bench $(ARGS)

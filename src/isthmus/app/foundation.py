@@ -45,7 +45,7 @@ class SystemClock:
 
 @dataclass(frozen=True, slots=True)
 class Keys:
-    """Private keys: the gateway's, the platform's, and the local one that both fall back to."""
+    """Private keys: the gateway's, the platform's, and the local one when neither is given."""
 
     gateway: SigningKey
     platform: SigningKey
@@ -131,9 +131,9 @@ def _load_keys(settings: Settings) -> Keys:
         raise SettingsError(f"data_dir: {error}") from error
     except OSError as error:
         raise SettingsError(f"data_dir: {path} cannot be used: {error.strerror}") from error
-    gateway = _signing_key("auth.signing_key", settings.auth.signing_key) or local
+    gateway = _signing_key("auth.signing_key", settings.auth.signing_key)
     platform = _signing_key("auth.platform_signing_key", settings.auth.platform_signing_key)
-    return Keys(gateway, platform or gateway, local)
+    return Keys(gateway or platform or local, platform or gateway or local, local)
 
 
 def _signing_key(name: str, pem: SecretStr) -> SigningKey | None:
