@@ -10,6 +10,7 @@ from isthmus.adapters.keysets.static import local_keys
 from isthmus.adapters.search.sqlite import SqliteSearch, index_file
 from isthmus.app.foundation import Foundation
 from isthmus.auth.authenticate import Authenticator, gateway_policy
+from isthmus.auth.bypass import bypasses
 from isthmus.auth.issue import SigningKey, signing_kid
 from isthmus.core.ports import VerificationKey
 from isthmus.edge.services import Readiness, Services
@@ -53,7 +54,7 @@ async def open_gateway(
             chat=ReactChat(invoke, foundation.telemetry),
             converse=Converse(foundation.models, foundation.telemetry, settings.gateway),
             prompt_ids=foundation.prompts.ids(),
-            readiness=Readiness({}, foundation.clock),
+            readiness=Readiness({}, foundation.clock, bypasses(auth)),
             telemetry=foundation.telemetry,
             clock=foundation.clock,
             public_keys=own,

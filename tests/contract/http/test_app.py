@@ -19,6 +19,7 @@ from isthmus.core.notes import NOTES
 from isthmus.edge.http.app import assemble, create, endpoints_of
 from isthmus.edge.http.endpoint import Endpoint
 from isthmus.edge.http.exchange import note
+from isthmus.edge.services import Readiness
 from isthmus.gateway.payloads import PayloadPolicy
 from isthmus.settings import HttpSettings
 from tests.support.http_app import SERVICE, Stand, bearer
@@ -146,6 +147,16 @@ async def test_readiness_follows_the_serving_flag() -> None:
         down = await http.get("/monitoring/ready")
     assert (up.status_code, up.json()) == (200, {"serving": True})
     assert (down.status_code, down.json()) == (503, {"serving": False})
+
+
+async def test_readiness_names_what_weakens_authentication() -> None:
+    services = Stand(policy=CLOSED).services()
+    open_doors = Readiness({}, services.clock, ("auth.bypass_external",))
+    open_doors.set_serving(serving=True)
+    async with client(create(replace(services, readiness=open_doors))) as http:
+        up = await http.get("/monitoring/ready")
+    told = {"serving": True, "bypasses": ["auth.bypass_external"]}
+    assert (up.status_code, up.json()) == (200, told)
 
 
 async def test_a_422_names_fields_to_whom_payloads_may_be_logged_for() -> None:

@@ -12,7 +12,9 @@ def routes(services: Services) -> list[Endpoint]:
 
     async def ready(_: Request) -> Response:
         state = await services.readiness.state()
-        return JSONResponse(state, 200 if all(state.values()) else 503)
+        bypasses = services.readiness.bypasses
+        told = {**state, "bypasses": bypasses} if bypasses else state
+        return JSONResponse(told, 200 if all(state.values()) else 503)
 
     return [
         Endpoint("GET", "/monitoring/healthz", _alive, "Tell that the process lives."),
