@@ -16,6 +16,7 @@ from isthmus.adapters.telemetry.collector import Sending, open_collector
 from isthmus.adapters.telemetry.log import Log, open_log
 from isthmus.adapters.telemetry.pipeline import Pipeline, open_telemetry
 from isthmus.adapters.telemetry.prometheus import Prometheus
+from isthmus.adapters.telemetry.vitals import About
 from isthmus.app.library import read_library
 from isthmus.app.metering import event_sink, event_streams, open_quota, open_spans
 from isthmus.app.models import Means, ModelLayer
@@ -84,12 +85,12 @@ async def open_foundation(settings: Settings) -> AsyncIterator[Foundation]:
         clock = SystemClock()
         tracked = settings.events.product.enabled
         log = await stack.enter_async_context(open_log(settings.logging, tracked=tracked))
-        metrics = Prometheus(settings.models.engine_limits)
+        metrics = Prometheus(settings.models.engine_limits, about(settings))
         streams = event_streams(settings.events)
         events = [event_sink(streams, settings)] if streams else []
         spans = open_spans(settings)
         sinks = (log.take, metrics.take, *events, *([spans.take] if spans else []))
-        opened = open_telemetry(*sinks, tap=spans.tap if spans else None)
+        opened = open_telemetry(*sinks, tap=spans.tap if spans else None, lag=metrics.lagged)
         telemetry = await stack.enter_async_context(opened)
         outbound = await stack.enter_async_context(open_client(settings.outbound, clock))
         if not settings.outbound.verify:
@@ -115,6 +116,17 @@ async def open_foundation(settings: Settings) -> AsyncIterator[Foundation]:
             limiter,
             parse_languages(library["languages.yml"]),
         )
+
+
+def about(settings: Settings) -> About:
+    """What metrics tell of this process."""
+    both = set(settings.transports) == {"http", "grpc"}
+    return About(
+        transports=settings.transports,
+        repeated=both and settings.http.metrics_port is not None,
+        session_limit=settings.platform.max_sessions,
+        quiet_limit_s=settings.platform.action_s,
+    )
 
 
 def _signers(settings: Settings, keys: Keys) -> tuple[Signer, Signer]:

@@ -346,6 +346,17 @@ class KeysRefreshed(Struct, frozen=True, gc=False):
     error: str = ""
 
 
+class CertificateLoaded(Struct, frozen=True, gc=False):
+    """A listener serves by a certificate from now on.
+
+    `listener`: http or grpc. `ends_at_s` is when the first of its chain ends, in seconds since the
+    epoch.
+    """
+
+    listener: str
+    ends_at_s: float
+
+
 Fact: TypeAlias = (
     Started
     | Stopping
@@ -377,4 +388,5 @@ Fact: TypeAlias = (
     | ToolCalled
     | CheckpointWritten
     | KeysRefreshed
+    | CertificateLoaded
 )

@@ -1,13 +1,14 @@
 """A listener's certificate, kept as its files are: a new one is used without a restart."""
 
 import asyncio
+import importlib
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 from isthmus.core.beside import beside
-from isthmus.core.events import Noted
+from isthmus.core.events import CertificateLoaded, Noted
 from isthmus.core.ports import Telemetry
 from isthmus.settings import SettingsError, TlsSettings
 
@@ -51,20 +52,28 @@ class Certificate:
         self._stamp = stamp
         return True
 
-    async def keep(self, telemetry: Telemetry, pause_s: float = LOOK_S) -> None:
+    async def keep(self, listener: str, telemetry: Telemetry, pause_s: float = LOOK_S) -> None:
         """Look at the files every `pause_s` until cancelled; news and faults are told once."""
+        await self._tell_end(listener, telemetry)
         told = ""
         while True:
             await asyncio.sleep(pause_s)
             try:
                 if await asyncio.to_thread(self.renew):
                     telemetry.emit(Noted("info", "A new TLS certificate is in use."))
+                    await self._tell_end(listener, telemetry)
                 told = ""
             except CertificateFault as fault:
                 if str(fault) != told:
                     told = str(fault)
                     text = "A new TLS certificate cannot be used; the one before it stays."
                     telemetry.emit(Noted("error", text, (("reason", told),)))
+
+    async def _tell_end(self, listener: str, telemetry: Telemetry) -> None:
+        expiry = await asyncio.to_thread(importlib.import_module, "isthmus.edge.expiry")
+        ends_at_s: float | None = await asyncio.to_thread(expiry.ends_at_s, self.pair[1])
+        if ends_at_s is not None:
+            telemetry.emit(CertificateLoaded(listener, ends_at_s))
 
     def _look(self) -> _Stamp:
         try:
@@ -101,7 +110,8 @@ async def open_certificate(
         certificate = await asyncio.to_thread(Certificate, settings)
     except CertificateFault as fault:
         raise SettingsError(f"{name}: {fault}") from fault
-    async with beside(certificate.keep(telemetry, pause_s)):
+    listener = name.partition(".")[0]
+    async with beside(certificate.keep(listener, telemetry, pause_s)):
         yield certificate
 
 

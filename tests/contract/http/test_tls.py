@@ -4,12 +4,13 @@ import asyncio
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from cryptography import x509
 
-from isthmus.core.events import Noted
+from isthmus.core.events import CertificateLoaded, Noted
 from isthmus.edge.tls import open_certificate
 from isthmus.settings import SettingsError, TlsSettings
 from tests.support.certificates import write_pair
@@ -168,3 +169,17 @@ async def test_a_key_with_a_password_is_refused_and_nobody_is_asked(tmp_path: Pa
 async def test_without_tls_there_is_nothing_to_keep() -> None:
     async with open_certificate(TlsSettings(), "http.tls", MemorySink()) as certificate:
         assert certificate is None
+
+
+async def test_it_is_told_when_each_certificate_ends(tmp_path: Path) -> None:
+    sink = MemorySink()
+    async with listening(write_pair(tmp_path, 1), sink):
+        async with asyncio.timeout(30):
+            for count in (1, 2):
+                while len(sink.of(CertificateLoaded)) < count:  # noqa: ASYNC110 - a file has no event
+                    await asyncio.sleep(PAUSE_S)
+                write_pair(tmp_path, 2)
+        facts = sink.of(CertificateLoaded)
+        now_s = datetime.now(UTC).timestamp()
+    assert {fact.listener for fact in facts} == {"http"}
+    assert all(0 < fact.ends_at_s - now_s <= 3_600 for fact in facts)

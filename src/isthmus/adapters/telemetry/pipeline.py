@@ -38,6 +38,8 @@ Sink = Callable[[Sequence[Told]], None]
 """Reads a batch, in order; runs on the loop, so it never waits."""
 Tap = Callable[[Fact], None]
 """Hears a fact where it is told, in the context of the request; it never raises."""
+Lag = Callable[[float], None]
+"""Hears by how many seconds the loop was late, ten times a second or less often; never raises."""
 
 
 class Pipeline:
@@ -48,9 +50,11 @@ class Pipeline:
         sinks: Sequence[Sink],
         now_s: Callable[[], float] = time.time,
         tap: Tap | None = None,
+        lag: Lag | None = None,
     ) -> None:
         self._sinks = tuple(sinks)
         self._tap = tap
+        self._lag = lag
         self._now_s = now_s
         self._queue: deque[Told] = deque()
         self._dropped = 0
@@ -77,7 +81,7 @@ class Pipeline:
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
         """Begin to tell the sinks, every PAUSE_S or as fast as facts come."""
-        self._tick(loop)
+        self._tick(loop, time.monotonic())
 
     def stop(self) -> None:
         """Stop the timer and tell what is left."""
@@ -85,12 +89,15 @@ class Pipeline:
             self._timer.cancel()
         self.drain()
 
-    def _tick(self, loop: asyncio.AbstractEventLoop) -> None:
+    def _tick(self, loop: asyncio.AbstractEventLoop, due_s: float) -> None:
+        if self._lag is not None:
+            self._lag(max(0.0, time.monotonic() - due_s))
         more = self._step()
+        now_s = time.monotonic()
         if more:
-            self._timer = loop.call_soon(self._tick, loop)
+            self._timer = loop.call_soon(self._tick, loop, now_s)
         else:
-            self._timer = loop.call_later(PAUSE_S, self._tick, loop)
+            self._timer = loop.call_later(PAUSE_S, self._tick, loop, now_s + PAUSE_S)
 
     def _step(self) -> bool:
         """Tell one batch; whether more is waiting."""
@@ -122,12 +129,14 @@ class Pipeline:
 
 
 @asynccontextmanager
-async def open_telemetry(*sinks: Sink, tap: Tap | None = None) -> AsyncIterator[Pipeline]:
+async def open_telemetry(
+    *sinks: Sink, tap: Tap | None = None, lag: Lag | None = None
+) -> AsyncIterator[Pipeline]:
     """The pipeline, running on this loop; warnings of libraries go into it as well.
 
     Leaving tells the sinks everything that is left. Sinks are opened and closed by the caller.
     """
-    pipeline = Pipeline(sinks, tap=tap)
+    pipeline = Pipeline(sinks, tap=tap, lag=lag)
     pipeline.start(asyncio.get_running_loop())
     try:
         with _library_logs(pipeline):

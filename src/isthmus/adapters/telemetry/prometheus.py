@@ -3,7 +3,7 @@
 Names and labels: HTTP gateway contract, section 8.7; agent platform contract, section 10.1.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final
 
@@ -29,9 +29,11 @@ from isthmus.adapters.telemetry.exposition import (
 )
 from isthmus.adapters.telemetry.family import Count, Family, Timer
 from isthmus.adapters.telemetry.governance import Governance
+from isthmus.adapters.telemetry.live import LiveSessions
 from isthmus.adapters.telemetry.pipeline import Told
 from isthmus.adapters.telemetry.relay import Relays
 from isthmus.adapters.telemetry.serving import Serving
+from isthmus.adapters.telemetry.vitals import About, Vitals, repetition
 from isthmus.core.events import (
     ActionAnswered,
     ActionRelayed,
@@ -83,25 +85,30 @@ _NO_METADATA: Final = (UNKNOWN,) * len(METADATA)
 
 
 class Prometheus:
-    """The sink, and the two pages. Series of model calls and of credits stand on both.
+    """The sink, and the two pages. Series of the process, model calls and credits stand on both.
 
-    `limits` are what the operator publishes of engines and models.
+    `limits` are what the operator publishes of engines and models; `about` is the process.
     """
 
-    def __init__(self, limits: EngineLimits | None = None) -> None:
+    def __init__(self, limits: EngineLimits | None = None, about: About | None = None) -> None:
+        about = about or About()
         self._http = CollectorRegistry()
         self._platform = CollectorRegistry()
         for make in (ProcessCollector, PlatformCollector, GCCollector):
             self._platform.register(make(registry=self._http))
         gateway = Gateway()
-        platform = Platform()
+        platform = Platform(LiveSessions(about.session_limit, about.quiet_limit_s))
         relay = Relays()
         models = ModelCalls()
-        governance, credit = Governance(), Credits()
-        both = (*models.shows, *limit_gauges(limits or {}), *credit.shows, *governance.shows)
+        governance, credit, vitals = Governance(), Credits(), Vitals(about)
+        self.lagged = vitals.lagged
+        both = (
+            *(*vitals.shows, *models.shows, *limit_gauges(limits or {})),
+            *(*credit.shows, *governance.shows),
+        )
         for registry, shows in (
-            (self._http, (*gateway.shows, *relay.shows, *both)),
-            (self._platform, (*platform.shows, *both)),
+            (self._http, (repetition(repeated=False), *gateway.shows, *relay.shows, *both)),
+            (self._platform, (repetition(repeated=about.repeated), *platform.shows, *both)),
         ):
             registry.register(Shown(shows))
         self._readers: dict[type[Fact], Callable[[Any], None]] = {
@@ -113,16 +120,12 @@ class Prometheus:
             TryFailed: models.serving.failed,
             AnswerReused: models.serving.reused,
             **governance.readers,
+            **vitals.readers,
             QuotaAsked: credit.asked,
             RelayOpened: relay.opened,
             RelayClosed: relay.closed,
             ActionRelayed: relay.acted,
-            RpcServed: platform.served,
-            ActionAnswered: platform.action,
-            ToolCalled: platform.tool,
-            CheckpointWritten: platform.checkpoint,
-            SessionStarted: platform.started,
-            SessionEnded: platform.ended,
+            **platform.readers,
         }
 
     def take(self, batch: Sequence[Told]) -> None:
@@ -279,10 +282,11 @@ class ModelCalls:
 
 
 class Platform:
-    """Series of the agent platform."""
+    """Series of the agent platform; `live` are those of the sessions at hand."""
 
-    def __init__(self) -> None:
-        shows: list[Show] = []
+    def __init__(self, live: LiveSessions) -> None:
+        self._live = live
+        shows: list[Show] = [*live.shows]
 
         def counts(name: str, text: str, *labels: str, told: Sequence[str] = ()) -> Family[Count]:
             open_labels = ("flow_type", *told, *METADATA)
@@ -320,6 +324,18 @@ class Platform:
         self._actions, self._tools, self._turns = _timers(shows)
         self.shows: tuple[Show, ...] = tuple(shows)
 
+    @property
+    def readers(self) -> Mapping[type[Fact], Callable[[Any], None]]:
+        """What counts the facts of each kind."""
+        return {
+            RpcServed: self.served,
+            ActionAnswered: self.action,
+            ToolCalled: self.tool,
+            CheckpointWritten: self.checkpoint,
+            SessionStarted: self.started,
+            SessionEnded: self.ended,
+        }
+
     def served(self, fact: RpcServed) -> None:
         """An RPC; those of gRPC's own services are not counted."""
         service, _, method = fact.method.strip("/").rpartition("/")
@@ -332,21 +348,25 @@ class Platform:
 
     def action(self, fact: ActionAnswered) -> None:
         """An action that the client carried out."""
+        self._live.stepped(fact)
         self._actions[(fact.action,)].observe(fact.duration_s)
 
     def tool(self, fact: ToolCalled) -> None:
         """A tool call."""
+        self._live.stepped(fact)
         flow = fact.definition or UNKNOWN
         self._tools[fact.tool, flow, *_NO_METADATA].observe(fact.duration_s)
         if fact.failure:
             self._tool_failures[flow, fact.tool, fact.failure, *_NO_METADATA].value += 1
 
-    def checkpoint(self, fact: CheckpointWritten) -> None:  # noqa: ARG002 - its size has no series
+    def checkpoint(self, fact: CheckpointWritten) -> None:
         """A checkpoint in our own store: labelled as the request that it stands for."""
+        self._live.stepped(fact)
         self._checkpoints["local_store", "200", "POST", *_NO_METADATA].value += 1
 
     def started(self, fact: SessionStarted) -> None:
         """A session's stream began."""
+        self._live.started(fact)
         labels = (fact.definition or UNKNOWN, *_NO_METADATA)
         self._received[labels].value += 1
         begun = self._begun.get(fact.mode)
@@ -355,6 +375,7 @@ class Platform:
 
     def ended(self, fact: SessionEnded) -> None:
         """A session's stream ended."""
+        self._live.ended(fact)
         flow = fact.definition or UNKNOWN
         self._turns[(flow,)].observe(fact.duration_s)
         if fact.outcome == "finished":
