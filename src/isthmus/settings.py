@@ -214,7 +214,10 @@ class DatabaseSettings(Group):
     """Records and checkpoints."""
 
     url: SecretStr = Field(default=NONE, description="Empty: the SQLite file in `data_dir`.")
-    migrate: bool = Field(default=True, description="Bring the schema up to date at start.")
+    migrate: bool = Field(
+        default=True,
+        description="Bring the schema up to date at start; on PostgreSQL by its `pre` steps alone.",
+    )
     pool_size: int = Field(default=10, ge=1, description="Connections to PostgreSQL.")
 
 

@@ -20,6 +20,7 @@ COMMANDS = {
     "config": "check or show the settings",
     "prompts": "list, check or render the prompts",
     "docs": "index and search documentation",
+    "db": "migrate, check, back up or restore the database",
     "users": "list and change accounts",
     "projects": "list projects, and say who belongs to them",
     "tokens": "make, list and revoke personal access tokens",

@@ -10,7 +10,6 @@ from typing import TypeVar
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, create_engine, insert, text
 from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
 
@@ -20,7 +19,6 @@ from isthmus.adapters.stores.columns import metadata
 from isthmus.adapters.stores.database import Database, open_database, sqlite_url
 from isthmus.adapters.stores.failures import CommitUnsure
 from isthmus.adapters.stores.record_tables import records
-from isthmus.adapters.stores.schema import MIGRATIONS, REVISION
 from isthmus.adapters.stores.tables import counters, workflows
 from isthmus.adapters.stores.users import SqlUserStore
 from isthmus.adapters.stores.workflows import SqlWorkflowStore
@@ -123,32 +121,6 @@ async def test_records_of_an_earlier_schema_are_kept(database_url: str) -> None:
         assert [user.username for user in await SqlUserStore(database, HandClock()).all()] == [
             "local"
         ]
-
-
-async def test_without_migrations_an_old_schema_is_refused(database_url: str) -> None:
-    with pytest.raises(Unavailable, match=r"database\.migrate"):
-        async with open_database(database_url, migrate=False):
-            pass
-
-
-async def test_a_schema_of_a_later_release_is_served(database_url: str) -> None:
-    async with open_database(database_url) as database:
-        await database.write(
-            lambda c: c.execute(text("UPDATE alembic_version SET version_num = '9999'"))
-        )
-    async with open_database(database_url) as database:
-        await database.ping()
-
-
-def test_every_revision_is_numbered_and_says_when_it_deploys() -> None:
-    revisions = list(ScriptDirectory(str(MIGRATIONS)).walk_revisions())
-    ids = [revision.revision for revision in reversed(revisions)]
-    assert ids == [f"{number:04d}" for number in range(1, len(ids) + 1)]
-    assert ids[-1] == REVISION
-    for revision in revisions:
-        assert revision.module.DEPLOY in {"pre", "post"}, revision.revision
-        assert not hasattr(revision.module, "downgrade"), "migrations go forward only"
-        assert Path(str(revision.module.__file__)).name.startswith(f"r{revision.revision}_")
 
 
 async def test_a_failed_transaction_leaves_nothing(database: Database) -> None:

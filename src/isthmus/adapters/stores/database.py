@@ -1,24 +1,30 @@
 """Opens the database that a URL names and runs transactions on it."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Final, Protocol, TypeVar
+from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
 from sqlalchemy import Connection, make_url, text
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import ArgumentError
 
-from isthmus.adapters.stores.failures import DRIVER_ERRORS, may_retry, translate
-from isthmus.adapters.stores.schema import load_upgrade, up_to_date
+from isthmus.adapters.stores.failures import DRIVER_ERRORS, is_locked, may_retry, translate
+from isthmus.adapters.stores.schema import OURS, Fit, Schema, fit, read_schema
 from isthmus.core.errors import FieldError, Invalid, Unavailable
+
+if TYPE_CHECKING:  # loaded where a step is missing
+    from isthmus.adapters.stores.steps import Phase, Steps
 
 Result = TypeVar("Result")
 
 _POSTGRES: Final = frozenset({"postgres", "postgresql", "postgresql+asyncpg"})
 _STATEMENT_S: Final = 30.0
-_MIGRATION_S: Final = 3_600.0
+MIGRATION_S: Final = 3_600.0
+"""Limit of a statement of a migration, a backup or a restore."""
+_LOCK_TRIES: Final = 20
+_LOCK_PAUSE_S: Final = 1.0
 _SQLITE: Final = frozenset({"sqlite", "sqlite+aiosqlite", "sqlite+pysqlite"})
 
 
@@ -80,28 +86,81 @@ class Database:
 async def open_database(
     url: str, *, pool_size: int = 10, migrate: bool = True
 ) -> AsyncIterator[Database]:
-    """The database that `url` names: `sqlite:///FILE`, `sqlite://` (memory), `postgresql://...`.
+    """The database that `url` names, with a schema that this release can use.
 
-    `migrate` brings the schema up to date first; any number of processes may do so at once. Raises
-    Invalid for a URL that cannot be read, Unavailable when the database cannot be opened or its
-    schema is too old. No error repeats the URL: it may hold a password.
+    `migrate` brings the schema up to date first; any number of processes may do so at once. On
+    PostgreSQL, where others may still run the release before, only the `pre` steps are taken then.
+    Raises what `connect_database` does, and Unavailable for a schema that does not suit.
     """
-    driver = await _open(url, pool_size)
-    try:
-        database = Database(driver)
-        if not await _is_up_to_date(database):
-            if not migrate:
-                raise Unavailable("database.migrate is off, and the schema is not up to date.")
-            await _migrate(url, database)
+    async with connect_database(url, pool_size=pool_size) as database:
+        found = await read_version(database)
+        if migrate and fit(found) in {Fit.BEHIND, Fit.UNFINISHED}:
+            if database.dialect == "sqlite":
+                await migrate_database(url, "all", database)
+            elif fit(found) is Fit.BEHIND:
+                await migrate_database(url, "pre")
+            found = await read_version(database)
+        if not fit(found).works:
+            raise Unavailable(refusal(found))
         yield database
+
+
+@asynccontextmanager
+async def connect_database(
+    url: str, *, pool_size: int = 1, statement_s: float = _STATEMENT_S
+) -> AsyncIterator[Database]:
+    """The database that `url` names, whatever its schema: `sqlite:///FILE`, `postgresql://...`.
+
+    `sqlite://` is one in memory. Raises Invalid for a URL that cannot be read, Unavailable when the
+    database cannot be opened. No error repeats the URL: it may hold a password.
+    """
+    driver = await _open(url, pool_size, statement_s)
+    try:
+        yield Database(driver)
     finally:
         await driver.close()
 
 
-async def migrate_database(url: str) -> None:
-    """Bring the schema of the database at `url` up to date. Raises what `open_database` raises."""
-    async with open_database(url, pool_size=1):
-        pass
+async def migrate_database(
+    url: str, phase: "Phase" = "all", database: Database | None = None
+) -> Sequence[str]:
+    """Take the steps of a phase that the database lacks; tells which they were.
+
+    Raises what `connect_database` does, and Rejected for post steps that come too early.
+    """
+    steps = await asyncio.to_thread(_load_steps)
+
+    def apply(connection: Connection) -> Sequence[str]:
+        return steps.apply(connection, phase)
+
+    if database is not None:
+        return await _patiently(database, apply)
+    # A connection of its own: building an index may take longer than any statement of a session.
+    async with connect_database(url, statement_s=MIGRATION_S) as alone:
+        await read_version(alone)
+        return await _patiently(alone, apply)
+
+
+async def read_version(database: Database) -> Schema:
+    """The schema that the database has. Raises Unavailable, naming the setting."""
+    try:
+        return await database.read(read_schema)
+    except Unavailable as error:
+        raise Unavailable("database.url: the database does not answer, or refuses us.") from error
+
+
+def refusal(found: Schema) -> str:
+    """Why a release cannot work on this schema, and what mends it."""
+    if fit(found) is Fit.TOO_NEW:
+        return (
+            f"database.url: the schema ({found}) is of a newer release, which took away what this "
+            f"one ({OURS}) needs. Run a release of schema {found.least} or newer, or put the "
+            "backup from before the upgrade back with `isthmus db restore FILE --force`."
+        )
+    return (
+        f"database.migrate is off, and the schema ({found}) is behind this release ({OURS}). "
+        "Bring it up to date with `isthmus db migrate --phase pre`."
+    )
 
 
 def sqlite_url(path: Path) -> str:
@@ -109,27 +168,27 @@ def sqlite_url(path: Path) -> str:
     return URL.create("sqlite", database=str(path)).render_as_string(hide_password=False)
 
 
-async def _is_up_to_date(database: Database) -> bool:
-    try:
-        return await database.read(up_to_date)
-    except Unavailable as error:
-        raise Unavailable("database.url: the database does not answer, or refuses us.") from error
+def _load_steps() -> "Steps":
+    from isthmus.adapters.stores.steps import Steps  # noqa: PLC0415 - 0.2 s, mostly for nothing
+
+    return Steps()
 
 
-async def _migrate(url: str, database: Database) -> None:
-    upgrade = await asyncio.to_thread(load_upgrade)
-    if database.dialect == "sqlite":
-        await database.write(upgrade)
-        return
-    # A connection of its own: building an index may take longer than any statement of a session.
-    driver = await _open(url, 1, statement_s=_MIGRATION_S)
-    try:
-        await Database(driver).write(upgrade)
-    finally:
-        await driver.close()
+async def _patiently(
+    database: Database, apply: Callable[[Connection], Sequence[str]]
+) -> Sequence[str]:
+    for _ in range(_LOCK_TRIES - 1):
+        try:
+            return await database.write(apply)
+        except Unavailable as error:
+            if not is_locked(error.__cause__):
+                raise
+        # Those who waited behind us go first.
+        await asyncio.sleep(_LOCK_PAUSE_S)
+    return await database.write(apply)
 
 
-async def _open(url: str, pool_size: int, statement_s: float = _STATEMENT_S) -> Driver:
+async def _open(url: str, pool_size: int, statement_s: float) -> Driver:
     parsed = _parse(url)
     # On a thread: files are touched, and what is imported takes a while.
     if parsed.drivername in _SQLITE:

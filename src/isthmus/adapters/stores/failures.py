@@ -14,6 +14,7 @@ from isthmus.core.errors import Conflict, Failure, Unavailable
 DRIVER_ERRORS: Final = (SQLAlchemyError, sqlite3.Error, OSError)
 """What a driver may raise; TimeoutError is an OSError."""
 
+_LOCKED: Final = "55P03"
 _RACES: Final = frozenset({"40001", "40P01"})
 _OUTAGES: Final = ("08", "25006", "53", "55P03", "57", "58", "28", "3D")
 # SQLite reports a wrong statement, which is a bug of ours, with the plain code 1.
@@ -42,6 +43,11 @@ def may_retry(error: BaseException) -> bool:
     if isinstance(error, DBAPIError) and error.connection_invalidated:
         return True
     return isinstance(error, ConnectionError) or _state(error) in _RACES
+
+
+def is_locked(error: BaseException | None) -> bool:
+    """Whether a transaction gave up waiting for somebody else's lock."""
+    return error is not None and _state(error) == _LOCKED
 
 
 def _is_outage(error: BaseException) -> bool:

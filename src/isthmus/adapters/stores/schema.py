@@ -1,58 +1,86 @@
-"""The schema's version: read it, and bring it up to date with Alembic's revisions.
+"""The schema's version: what the database has, what this release needs, and whether they fit.
 
-Revisions are forward only and in one line; their ids are numbers of four digits, so they sort. All
-that is missing is applied in one transaction. There is no `env.py`: nothing runs Alembic but this.
+A version is two lines of steps. `pre` steps only add, so that the release before this one works on
+with them: they come before the new servers. `post` steps take away what no server needs any more:
+they come after the last old one has ended. The id of a pre step is a number of four digits; that of
+a post step, `p0001_0007`, also says which schema a release must know to live with it. Both sort.
 """
 
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import Enum
 from typing import Final
 
 from sqlalchemy import Connection, inspect, text
 
-REVISION: Final = "0004"
-"""The newest revision: the one that the tables describe."""
-MIGRATIONS: Final = Path(__file__).with_name("migrations")
-_LOCK: Final = 0x697374686D7573
-"""Of PostgreSQL's advisory locks, the one that migrations take."""
+
+@dataclass(frozen=True, slots=True)
+class Schema:
+    """The newest step of each line; empty where there is none."""
+
+    pre: str = ""
+    post: str = ""
+
+    def __str__(self) -> str:
+        """As people read it."""
+        return f"{self.pre or 'none'}, {self.post}" if self.post else self.pre or "none"
+
+    @property
+    def least(self) -> str:
+        """The oldest schema that a release may be made for and work on this one."""
+        return self.post.partition("_")[2]
 
 
-def up_to_date(connection: Connection) -> bool:
-    """Whether the schema is as new as this release needs.
+OURS: Final = Schema(pre="0004", post="")
+"""The schema of this release: the one that the tables describe."""
+_LINES: Final = text("SELECT version_num FROM alembic_version")
 
-    A newer one is fine: a release must run on the schema of the next, so that both serve during a
-    deployment.
-    """
+
+class Fit(Enum):
+    """How the schema of a database suits a release."""
+
+    CURRENT = "up to date"
+    BEHIND = "behind"
+    """A pre step is missing: the release cannot work."""
+    UNFINISHED = "lacks post steps"
+    """Only post steps are missing: the release works."""
+    AHEAD = "ahead"
+    """A newer release was here, and left the schema as this one can use it."""
+    TOO_NEW = "too new"
+    """A newer release took away what this one needs."""
+
+    @property
+    def works(self) -> bool:
+        """Whether the release may serve."""
+        return self in {Fit.CURRENT, Fit.UNFINISHED, Fit.AHEAD}
+
+
+def fit(found: Schema, ours: Schema = OURS) -> Fit:
+    """How `found` suits a release whose own schema is `ours`."""
+    if found.least > ours.pre:
+        return Fit.TOO_NEW
+    if found.pre < ours.pre:
+        return Fit.BEHIND
+    if found.pre > ours.pre or found.post > ours.post:
+        return Fit.AHEAD
+    return Fit.CURRENT if found.post == ours.post else Fit.UNFINISHED
+
+
+def read_schema(connection: Connection) -> Schema:
+    """The schema that the database has."""
     if not inspect(connection).has_table("alembic_version"):
-        return False
-    found = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
-    return found is not None and str(found) >= REVISION
+        return Schema()
+    return schema_of(str(row[0]) for row in connection.execute(_LINES))
 
 
-def load_upgrade() -> Callable[[Connection], None]:
-    """Read the revisions, and return what applies the missing ones. Blocks.
+def schema_of(ids: Iterable[str]) -> Schema:
+    """The schema that has these steps."""
+    found = sorted(ids)
+    pre = [step for step in found if not is_post(step)]
+    post = [step for step in found if is_post(step)]
+    return Schema(pre[-1] if pre else "", post[-1] if post else "")
 
-    Whoever comes second, in another process, waits and then finds it done.
-    """
-    from alembic.config import Config  # noqa: PLC0415 - 0.2 s, mostly for nothing
-    from alembic.operations import Operations  # noqa: PLC0415 - 0.2 s, mostly for nothing
-    from alembic.runtime.migration import MigrationContext  # noqa: PLC0415 - 0.2 s, mostly for nothing
-    from alembic.script import ScriptDirectory  # noqa: PLC0415 - 0.2 s, mostly for nothing
 
-    config = Config()
-    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
-    script = ScriptDirectory.from_config(config)
-    newest_first = list(script.walk_revisions())
-
-    def upgrade(connection: Connection) -> None:
-        if connection.dialect.name == "postgresql":
-            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
-        context = MigrationContext.configure(connection)
-        done = context.get_current_revision() or ""
-        for revision in reversed(newest_first):
-            if revision.revision > done:
-                with Operations.context(context):
-                    revision.module.upgrade()
-                context.stamp(script, revision.revision)
-
-    return upgrade
+def is_post(step: str) -> bool:
+    """Whether this is the id of a post step."""
+    return step.startswith("p")

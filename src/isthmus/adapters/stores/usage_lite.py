@@ -71,5 +71,5 @@ class LiteUsage:
 
 
 def _current(connection: sqlite3.Connection) -> bool:
-    found = connection.execute("SELECT version_num FROM alembic_version").fetchone()
-    return found is not None and str(found[0]) >= REVISION
+    newest = "SELECT max(version_num) FROM alembic_version WHERE version_num NOT LIKE 'p%'"
+    return str(connection.execute(newest).fetchone()[0] or "") >= REVISION
