@@ -9,7 +9,7 @@ Counted: TypeAlias = Literal["requests", "tokens", "concurrency", "cost"]
 """What a limit counts. Cost is in millionths of a US dollar; concurrency knows no window."""
 
 
-class LimitKey(Struct, frozen=True):
+class LimitKey(Struct, frozen=True, cache_hash=True):
     """One counter: `rule` names the rule, `subject` whom it counts; `amount` units a `window_s`."""
 
     rule: str
@@ -36,6 +36,13 @@ class LimitState(Struct, frozen=True, gc=False):
     window_s: float
     remaining: int
     reset_s: float
+
+
+class Standing(Struct, frozen=True, gc=False):
+    """What a caller is told of limits: how the `tightest` stands, and all that look at the call."""
+
+    tightest: LimitState
+    keys: tuple[LimitKey, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ Like the request's id it travels beside the call, because no use case decides by
 
 from contextvars import ContextVar
 
-from isthmus.core.limits import LimitState
+from isthmus.core.limits import Standing
 
 
 class Notes:
@@ -14,7 +14,7 @@ class Notes:
     __slots__ = ("call_id", "deployment", "limits", "upstream_s")
 
     def __init__(self) -> None:
-        self.limits: tuple[LimitState, ...] = ()
+        self.limits: Standing | None = None
         self.upstream_s = 0.0
         """Time for which the request waited for models, or in their queues."""
         self.deployment = ""

@@ -15,8 +15,8 @@ class Reservation(Protocol):
     """Units that were reserved for one call, until they are settled."""
 
     @property
-    def states(self) -> Sequence[LimitState]:
-        """How the counters stand that may refuse the caller, the tightest first."""
+    def tightest(self) -> LimitState | None:
+        """How the counter stands that may refuse the caller first; None: none may."""
         ...
 
     @property

@@ -1,7 +1,8 @@
 """Says what may leave to a model and what may come back: the Guard of `core/policies.py`. Pure."""
 
 from collections.abc import Mapping, Sequence
-from typing import TypeVar
+from functools import cached_property
+from typing import TypeAlias, TypeVar
 
 from msgspec import Struct, structs
 
@@ -11,7 +12,7 @@ from isthmus.core.events import SecretFound
 from isthmus.core.policies import Guarded, Marks, RelayedFilter
 from isthmus.core.ports import Telemetry
 from isthmus.redaction.body import strings_redacted
-from isthmus.redaction.policy import Policy, rules_of
+from isthmus.redaction.policy import KEPT, Policy, rules_of
 from isthmus.redaction.relayed import EventFilter
 from isthmus.redaction.rules import MARK, Found, Rules, decoded, encoded, replaced
 from isthmus.redaction.stream import Window
@@ -60,14 +61,22 @@ class Sight(Struct, frozen=True):
         return (self.marks.mark(rule, decoded(secret)) if self.marks else MARK).encode()
 
 
+Sights: TypeAlias = tuple[Sight, Sight, Sight]
+
+
 class GuardedCall:
     """One call to a model under a policy."""
 
     def __init__(self, prompt: m.Chat | m.Infill, answers: Sight, window_bytes: int) -> None:
         self.prompt = prompt
         self._sight = answers
-        self._window = Window(answers.rules, window_bytes, answers.mark)
+        self._window_bytes = window_bytes
         self._looks = answers.mode != "off"
+
+    @cached_property
+    def _window(self) -> Window:
+        """Of answers that come in pieces."""
+        return Window(self._sight.rules, self._window_bytes, self._sight.mark)
 
     def feed(self, delta: m.Delta) -> Sequence[m.Delta]:
         """What of an answer may go on now. Raises Withheld."""
@@ -96,8 +105,9 @@ class GuardedCall:
 
     def answer(self, answer: m.Answer) -> m.Answer:
         """A whole answer that may go on. Raises Withheld."""
-        text = self._sight.text(answer.text)
-        uses = _each(answer.tool_uses, [_use(use, self._sight) for use in answer.tool_uses])
+        text, uses = self._sight.text(answer.text), answer.tool_uses
+        if uses:
+            uses = _each(uses, [_use(use, self._sight) for use in uses])
         if text is answer.text and uses is answer.tool_uses:
             return answer
         return structs.replace(answer, text=text, tool_uses=uses)
@@ -113,21 +123,20 @@ class SecretGuard:
         self._policy = policy
         self._window_bytes = window_bytes
         self._telemetry = telemetry
+        self._known: dict[m.Destination, Sights] = {}
 
     def call(
         self, prompt: m.Chat | m.Infill, destination: m.Destination, marks: Marks | None = None
     ) -> Guarded | None:
         """What may leave; None when no policy looks at this destination. Raises Withheld."""
-        modes = self._policy.modes(destination)
-        if modes is None:
+        sights = self._sights(destination, marks)
+        if sights is None:
             return None
-        of = (self._rules, self._telemetry, destination)
-        asked = Sight(*of, "prompt", modes.prompt, marks)
+        asked, results, answers = sights
         if isinstance(prompt, m.Infill):
             clean: m.Chat | m.Infill = _infill(prompt, asked)
         else:
-            clean = _chat(prompt, asked, Sight(*of, "tool_result", modes.tool_result, marks))
-        answers = Sight(*of, "answer", modes.answer, marks)
+            clean = _chat(prompt, asked, results)
         return GuardedCall(clean, answers, self._window_bytes)
 
     def texts(self, texts: tuple[str, ...], destination: m.Destination) -> tuple[str, ...]:
@@ -153,6 +162,23 @@ class SecretGuard:
             # What goes holds no quote and cuts no escape: JSON stays JSON.
             return Window(self._rules, self._window_bytes, sight.mark)
         return None
+
+    def _sights(self, destination: m.Destination, marks: Marks | None) -> "Sights | None":
+        """Of prompt, tool results and answer; those of calls without marks are made once."""
+        if marks is None and destination in self._known:
+            return self._known[destination]
+        modes = self._policy.modes(destination)
+        if modes is None:
+            return None
+        of = (self._rules, self._telemetry, destination)
+        made = (
+            Sight(*of, "prompt", modes.prompt, marks),
+            Sight(*of, "tool_result", modes.tool_result, marks),
+            Sight(*of, "answer", modes.answer, marks),
+        )
+        if marks is None and len(self._known) < KEPT:
+            self._known[destination] = made
+        return made
 
     def _prompt(self, destination: m.Destination) -> Sight | None:
         modes = self._policy.modes(destination)
@@ -204,7 +230,9 @@ def _use(use: m.ToolUse, sight: Sight) -> m.ToolUse:
 
 def _infill(infill: m.Infill, sight: Sight) -> m.Infill:
     prefix, suffix = sight.text(infill.prefix), sight.text(infill.suffix)
-    items = _each(infill.context, [_item(item, sight) for item in infill.context])
+    items = infill.context
+    if items:
+        items = _each(items, [_item(item, sight) for item in items])
     if prefix is infill.prefix and suffix is infill.suffix and items is infill.context:
         return infill
     return structs.replace(infill, prefix=prefix, suffix=suffix, context=items)

@@ -65,10 +65,10 @@ def blame_status(status: int) -> Blame | None:
 
     What is forbidden may be so by what the caller wrote, who must not take a key away from others.
     """
+    if status < 400 or status == 403:
+        return None
     if status == 429:
         return Blame.LIMITED
-    if status == 403:
-        return None
     found = _by_status(status)
     return None if found in {Blame.CALLER, Blame.PLACE} else found
 

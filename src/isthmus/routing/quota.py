@@ -8,7 +8,7 @@ from msgspec import Struct
 from isthmus.core.errors import LimitExceeded
 from isthmus.core.events import LimitMet
 from isthmus.core.identity import Who
-from isthmus.core.limits import Claim, LimitKey
+from isthmus.core.limits import Claim, LimitKey, Standing
 from isthmus.core.messages import Usage
 from isthmus.core.notes import NOTES
 from isthmus.core.policies import Reservation, Reserver
@@ -63,6 +63,8 @@ def estimated(
 class _Plan(NamedTuple):
     """Counters of one caller for one model; `fixed` claims are the same with every call."""
 
+    keys: tuple[LimitKey, ...]
+    """Those that may refuse it."""
     fixed: tuple[Claim, ...]
     tokens: tuple[tuple[LimitKey, bool], ...]
     cost: tuple[tuple[LimitKey, bool], ...]
@@ -107,7 +109,7 @@ class Quotas:
         spending = Spending(self, reservation, estimate, who, feature)
         if plan.tokens or plan.cost:
             spending.watch()
-        self._note(reservation, who, feature)
+        self._note(reservation, plan, who, feature)
         return spending
 
     def met(self, refusal: LimitExceeded, who: Who, feature: str) -> None:
@@ -117,12 +119,14 @@ class Quotas:
         self._telemetry.emit(LimitMet(refusal.rule, counted, "enforce", who, feature))
         notes = NOTES.get()
         if notes is not None and state is not None:
-            notes.limits = (state,)
+            key = LimitKey(state.rule, "", state.amount, state.window_s, state.counted)
+            notes.limits = Standing(state, (key,))
 
-    def _note(self, reservation: Reservation, who: Who, feature: str) -> None:
+    def _note(self, reservation: Reservation, plan: _Plan, who: Who, feature: str) -> None:
         notes = NOTES.get()
-        if notes is not None:
-            notes.limits = tuple(reservation.states)
+        if notes is not None and plan.keys:
+            tightest = reservation.tightest
+            notes.limits = None if tightest is None else Standing(tightest, plan.keys)
         for state in reservation.shadowed:
             self._telemetry.emit(LimitMet(state.rule, state.counted, "shadow", who, feature))
 
@@ -142,6 +146,7 @@ class Quotas:
                 keys.append((key, rule.mode == "shadow"))
         fixed = [Claim(key, 1, shadow) for key, shadow in keys if _once(key)]
         plan = _Plan(
+            tuple(key for key, shadow in keys if not shadow),
             tuple(fixed),
             tuple(each for each in keys if each[0].counted == "tokens"),
             tuple(each for each in keys if each[0].counted == "cost"),

@@ -12,7 +12,7 @@ from starlette.responses import JSONResponse, Response
 
 from isthmus.core.errors import LimitExceeded, Withheld
 from isthmus.core.events import HttpServed
-from isthmus.core.limits import LimitState
+from isthmus.core.limits import LimitKey, LimitState, Standing
 from isthmus.core.notes import NOTES
 from isthmus.edge.http import cut
 from isthmus.edge.http.app import assemble, create
@@ -152,10 +152,12 @@ def test_the_other_vendors_have_words_of_their_own() -> None:
 
 
 def noting(*states: LimitState, failure: Exception | None = None) -> Endpoint:
+    keys = tuple(LimitKey(s.rule, "", s.amount, s.window_s, s.counted) for s in states)
+
     async def handle(_: Request) -> Response:
         notes = NOTES.get()
         assert notes is not None
-        notes.limits = states
+        notes.limits = Standing(states[0], keys) if states else None
         if failure is not None:
             raise failure
         return JSONResponse({})

@@ -130,7 +130,8 @@ async def test_a_shadow_counts_and_never_refuses(limiter: Reserver, clock: HandC
     for number in range(6):
         claims = [Claim(CALLS, 1, shadow=True), Claim(TOKENS, 100)]
         held = await limiter.reserve(claims)
-        assert [state.rule for state in held.states] == ["tokens"]
+        assert held.tightest is not None
+        assert held.tightest.rule == "tokens"
         over += [number for state in held.shadowed if state.rule == "calls"]
         clock.advance(0.1)
     assert over == [3, 4, 5]
@@ -138,12 +139,19 @@ async def test_a_shadow_counts_and_never_refuses(limiter: Reserver, clock: HandC
         await limiter.reserve([Claim(CALLS, 1)])
 
 
-async def test_the_tightest_counter_is_told_first(limiter: Reserver) -> None:
-    held = await reserve(limiter, 100, CALLS)
-    first, second = held.states
+async def test_the_tightest_counter_is_told(limiter: Reserver) -> None:
+    first = (await reserve(limiter, 100, CALLS)).tightest
+    assert first is not None
     assert (first.rule, first.remaining, first.amount) == ("calls", 2, 3)
-    assert (second.rule, second.remaining, second.amount) == ("tokens", 900, 1_000)
+    second = (await reserve(limiter, 300)).tightest
+    assert second is not None
+    assert (second.rule, second.remaining, second.amount) == ("tokens", 600, 1_000)
     assert 59.0 < second.reset_s <= 61.0
+
+
+async def test_where_all_are_shadows_nothing_is_tight(limiter: Reserver) -> None:
+    held = await limiter.reserve([Claim(CALLS, 1, shadow=True)])
+    assert held.tightest is None
 
 
 async def test_who_leaves_while_it_waits_holds_nothing(limiter: Reserver) -> None:

@@ -1,6 +1,7 @@
 """Units that one call holds of several counters: granted, grown and settled alike everywhere."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from math import inf
 from typing import Generic, Protocol, TypeAlias, TypeVar
 
 from isthmus.core.errors import LimitExceeded
@@ -21,6 +22,10 @@ class Counter(Protocol[Ticket]):
     def force(self, units: int, now_s: float, /) -> Ticket: ...
 
     def give_back(self, ticket: Ticket, units: int, now_s: float, /) -> None: ...
+
+    def left(self, now_s: float, /) -> int:
+        """Units that are still to be had."""
+        ...
 
     def state(self, now_s: float, /) -> LimitState: ...
 
@@ -87,13 +92,18 @@ class Held(Generic[Ticket]):
         self._settled = False
 
     @property
-    def states(self) -> Sequence[LimitState]:
+    def tightest(self) -> LimitState | None:
         """See `Reservation`."""
         now_s = self._clock.now_s()
-        states = [part.counter.state(now_s) for part in self._parts if not part.shadow]
-        if len(states) > 1:
-            states.sort(key=_share_left)
-        return states
+        found: Counter[Ticket] | None = None
+        least = inf
+        for part in self._parts:
+            if not part.shadow:
+                counter = part.counter
+                share = counter.left(now_s) / (counter.key.amount or 1)
+                if share < least:
+                    found, least = counter, share
+        return None if found is None else found.state(now_s)
 
     @property
     def shadowed(self) -> Sequence[LimitState]:
@@ -123,7 +133,3 @@ class Held(Generic[Ticket]):
                 part.settle(0, now_s)
             elif counted != "requests":
                 part.settle(units.get(counted, part.total), now_s)
-
-
-def _share_left(state: LimitState) -> float:
-    return state.remaining / state.amount if state.amount else 0.0

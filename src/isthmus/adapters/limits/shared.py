@@ -100,19 +100,20 @@ class SharedWindow:
         elif units <= self.owed:
             self.owed -= units
 
+    def left(self, now_s: float) -> int:
+        """Units that are still to be had, as far as is known here."""
+        if self.alone is not None:
+            return self.alone.left(now_s)
+        lease = self.lease
+        return max(0, self._free + (lease.left if now_s < lease.until_s else 0))
+
     def state(self, now_s: float) -> LimitState:
         """How it stands, as far as is known here."""
         if self.alone is not None:
             return self.alone.state(now_s)
-        key, lease = self.key, self.lease
-        left = self._free + (lease.left if now_s < lease.until_s else 0)
+        key, reset_s = self.key, max(0.0, self._whole_at_s - now_s)
         return LimitState(
-            key.rule,
-            key.counted,
-            key.amount,
-            key.window_s,
-            max(0, left),
-            max(0.0, self._whole_at_s - now_s),
+            key.rule, key.counted, key.amount, key.window_s, self.left(now_s), reset_s
         )
 
     def wait_s(self, units: int, now_s: float) -> float:
@@ -250,13 +251,14 @@ class SharedSlots:
         self.in_use -= units
         self._touched(self)
 
-    def state(self, _now_s: float, /) -> LimitState:
+    def left(self, _now_s: float, /) -> int:
+        """Slots that are still to be had, as far as is known here."""
+        return max(0, self._free + self.held - self.in_use)
+
+    def state(self, now_s: float) -> LimitState:
         """How it stands, as far as is known here."""
-        key = self.key
-        left = self._free + self.held - self.in_use
-        return LimitState(
-            key.rule, key.counted, key.amount, key.window_s, max(0, left), BUSY_RETRY_S
-        )
+        key, left = self.key, self.left(now_s)
+        return LimitState(key.rule, key.counted, key.amount, key.window_s, left, BUSY_RETRY_S)
 
     def wait_s(self, _units: int, _now_s: float, /) -> float:
         """Which call ends next is not known."""

@@ -75,16 +75,18 @@ class Window:
         self._entries.clear()
         return used
 
+    def left(self, now_s: float) -> int:
+        """Units that are still to be had."""
+        self._forget(now_s)
+        return max(0, self.amount - self.used)
+
     def state(self, now_s: float) -> LimitState:
         """How it stands."""
-        self._forget(now_s)
-        key, remaining = self.key, self.amount - self.used
+        key, left = self.key, self.left(now_s)
         reset_s = self._entries[-1].last_s + self._span_s - now_s if self._entries else 0.0
         if reset_s == inf:
             reset_s = BUSY_RETRY_S
-        return LimitState(
-            key.rule, key.counted, key.amount, key.window_s, max(0, remaining), reset_s
-        )
+        return LimitState(key.rule, key.counted, key.amount, key.window_s, left, reset_s)
 
     def wait_s(self, units: int, now_s: float) -> float:
         """Seconds until `units` fit; a whole window where they never do."""

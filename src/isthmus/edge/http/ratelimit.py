@@ -3,26 +3,31 @@
 Source: draft-ietf-httpapi-ratelimit-headers-06; `name` and `counts` are parameters of ours.
 """
 
-from collections.abc import Sequence
+from functools import lru_cache
 from math import ceil
 
-from isthmus.core.limits import LimitState
+from isthmus.core.limits import LimitKey, Standing
 
 Header = tuple[bytes, bytes]
 
 
-def told(states: Sequence[LimitState]) -> list[Header]:
-    """The tightest limit in full, which comes first, and the policy of each."""
-    tightest = states[0]
+def told(standing: Standing) -> list[Header]:
+    """The tightest limit in full, and the policy of each."""
+    tightest = standing.tightest
     return [
         (b"ratelimit-limit", b"%d" % tightest.amount),
         (b"ratelimit-remaining", b"%d" % tightest.remaining),
         (b"ratelimit-reset", b"%d" % ceil(tightest.reset_s)),
-        (b"ratelimit-policy", b", ".join([_policy(state) for state in states])),
+        (b"ratelimit-policy", _policies(standing.keys)),
     ]
 
 
-def _policy(state: LimitState) -> bytes:
+@lru_cache(maxsize=1_024)
+def _policies(keys: tuple[LimitKey, ...]) -> bytes:
     """Names are letters, digits, `_`, `.` and `-`: the settings see to it."""
-    window = "" if state.counted == "concurrency" else f";w={ceil(state.window_s)}"
-    return f'{state.amount}{window};name="{state.rule}";counts="{state.counted}"'.encode()
+    return ", ".join(map(_policy, keys)).encode()
+
+
+def _policy(key: LimitKey) -> str:
+    window = "" if key.counted == "concurrency" else f";w={ceil(key.window_s)}"
+    return f'{key.amount}{window};name="{key.rule}";counts="{key.counted}"'
