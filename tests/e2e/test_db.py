@@ -74,7 +74,11 @@ def test_a_server_that_may_not_migrate_tells_what_to_run_and_serves_after_it(
     assert idle.command("db", "migrate", "--phase", "pre").returncode == 0
     with running_server(tmp_path, settings) as server:
         server.wait_for_sessions()
+        assert server.command("db", "backup", "copy.gz").returncode == 0
+        busy = server.command("db", "restore", "copy.gz", "--force")
+        assert (busy.returncode, "stop it first" in busy.stderr) == (2, True), busy.stderr
         assert server.stop() == os.EX_OK
+        assert server.command("db", "restore", "copy.gz").returncode == 0
 
 
 def _stamp(file: Path, step: str) -> None:

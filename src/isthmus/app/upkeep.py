@@ -1,16 +1,27 @@
-"""Looking after the database without a server: its schema, and how it answers."""
+"""Looking after the database without a server: its schema, how it answers, and copies of it."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
-from sqlalchemy import inspect
+from sqlalchemy import Connection, inspect
 
-from isthmus.adapters.stores.database import Database, connect_database, read_version
+import isthmus
+from isthmus.adapters.stores.archive import FORMAT, Head, verify
+from isthmus.adapters.stores.backup import dump, load
+from isthmus.adapters.stores.database import (
+    MIGRATION_S,
+    Database,
+    connect_database,
+    read_version,
+)
+from isthmus.adapters.stores.failures import is_locked
 from isthmus.adapters.stores.schema import OURS, Fit, Schema, fit, is_post
 from isthmus.adapters.stores.steps import Steps
 from isthmus.app.database import database_file, database_url
+from isthmus.core.errors import Rejected, Unavailable
 from isthmus.core.ports import Clock
 from isthmus.settings import Settings
 
@@ -70,3 +81,44 @@ async def _latency_ms(database: Database, clock: Clock) -> float:
         await database.ping()
         took_s.append(clock.now_s() - begin_s)
     return sorted(took_s)[_ASKED // 2] * 1_000
+
+
+async def back_up(settings: Settings, path: Path, clock: Clock) -> Mapping[str, int]:
+    """Copy the database into a new file; the rows by table. Raises Rejected, Unavailable."""
+    head = Head(FORMAT, isthmus.__version__, "", "", clock.utc().isoformat(timespec="seconds"))
+
+    def work(connection: Connection) -> Mapping[str, int]:
+        return dump(connection, path, head)
+
+    async with connect_database(_present(settings), statement_s=MIGRATION_S) as database:
+        await read_version(database)
+        return await database.read(work)
+
+
+async def restore(settings: Settings, path: Path, *, force: bool) -> tuple[Head, Mapping[str, int]]:
+    """Fill the database from a file that `back_up` made; its head, and the rows by table.
+
+    Raises Rejected for a file that is unfit, a database that is not empty (unless `force`), and one
+    that a server uses.
+    """
+    head, _ = await asyncio.to_thread(verify, path)
+    steps = await asyncio.to_thread(Steps)
+
+    def work(connection: Connection) -> Mapping[str, int]:
+        return load(connection, path, steps, force=force)
+
+    async with connect_database(database_url(settings), statement_s=MIGRATION_S) as database:
+        await read_version(database)
+        try:
+            return head, await database.write(work)
+        except Unavailable as error:
+            if is_locked(error.__cause__):
+                raise Rejected("database.url: somebody uses the database; stop them") from error
+            raise
+
+
+def _present(settings: Settings) -> str:
+    file = database_file(settings)
+    if file is not None and not file.exists():
+        raise Rejected(f"database.url: there is no {file}")
+    return database_url(settings)

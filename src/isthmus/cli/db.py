@@ -4,17 +4,19 @@ import argparse
 import asyncio
 import json
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
 from typing import Final, TypeAlias, cast
 
+from isthmus.adapters.keysets.keyfile import FILE_NAME
 from isthmus.adapters.stores.database import migrate_database
 from isthmus.adapters.stores.schema import Fit
 from isthmus.app.database import database_url
 from isthmus.app.foundation import SystemClock
-from isthmus.app.upkeep import Health, examine
+from isthmus.app.upkeep import Health, back_up, examine, restore
 from isthmus.cli._desk import Subparsers, told
-from isthmus.core.errors import Failure, Invalid
+from isthmus.core.errors import Failure, Invalid, Rejected
+from isthmus.running import snapshots
 from isthmus.settings import Settings
 
 Deed: TypeAlias = Callable[[argparse.Namespace, Settings], Coroutine[None, None, int]]
@@ -27,6 +29,9 @@ EXITS: Final = {
     Fit.TOO_NEW: 3,
 }
 """Exit codes of `check`."""
+_NO_KEYS: Final = (
+    f"Signing keys are not in it: keep `auth.signing_key`, or {FILE_NAME} in `data_dir`, elsewhere."
+)
 _MENDS: Final = {
     Fit.BEHIND: "isthmus db migrate --phase pre",
     Fit.UNFINISHED: "isthmus db migrate --phase post",
@@ -37,7 +42,7 @@ _MENDS: Final = {
 def add(subparsers: Subparsers) -> None:
     """Declare the command's arguments; `run` is put into the namespace."""
     parser = subparsers.add_parser("db", help="migrate, check, back up or restore the database")
-    group = parser.add_subparsers(metavar="migrate|check", required=True)
+    group = parser.add_subparsers(metavar="migrate|check|backup|restore", required=True)
     migrate = _action(group, "migrate", "bring the schema up to date", _migrate)
     migrate.add_argument(
         "--phase",
@@ -47,6 +52,11 @@ def add(subparsers: Subparsers) -> None:
     )
     check = _action(group, "check", "tell the schema's version; 0: up to date, 1: behind", _check)
     check.add_argument("--json", action="store_true", help="for programs")
+    backup = _action(group, "backup", "copy everything into a new file, beside servers", _backup)
+    backup.add_argument("file", type=Path, metavar="FILE")
+    restore_ = _action(group, "restore", "fill the database from such a file", _restore)
+    restore_.add_argument("file", type=Path, metavar="FILE")
+    restore_.add_argument("--force", action="store_true", help="replace what the database holds")
 
 
 def run(args: argparse.Namespace, settings: Settings) -> int:
@@ -72,6 +82,29 @@ async def _migrate(args: argparse.Namespace, settings: Settings) -> int:
     done = await migrate_database(database_url(settings), args.phase)
     sys.stdout.write(f"Done: {', '.join(done)}.\n" if done else "There was nothing to do.\n")
     return 0
+
+
+async def _backup(args: argparse.Namespace, settings: Settings) -> int:
+    file = cast("Path", args.file)
+    rows = await back_up(settings, file, SystemClock())
+    size_bytes = file.stat().st_size
+    sys.stdout.write(f"{_counted(rows)} to {file} ({size_bytes:,} bytes).\n{_NO_KEYS}\n")
+    return 0
+
+
+async def _restore(args: argparse.Namespace, settings: Settings) -> int:
+    if any(snapshots(settings.data_dir)):
+        raise Rejected(f"data_dir: a server runs on {settings.data_dir}; stop it first")
+    head, rows = await restore(settings, args.file, force=args.force)
+    sys.stdout.write(
+        f"{_counted(rows)} from {args.file}, made at {head.made_at} by release {head.release} "
+        f"with schema {head.schema}.\n"
+    )
+    return 0
+
+
+def _counted(rows: Mapping[str, int]) -> str:
+    return f"Copied {sum(rows.values()):,} rows of {len(rows)} tables"
 
 
 async def _check(args: argparse.Namespace, settings: Settings) -> int:
