@@ -101,13 +101,25 @@ class TlsSettings(Group):
     enabled: bool = Field(default=False, description="Serve TLS.")
     cert_file: Path | None = Field(default=None, description="Certificate chain, PEM.")
     key_file: Path | None = Field(default=None, description="Private key of the certificate, PEM.")
+    client_auth: Literal["none", "optional", "required"] = Field(
+        default="none",
+        description="Whether clients are asked for a certificate; `optional` is for HTTP alone.",
+    )
+    client_ca_file: Path | None = Field(
+        default=None, description="Authorities of the clients' certificates, PEM."
+    )
 
     @model_validator(mode="after")
     def _files_exist(self) -> "TlsSettings":
-        if self.enabled:
-            for name, path in (("cert_file", self.cert_file), ("key_file", self.key_file)):
-                if path is None or not path.is_file():
-                    raise ValueError(f"when TLS is enabled, `{name}` must name an existing file")
+        asks = self.client_auth != "none"
+        if asks and not self.enabled:
+            raise ValueError("`client_auth` needs TLS to be enabled")
+        files = {"cert_file": self.cert_file, "key_file": self.key_file}
+        if asks:
+            files["client_ca_file"] = self.client_ca_file
+        for name, path in files.items() if self.enabled else ():
+            if path is None or not path.is_file():
+                raise ValueError(f"when TLS is enabled, `{name}` must name an existing file")
         return self
 
 
@@ -150,6 +162,13 @@ class GrpcSettings(Group):
         default=False, description="Answer gRPC reflection, without authentication."
     )
     tls: TlsSettings = TlsSettings()
+
+    @field_validator("tls")
+    @classmethod
+    def _asks_all_or_none(cls, value: TlsSettings) -> TlsSettings:
+        if value.client_auth == "optional":
+            raise ValueError("`client_auth` of gRPC is `none` or `required`")
+        return value
 
 
 class AuthSettings(Group):

@@ -39,7 +39,10 @@ def free_ports(count: int) -> list[int]:
 
 @dataclass(slots=True)
 class RunningServer:
-    """A started server. `environment` is what its commands need; `log` and `out` are its files."""
+    """A started server. `environment` is what its commands need; `log` and `out` are its files.
+
+    `context` is what it is asked with whether it answers, where it speaks TLS.
+    """
 
     process: "subprocess.Popen[bytes]"
     http: int
@@ -49,6 +52,7 @@ class RunningServer:
     environment: dict[str, str]
     folder: Path
     ready_s: float = 0.0
+    context: ssl.SSLContext = UNTRUSTING
 
     @property
     def url(self) -> str:
@@ -166,16 +170,16 @@ def start(server: RunningServer, arguments: tuple[str, ...] = ()) -> None:
     while time.monotonic() - begin < 60:
         if server.process.poll() is not None:
             raise AssertionError(f"the server ended: {server.out}\n{server.log}")
-        if _answers(f"{server.url}/monitoring/healthz"):
+        if _answers(f"{server.url}/monitoring/healthz", server.context):
             server.ready_s = time.monotonic() - begin
             return
         time.sleep(0.01)
     raise AssertionError(f"the server does not answer: {server.log}")
 
 
-def _answers(url: str) -> bool:
+def _answers(url: str, context: ssl.SSLContext) -> bool:
     try:
-        with urllib.request.urlopen(url, timeout=1, context=UNTRUSTING) as reply:  # noqa: S310 - our own URL
+        with urllib.request.urlopen(url, timeout=1, context=context) as reply:  # noqa: S310 - our own URL
             return bool(reply.status == 200)
     except (OSError, urllib.error.HTTPError):
         return False

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
 
 _SIGNS = x509.KeyUsage(
@@ -46,9 +46,9 @@ class Authority:
         place.write_bytes(self.file.read_bytes())
         return folder
 
-    def issue(self, name: str, password: str = "") -> Path:
+    def issue(self, name: str, password: str = "", *, rsa_key: bool = False) -> Path:
         """A certificate for a host or a client."""
-        key = ec.generate_private_key(ec.SECP256R1())
+        key = rsa.generate_private_key(65537, 2048) if rsa_key else _new_key()
         signed = (
             _builder(_named(name), self.name, key)
             .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
@@ -79,7 +79,7 @@ class Authority:
 
 def authority(folder: Path, name: str = "a test's authority") -> Authority:
     """A new one."""
-    key = ec.generate_private_key(ec.SECP256R1())
+    key = _new_key()
     subject = _named(name)
     signed = (
         _builder(subject, subject, key)
@@ -102,8 +102,12 @@ def _named(name: str) -> x509.Name:
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
 
 
+def _new_key() -> ec.EllipticCurvePrivateKey:
+    return ec.generate_private_key(ec.SECP256R1())
+
+
 def _builder(
-    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey
+    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 ) -> x509.CertificateBuilder:
     now = datetime.now(UTC)
     return (

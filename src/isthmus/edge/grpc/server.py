@@ -18,7 +18,7 @@ from isthmus.edge.grpc.auth import Authentication
 from isthmus.edge.grpc.health import Health
 from isthmus.edge.grpc.interceptors import Correlation, Outcome
 from isthmus.edge.grpc.servicer import SessionServicer
-from isthmus.edge.tls import Certificate, open_certificate
+from isthmus.edge.tls import Certificate, Papers, open_certificate
 from isthmus.gateway.grant import Grant
 from isthmus.platform.host import SessionHost
 from isthmus.platform.tool import Tool
@@ -111,20 +111,25 @@ def joined(host: str, port: int) -> str:
 
 def credentials(certificate: Certificate) -> grpc.ServerCredentials:
     """Credentials that every new connection gets with the newest certificate."""
-    used = certificate.pair
+    used = certificate.papers
 
     def news() -> grpc.ServerCertificateConfiguration | None:
         nonlocal used
-        if certificate.pair is used:
+        if certificate.papers is used:
             return None
-        used = certificate.pair
-        return grpc.ssl_server_certificate_configuration([used])
+        used = certificate.papers
+        return _shown(used)
 
     # None means no change, which grpc's stubs do not know.
     fetch = cast("Callable[[], grpc.ServerCertificateConfiguration]", news)
     return grpc.dynamic_ssl_server_credentials(
-        grpc.ssl_server_certificate_configuration([used]), fetch
+        _shown(used), fetch, require_client_authentication=used.clients is not None
     )
+
+
+def _shown(papers: Papers) -> grpc.ServerCertificateConfiguration:
+    pair = (papers.key, papers.chain)
+    return grpc.ssl_server_certificate_configuration([pair], papers.clients)
 
 
 def _server(
