@@ -19,7 +19,7 @@ BUDGET = {
     "platform": 5_700,
     "instance": 2_350,
     "edge": 12_350,
-    "adapters": 17_800,
+    "adapters": 18_000,
     "executor": 3_450,
     "app": 1_600,
     "cli": 1_800,

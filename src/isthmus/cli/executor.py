@@ -14,6 +14,7 @@ from pathlib import Path
 
 import msgspec
 
+from isthmus.adapters.outbound.trust import authorities, roots
 from isthmus.cli.token import mint
 from isthmus.contract.contract_pb2 import AdditionalContext, McpTool
 from isthmus.core.errors import CannotSign
@@ -34,6 +35,7 @@ from isthmus.executor.policy import DENIED, Policy
 from isthmus.executor.process import scrubbed, secret_values
 from isthmus.executor.screen import Screen
 from isthmus.executor.task import Flow, Malformed, Task, context_of, decision_of, flow_config_of
+from isthmus.executor.trust import OWN, Trust
 from isthmus.executor.turn import Hands
 from isthmus.executor.wire import Dial
 from isthmus.executor.workspace import Workspace
@@ -61,6 +63,7 @@ class Plan:
     address: Address | None = None
     token: str = field(default="", repr=False)
     mcp_config: Path | None = None
+    trust: Trust = OWN
     patience: Patience = field(default_factory=Patience)
 
 
@@ -155,6 +158,7 @@ def _plan(
         policy=Policy(tuple(args.allow_command), (*DENIED, *args.deny_command)),
         headless=headless,
         mcp_config=args.mcp_config,
+        trust=_trust(settings),
         patience=Patience(outage_s=args.patience),
     )
     _check_id(options.workflow_id)
@@ -179,7 +183,7 @@ async def _run(plan: Plan, screen: Screen, given: Mapping[str, str]) -> tuple[Ex
     def report(action: str, bug: Exception) -> None:
         screen.notice(f"Bug in {action}: {type(bug).__name__}")
 
-    async with _servers(plan.mcp_config, scrubbed(given)) as (announced, tools):
+    async with _servers(plan, scrubbed(given)) as (announced, tools):
         machine = _machine(plan, task.workflow_id, given, tools)
         kinds = await asyncio.to_thread(load_actions, actions)
         hands = Hands(Answerer(kinds, machine, report), Approver(plan.mode, screen))
@@ -261,7 +265,8 @@ async def _new_id(plan: Plan, goal: str) -> str:
         "allow_agent_to_request_user": not plan.headless,
     }
     fields = {name: value for name, value in asked.items() if value is not None}
-    return await InstanceClient(options.base_url, options.auth_token).register(fields)
+    client = InstanceClient(options.base_url, options.auth_token, trust=plan.trust)
+    return await client.register(fields)
 
 
 def _machine(
@@ -273,7 +278,9 @@ def _machine(
     lent = Lent(
         git_login(options, given),
         trailers(options, workflow_id),
-        InstanceClient(options.base_url, options.auth_token, workflow_id) if asks else None,
+        InstanceClient(options.base_url, options.auth_token, workflow_id, plan.trust)
+        if asks
+        else None,
         tools,
     )
     mask = Mask((*options.secrets, plan.token, *secret_values(given)))
@@ -283,26 +290,34 @@ def _machine(
 
 @asynccontextmanager
 async def _servers(
-    config: Path | None, environment: Mapping[str, str]
+    plan: Plan, environment: Mapping[str, str]
 ) -> AsyncIterator[tuple[tuple[McpTool, ...], Tools | None]]:
     """MCP servers. Their library takes a second to load: only where there are any."""
-    if config is None:
+    if plan.mcp_config is None:
         yield (), None
         return
     servers = await asyncio.to_thread(importlib.import_module, "isthmus.executor.mcp_servers")
-    async with servers.open_servers(config, environment) as opened:
+    async with servers.open_servers(plan.mcp_config, environment, plan.trust) as opened:
         yield opened.announced, opened
 
 
 def _dial(plan: Plan, workflow_id: str) -> Dial:
     if plan.address is None:
         return (
-            relay(plan.options, workflow_id)
+            relay(plan.options, workflow_id, plan.trust)
             if over_relay(plan.options)
-            else dial(plan.options, workflow_id)
+            else dial(plan.options, workflow_id, plan.trust)
         )
     headers = platform_headers(plan.token, plan.options)
-    return Access(plan.address, tuple(headers.items()), plan.token)
+    return Access(plan.address, tuple(headers.items()), plan.token, trust=plan.trust)
+
+
+def _trust(settings: Settings) -> Trust:
+    """The operator's authorities, for every call; without any, each library has its own."""
+    limits = settings.outbound
+    if limits.ca_file is None:
+        return OWN
+    return Trust(authorities(limits), roots(limits))
 
 
 def _mode(options: Wanted, *, headless: bool) -> Mode:

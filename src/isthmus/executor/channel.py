@@ -11,6 +11,7 @@ from grpc import StatusCode, aio
 
 from isthmus.contract.contract_pb2 import Action, ClientEvent
 from isthmus.executor.address import Address
+from isthmus.executor.trust import OWN, Trust
 from isthmus.executor.wire import MESSAGE_LIMIT_BYTES, Ending, StreamEnd, Wire
 
 Call: TypeAlias = "aio.StreamStreamCall[ClientEvent, Action]"
@@ -26,6 +27,7 @@ class Access:
     headers: tuple[tuple[str, str], ...]
     token: str = field(repr=False, default="")
     secret_headers: tuple[tuple[str, str], ...] = field(repr=False, default=())
+    trust: Trust = OWN
 
     @property
     def metadata(self) -> tuple[tuple[str, str], ...]:
@@ -51,7 +53,7 @@ class Access:
         ]
         address = self.address
         if address.secure:
-            secrets = grpc.ssl_channel_credentials()
+            secrets = grpc.ssl_channel_credentials(self.trust.roots)
             channel = aio.secure_channel(address.target, secrets, options=options)
         else:
             # A proxy has no business between two processes of one machine.

@@ -10,6 +10,7 @@ from isthmus.executor.channel import Access
 from isthmus.executor.options import Wanted, is_on
 from isthmus.executor.process import git_settings, harmless_pairs
 from isthmus.executor.socket import SocketAccess, relay_url
+from isthmus.executor.trust import OWN, Trust
 from isthmus.executor.wire import Dial
 
 CONTRACT_VERSION = "19.0.0"
@@ -26,10 +27,10 @@ def over_relay(wanted: Wanted) -> bool:
     return kind == "websocket" or (not kind and bool(wanted.base_url))
 
 
-def dial(wanted: Wanted, workflow_id: str) -> Dial:
+def dial(wanted: Wanted, workflow_id: str, trust: Trust = OWN) -> Dial:
     """How a job's session is reached. Raises BadAddress naming what is missing."""
     if over_relay(wanted):
-        return relay(wanted, workflow_id)
+        return relay(wanted, workflow_id, trust)
     if not wanted.service_server:
         raise BadAddress("a job over grpc needs DUO_WORKFLOW_SERVICE_SERVER")
     clear = is_on(wanted.insecure, default=False)
@@ -37,12 +38,11 @@ def dial(wanted: Wanted, workflow_id: str) -> Dial:
     address = address_of(f"{scheme}://{wanted.service_server}", in_the_clear=clear)
     token = wanted.service_token
     lent = {"x-gitlab-oauth-token": wanted.auth_token}
-    return Access(
-        address, tuple(platform_headers(token, wanted).items()), token, tuple(_said(lent).items())
-    )
+    headers = platform_headers(token, wanted)
+    return Access(address, tuple(headers.items()), token, tuple(_said(lent).items()), trust=trust)
 
 
-def relay(wanted: Wanted, workflow_id: str) -> SocketAccess:
+def relay(wanted: Wanted, workflow_id: str, trust: Trust = OWN) -> SocketAccess:
     """The relay of the job's instance. Raises BadAddress."""
     query = {
         "project_id": wanted.project_path or wanted.project_id,
@@ -61,7 +61,7 @@ def relay(wanted: Wanted, workflow_id: str) -> SocketAccess:
         "Langsmith-Trace": wanted.langsmith_trace,
     }
     url = relay_url(wanted.base_url, query)
-    return SocketAccess(url, tuple(_said(headers).items()), wanted.auth_token)
+    return SocketAccess(url, tuple(_said(headers).items()), wanted.auth_token, trust=trust)
 
 
 def platform_headers(token: str, wanted: Wanted) -> dict[str, str]:

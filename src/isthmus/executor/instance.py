@@ -18,6 +18,7 @@ import msgspec
 
 from isthmus.contract.contract_pb2 import HttpResponse
 from isthmus.executor.address import is_local
+from isthmus.executor.trust import OWN, Trust
 from isthmus.executor.wire import MESSAGE_LIMIT_BYTES
 
 BODY_LIMIT_BYTES = MESSAGE_LIMIT_BYTES - 4096
@@ -41,6 +42,7 @@ class InstanceClient:
     base_url: str
     token: str = field(repr=False)
     workflow_id: str = ""
+    trust: Trust = OWN
 
     async def answer(self, method: str, path: str, body: str | None) -> HttpResponse:
         """What the instance says; any status is an answer."""
@@ -70,7 +72,9 @@ class InstanceClient:
             method=method,
         )
         try:
-            with _opener(is_local(parts.hostname)).open(request, timeout=TIMEOUT_S) as reply:
+            with _opener(is_local(parts.hostname), self.trust.context).open(
+                request, timeout=TIMEOUT_S
+            ) as reply:
                 return _read(reply.status, reply.headers, reply.read(BODY_LIMIT_BYTES + 1))
         except urllib.error.HTTPError as refused:
             with refused:
@@ -88,13 +92,13 @@ class InstanceClient:
 
 
 @cache
-def _opener(local: bool) -> urllib.request.OpenerDirector:
+def _opener(local: bool, context: ssl.SSLContext | None) -> urllib.request.OpenerDirector:
     """Without a handler of redirects: they are answers, and the token is for one host."""
     opener = urllib.request.OpenerDirector()
     for handler in (
         urllib.request.ProxyHandler({} if local else None),
         urllib.request.HTTPHandler(),
-        urllib.request.HTTPSHandler(context=ssl.create_default_context()),
+        urllib.request.HTTPSHandler(context=context or ssl.create_default_context()),
         urllib.request.HTTPErrorProcessor(),
         urllib.request.HTTPDefaultErrorHandler(),
     ):

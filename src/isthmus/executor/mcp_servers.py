@@ -20,6 +20,7 @@ from mcp.types import TextContent, Tool
 from isthmus.contract.contract_pb2 import McpTool
 from isthmus.core.errors import ToolRefused
 from isthmus.executor.task import Malformed
+from isthmus.executor.trust import OWN, Trust
 
 CONFIG_BYTES: Final = 256 * 1024
 SERVERS: Final = 32
@@ -108,7 +109,9 @@ class Servers:
 
 
 @asynccontextmanager
-async def open_servers(path: Path, environment: Mapping[str, str]) -> AsyncIterator[Servers]:
+async def open_servers(
+    path: Path, environment: Mapping[str, str], trust: Trust = OWN
+) -> AsyncIterator[Servers]:
     """Start or reach every server. `environment` is what programs get besides their own.
 
     Raises Malformed naming the server that does not answer.
@@ -120,7 +123,7 @@ async def open_servers(path: Path, environment: Mapping[str, str]) -> AsyncItera
             try:
                 async with asyncio.timeout(START_S):
                     client = await stack.enter_async_context(
-                        await _client(stack, server, environment)
+                        await _client(stack, server, environment, trust)
                     )
                     opened.add(name, client, await _tools(client))
             except (TimeoutError, *_FAILURES) as error:
@@ -130,22 +133,29 @@ async def open_servers(path: Path, environment: Mapping[str, str]) -> AsyncItera
         yield opened
 
 
-async def _client(stack: AsyncExitStack, server: Server, environment: Mapping[str, str]) -> Client:
+async def _client(
+    stack: AsyncExitStack, server: Server, environment: Mapping[str, str], trust: Trust
+) -> Client:
     if server.command:
         given = {**environment, **server.env}
         return Client(
             StdioServerParameters(command=server.command, args=list(server.args), env=given)
         )
     # Made in a thread: it loads certificates, and its library the rest of itself.
-    http = await asyncio.to_thread(_http, server.headers)
+    http = await asyncio.to_thread(_http, server.headers, trust)
     await stack.enter_async_context(http)
     return Client(streamable_http_client(server.url, http_client=http))
 
 
-def _http(headers: Mapping[str, str]) -> httpx2.AsyncClient:
+def _http(headers: Mapping[str, str], trust: Trust) -> httpx2.AsyncClient:
     """Follows no redirect: the headers are for one host."""
     limits = httpx2.Timeout(START_S, read=CALL_S)
-    return httpx2.AsyncClient(headers=dict(headers), timeout=limits, follow_redirects=False)
+    return httpx2.AsyncClient(
+        headers=dict(headers),
+        timeout=limits,
+        follow_redirects=False,
+        verify=trust.context or True,
+    )
 
 
 async def _tools(client: Client) -> list[Tool]:

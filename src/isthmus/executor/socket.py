@@ -19,6 +19,7 @@ from websockets.exceptions import (
 from isthmus.contract.contract_pb2 import Action, ClientEvent
 from isthmus.executor.address import BadAddress, is_local
 from isthmus.executor.frames import BadFrame, decoded, encoded
+from isthmus.executor.trust import OWN, Trust
 from isthmus.executor.wire import MESSAGE_LIMIT_BYTES, Ended, Ending, StreamEnd, Wire
 
 PATH = "/api/v4/ai/duo_workflows/ws"
@@ -56,6 +57,7 @@ class SocketAccess:
     headers: tuple[tuple[str, str], ...] = ()
     token: str = field(repr=False, default="")
     timing: Timing = field(default_factory=Timing)
+    trust: Trust = OWN
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[Wire]:
@@ -75,6 +77,7 @@ class SocketAccess:
 
     async def _connected(self) -> ClientConnection:
         timing = self.timing
+        secure = (self.trust.context or True) if self.url.startswith("wss:") else None
         headers = [*self.headers]
         if self.token:
             headers.append(("Authorization", f"Bearer {self.token}"))
@@ -89,6 +92,7 @@ class SocketAccess:
             ping_timeout=timing.pong_s,
             close_timeout=timing.close_s,
             max_size=FRAME_LIMIT_BYTES,
+            ssl=secure,
         )
 
 

@@ -1,6 +1,7 @@
 """Whom outbound calls trust, and which certificate of ours they show."""
 
 import ssl
+from collections.abc import Iterator
 from pathlib import Path
 
 from isthmus.settings import OutboundSettings, SettingsError
@@ -11,11 +12,11 @@ def customised(limits: OutboundSettings) -> bool:
     return limits.ca_file is not None or limits.client_cert_file is not None
 
 
-def trust(limits: OutboundSettings) -> ssl.SSLContext:
-    """The one TLS context. Reads files. Raises SettingsError naming the setting that is wrong.
+def authorities(limits: OutboundSettings) -> ssl.SSLContext:
+    """A TLS context for any protocol. Reads files. Raises SettingsError naming what is wrong.
 
     OpenSSL itself looks at SSL_CERT_FILE and SSL_CERT_DIR for the system's certificates; `ca_file`
-    is trusted beside them, or alone.
+    is trusted beside them, or alone. Names and chains are always checked.
     """
     file, folder = _places(limits.ca_file)
     try:
@@ -28,6 +29,12 @@ def trust(limits: OutboundSettings) -> ssl.SSLContext:
                 context.load_verify_locations(file, folder)
     except OSError as error:  # ssl.SSLError is one.
         raise SettingsError("outbound.ca_file: no certificate can be read from it") from error
+    return context
+
+
+def trust(limits: OutboundSettings) -> ssl.SSLContext:
+    """The TLS context of HTTP: as `authorities`, and our own certificate where one is set."""
+    context = authorities(limits)
     if not limits.verify:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
@@ -42,6 +49,41 @@ def trust(limits: OutboundSettings) -> ssl.SSLContext:
             ) from error
     context.set_alpn_protocols(["http/1.1"])
     return context
+
+
+def roots(limits: OutboundSettings) -> bytes | None:
+    """The same authorities as PEM, for gRPC; None leaves it its own. Raises SettingsError.
+
+    A library that is given authorities forgets those that it came with.
+    """
+    if limits.ca_file is None:
+        return None
+    context = authorities(limits)
+    found = dict.fromkeys(map(ssl.DER_cert_to_PEM_cert, context.get_ca_certs(binary_form=True)))
+    # OpenSSL opens the files of a folder only when it meets a certificate that needs one.
+    for folder in _folders(limits):
+        found |= dict.fromkeys(_certificates(folder))
+    if not found:
+        raise SettingsError("outbound.ca_file: no certificate can be read from it")
+    return "".join(found).encode("ascii")
+
+
+def _folders(limits: OutboundSettings) -> Iterator[Path]:
+    folders = [limits.ca_file]
+    if not limits.ca_only:
+        folders += [Path(ssl.get_default_verify_paths().capath or ".")]
+    return (each for each in folders if each is not None and each.is_dir() and each.is_absolute())
+
+
+def _certificates(folder: Path) -> Iterator[str]:
+    """Certificates that OpenSSL would find there: one or more in each file named by a hash."""
+    for path in sorted(folder.glob("????????.[0-9]")):
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        try:
+            context.load_verify_locations(path)
+        except OSError:
+            continue
+        yield from map(ssl.DER_cert_to_PEM_cert, context.get_ca_certs(binary_form=True))
 
 
 def _places(authority: Path | None) -> tuple[Path | None, Path | None]:
