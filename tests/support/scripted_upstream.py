@@ -34,6 +34,10 @@ class Asked:
         return str(self.body.get("model"))
 
 
+def _at_once(_: str) -> None:
+    """No reason to wait."""
+
+
 @dataclass
 class Upstream:
     """A vendor; `scripts` by cue. Without one in the prompt it tells how many messages it got."""
@@ -42,6 +46,8 @@ class Upstream:
     port: int = 0
     pause_s: float = 0.0
     """Wait between the pieces of an answer."""
+    before: Callable[[str], None] = _at_once
+    """Called with each piece of an answer before it is sent."""
     asked: list[Asked] = field(default_factory=list[Asked])
     left: int = 0
     """Answers that the client did not wait for."""
@@ -160,6 +166,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         try:
             for event in events:
+                self.vendor.before(event)
                 data = event.encode()
                 self.wfile.write(b"%x\r\n%b\r\n" % (len(data), data))
                 time.sleep(self.vendor.pause_s)

@@ -46,12 +46,17 @@ class Authority:
         place.write_bytes(self.file.read_bytes())
         return folder
 
-    def issue(self, name: str, password: str = "", *, rsa_key: bool = False) -> Path:
-        """A certificate for a host or a client."""
+    def issue(
+        self, name: str, password: str = "", *, also: tuple[str, ...] = (), rsa_key: bool = False
+    ) -> Path:
+        """A certificate for a host, under other names `also`, or for a client."""
         key = rsa.generate_private_key(65537, 2048) if rsa_key else _new_key()
         signed = (
             _builder(_named(name), self.name, key)
-            .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
+            .add_extension(
+                x509.SubjectAlternativeName([x509.DNSName(each) for each in (name, *also)]),
+                critical=False,
+            )
             .add_extension(_issuer(self.key), critical=False)
             .sign(self.key, hashes.SHA256())
         )
