@@ -43,7 +43,8 @@ Announce = Callable[[Started], None]
 
 BACKLOG = 2048
 KEEP_ALIVE_S = 75
-GARBAGE_OBJECTS = 10_000
+GARBAGE_OBJECTS = (10_000, 2, 3)
+"""Objects between two looks at the young ones, and looks between two at older ones."""
 LATE_S = 1.0
 _NO_SOCKETS = "WebSockets and GraphQL are off: they need the extra isthmus[instance]."
 
@@ -148,7 +149,8 @@ def _spare_the_collector() -> None:
     gc.collect()
     gc.freeze()
     # Requests leave no cycles behind; looking for some after every 700 objects is for nothing.
-    gc.set_threshold(GARBAGE_OBJECTS)
+    # Sessions do, some 200 objects each: the old ones are looked at often enough for that.
+    gc.set_threshold(*GARBAGE_OBJECTS)
 
 
 async def _reading(foundation: Foundation, source: Source, signals: Signals) -> None:
