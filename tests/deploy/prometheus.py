@@ -17,6 +17,9 @@ from tests.support.process import RunningServer
 from tests.support.servers import Missing, free_port, running
 
 FOLDER = Path(__file__).resolve().parents[2] / "deploy" / "monitoring"
+COMMAND = (
+    "prometheus --config.file=deploy/monitoring/prometheus.yml --storage.tsdb.path=prometheus-data"
+)
 LIMIT_S = 120.0
 Found = TypeVar("Found")
 
@@ -58,7 +61,7 @@ class Prometheus:
 def scraping(
     folder: Path, server: RunningServer, changes: Mapping[str, str] | None = None
 ) -> Iterator[Prometheus]:
-    """Prometheus with our configuration and rules, but for the ports; `changes` are of its text."""
+    """Prometheus in `folder`, by a copy of ours with real ports; `changes` are of its text."""
     text = (FOLDER / "prometheus.yml").read_text(encoding="utf-8")
     ports = {"localhost:8082": server.metrics, "localhost:8083": server.platform_metrics}
     for usual, port in ports.items():
@@ -67,16 +70,12 @@ def scraping(
     for old, new in (changes or {}).items():
         assert old in text
         text = text.replace(old, new)
-    folder.mkdir()
-    (folder / "prometheus.yml").write_text(text, encoding="utf-8")
-    shutil.copytree(FOLDER / "rules", folder / "rules")
+    place = folder / "deploy" / "monitoring"
+    shutil.copytree(FOLDER / "rules", place / "rules")
+    (place / "prometheus.yml").write_text(text, encoding="utf-8")
     port = free_port()
-    command = [
-        _program("prometheus"),
-        "--config.file=prometheus.yml",
-        f"--storage.tsdb.path={folder / 'data'}",
-        f"--web.listen-address=127.0.0.1:{port}",
-    ]
+    name, *arguments = COMMAND.split()
+    command = [_program(name), *arguments, f"--web.listen-address=127.0.0.1:{port}"]
     with running(command, port, folder) as up:
         assert up, (folder / "server.log").read_text(encoding="utf-8")
         with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:

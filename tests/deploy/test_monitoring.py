@@ -1,11 +1,10 @@
-"""A real Prometheus scrapes the real server: by our configuration, rules and dashboards."""
+"""A real Prometheus scrapes the busy server: rules, alerts and dashboards have their series."""
 
 import asyncio
 import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,7 +13,6 @@ import yaml
 from tests.deploy.prometheus import FOLDER, Prometheus, families, promtool, scraping, soon
 from tests.deploy.traffic import Traffic, busy_server
 from tests.e2e.test_metering import page
-from tests.support.process import running_server
 
 JOBS = {"isthmus-gateway": "up", "isthmus-platform": "up"}
 OFTEN = {
@@ -25,18 +23,6 @@ CONTRACT_LINT: frozenset[str] = frozenset()
 """What promtool has against names that the contracts prescribe: nothing, so far."""
 SERIES = re.compile(r"\b(?:[a-z]+_)+[a-z]+\b(?!\s*\()")
 WINDOWS = {"$__rate_interval": "1m", "$__interval": "15s", "$__range": "5m"}
-
-
-def test_both_targets_are_up_by_the_configuration_as_it_is(tmp_path: Path) -> None:
-    with (
-        running_server(tmp_path) as server,
-        scraping(tmp_path / "prometheus", server) as prometheus,
-    ):
-        server.wait_for_sessions()
-        soon(lambda: prometheus.targets() == JOBS)
-        assert prometheus.targets() == JOBS
-        for port in (server.metrics, server.platform_metrics):
-            assert lint(page(port)) == CONTRACT_LINT
 
 
 @dataclass(frozen=True)
@@ -52,7 +38,7 @@ def _watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
     folder = tmp_path_factory.mktemp("busy")
     with (
         busy_server(folder) as traffic,
-        scraping(folder / "prometheus", traffic.server, OFTEN) as prometheus,
+        scraping(folder, traffic.server, OFTEN) as prometheus,
     ):
         # What is counted for the first time has no rate: the second round gives it one.
         for _ in range(2):

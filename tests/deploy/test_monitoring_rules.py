@@ -19,19 +19,17 @@ def alerts(path: Path) -> list[dict[str, Any]]:
     return [rule for group in groups for rule in group["rules"] if "alert" in rule]
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        ("check", "config", "--lint-fatal", "prometheus.yml"),
-        ("check", "rules", "--lint-fatal", *(str(path) for path in RULES)),
-        ("test", "rules", *(str(path) for path in TESTS)),
-    ],
-    ids=["config", "rules", "tests"],
-)
-def test_promtool_agrees(arguments: tuple[str, ...]) -> None:
-    done = promtool(*arguments)
+@pytest.mark.parametrize("what", [["config", "prometheus.yml"], ["rules", *map(str, RULES)]])
+def test_promtool_finds_nothing_to_say(what: list[str]) -> None:
+    kind, *files = what
+    done = promtool("check", kind, "--lint-fatal", *files)
     assert done.returncode == 0, (done.stdout + done.stderr).decode()
-    assert b"SUCCESS" in done.stdout
+
+
+@pytest.mark.parametrize("path", TESTS, ids=lambda path: path.stem)
+def test_the_rules_pass_their_tests(path: Path) -> None:
+    done = promtool("test", "rules", str(path))
+    assert done.returncode == 0, (done.stdout + done.stderr).decode()
 
 
 def test_every_file_of_rules_has_its_tests() -> None:
