@@ -8,7 +8,13 @@ from datetime import UTC, datetime
 
 from pydantic import SecretStr
 
-from isthmus.adapters.keysets.keyfile import FILE_NAME, UnsafeKeyFile, load_or_create
+from isthmus.adapters.keysets.keyfile import (
+    FILE_NAME,
+    FIRST_NAME,
+    UnsafeKeyFile,
+    load_former,
+    load_or_create,
+)
 from isthmus.adapters.limits.open import open_limiter
 from isthmus.adapters.outbound.client import open_client
 from isthmus.adapters.outbound.traced import Traced
@@ -22,7 +28,7 @@ from isthmus.app.metering import event_sink, event_streams, open_quota, open_spa
 from isthmus.app.models import Means, ModelLayer
 from isthmus.auth.issue import SigningKey, UnusableKey
 from isthmus.core.events import Noted
-from isthmus.core.ports import Clock, Limiter, Outbound, Quota
+from isthmus.core.ports import Clock, Limiter, Outbound, Quota, VerificationKey
 from isthmus.core.trace import Traces
 from isthmus.gateway.grant import Grant, Signer
 from isthmus.gateway.language import Languages, parse_languages
@@ -46,11 +52,17 @@ class SystemClock:
 
 @dataclass(frozen=True, slots=True)
 class Keys:
-    """Private keys: the gateway's, the platform's, and the local one when neither is given."""
+    """Private keys: the gateway's, the platform's, and the local one when neither is given.
+
+    `former` is what the local one replaced; it is accepted, and signs nothing. `first` is what was
+    there before any change.
+    """
 
     gateway: SigningKey
     platform: SigningKey
     local: SigningKey
+    first: VerificationKey
+    former: tuple[VerificationKey, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,14 +150,21 @@ def _signers(settings: Settings, keys: Keys) -> tuple[Signer, Signer]:
 def _load_keys(settings: Settings) -> Keys:
     path = settings.data_dir / FILE_NAME
     try:
-        local = load_or_create(path)
+        local, former = load_or_create(path), load_former(settings.data_dir)
+        first = load_former(settings.data_dir, FIRST_NAME) or local.public("")
     except UnsafeKeyFile as error:
         raise SettingsError(f"data_dir: {error}") from error
     except OSError as error:
         raise SettingsError(f"data_dir: {path} cannot be used: {error.strerror}") from error
     gateway = _signing_key("auth.signing_key", settings.auth.signing_key)
     platform = _signing_key("auth.platform_signing_key", settings.auth.platform_signing_key)
-    return Keys(gateway or platform or local, platform or gateway or local, local)
+    return Keys(
+        gateway or platform or local,
+        platform or gateway or local,
+        local,
+        first,
+        () if former is None else (former,),
+    )
 
 
 def _signing_key(name: str, pem: SecretStr) -> SigningKey | None:

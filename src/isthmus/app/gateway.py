@@ -5,6 +5,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING
 
 from isthmus.adapters.keysets.jwks import Fetching, discovery_url
+from isthmus.adapters.keysets.keyfile import LOCAL_KID
 from isthmus.adapters.keysets.merged import MergedKeys, gateway_issuers, open_keys
 from isthmus.adapters.keysets.static import local_keys
 from isthmus.adapters.search.sqlite import SqliteSearch, index_file
@@ -71,7 +72,7 @@ def _own_keys(foundation: Foundation) -> tuple[VerificationKey, ...]:
     auth, keys = foundation.settings.auth, foundation.keys
     validation = auth.validation_key.get_secret_value()
     others = local_keys(auth.service_name, "", validation, foundation.telemetry)
-    return public_keys(auth.service_name, keys.gateway, keys.local, others)
+    return public_keys(auth.service_name, keys.gateway, keys.local, (*others, *keys.former))
 
 
 def _payloads(settings: Settings) -> PayloadPolicy:
@@ -112,7 +113,7 @@ def public_keys(
     service: str, signing: SigningKey, local: SigningKey, others: tuple[VerificationKey, ...]
 ) -> tuple[VerificationKey, ...]:
     """Every key of our own that a token may be signed with, none twice."""
-    named = [signing.public(signing_kid(service)), local.public("isthmus_local_key"), *others]
+    named = [signing.public(signing_kid(service)), local.public(LOCAL_KID), *others]
     return tuple({key.n: key for key in reversed(named)}.values())[::-1]
 
 

@@ -164,9 +164,9 @@ def _reach(settings: Settings) -> Reach:
 
 
 def identity(foundation: Foundation) -> Identity:
-    """Who this instance is: its id follows from the key that it keeps."""
+    """Who this instance is: its id follows from the first key that it kept."""
     settings = foundation.settings.instance
-    public = foundation.keys.local.public("")
+    public = foundation.keys.first
     digest = hashlib.sha256(public.n.to_bytes((public.n.bit_length() + 7) // 8)).hexdigest()
     host = settings.external_url.partition("://")[2].partition("/")[0] or "isthmus"
     return Identity(digest[:32], host, settings.version, settings.realm)

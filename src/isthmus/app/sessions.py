@@ -104,7 +104,8 @@ async def _authenticator(foundation: Foundation) -> AsyncIterator[Authenticator]
     service = auth.platform_service_name
     validation = (auth.platform_validation_key, auth.validation_key)
     others = [
-        *(keys.gateway.public(signing_kid(auth.service_name)),),
+        keys.gateway.public(signing_kid(auth.service_name)),
+        *keys.former,
         *(
             key
             for pem in validation

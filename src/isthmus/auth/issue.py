@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
     PrivateFormat,
+    PublicFormat,
     load_pem_private_key,
     load_pem_public_key,
 )
@@ -84,6 +85,11 @@ class SigningKey:
         n, e = _numbers(self._private.public_key())
         return VerificationKey(kid, n, e)
 
+    def public_pem(self) -> bytes:
+        """The public half as PEM (SubjectPublicKeyInfo)."""
+        key = self._private.public_key()
+        return key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+
     def sign(self, claims: Mapping[str, object], kid: str | None = None) -> str:
         """A compact JWS of `claims`.
 
@@ -112,9 +118,9 @@ def _works(key: RSAPrivateKey) -> bool:
     return False
 
 
-def new_private_key_pem() -> bytes:
-    """A new private key of 2048 bits as PEM (PKCS #8). Takes up to a second of CPU time."""
-    key = generate_private_key(public_exponent=65_537, key_size=2048)
+def new_private_key_pem(bits: int = 2048) -> bytes:
+    """A new private key as PEM (PKCS #8). Takes up to a second of CPU time, more with more bits."""
+    key = generate_private_key(public_exponent=65_537, key_size=bits)
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
 

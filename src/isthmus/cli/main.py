@@ -26,6 +26,8 @@ COMMANDS = {
     "tokens": "make, list and revoke personal access tokens",
     "usage": "tell what was used, and what it cost",
     "flags": "list and set feature flags",
+    "doctor": "find what is wrong, and how it is mended",
+    "keys": "make, change and show the keys that sign tokens",
 }
 
 
@@ -43,6 +45,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         flags = {"transports": getattr(args, "transports", None)}
         return run(args, load(getattr(args, "config", None), flags))
     except SettingsError as error:
+        refused = cast(
+            "Callable[[argparse.Namespace, SettingsError], int] | None",
+            getattr(args, "refused", None),
+        )
+        if refused is not None:
+            return refused(args, error)
         sys.stderr.write("".join(f"isthmus: {fault}\n" for fault in error.faults))
         return 2
     except KeyboardInterrupt:

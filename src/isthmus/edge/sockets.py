@@ -13,6 +13,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from isthmus.core.events import Crashed
 from isthmus.core.ports import Telemetry
 from isthmus.core.trace import Traces
+from isthmus.edge.http import probe
 from isthmus.edge.http.app import (
     assemble,
     endpoints_of,
@@ -41,6 +42,7 @@ def create(services: Services) -> ASGIApp:
     if services.instance is None:
         return assemble(services, gateway_endpoints(services))
     sockets = Sockets(services.instance, services.telemetry, services.traces)
+    sockets.probe = partial(probe.socket, services.authenticator)
     execute = sockets.execute()
     if documented(services.http):
         sockets.app = assemble(services, [*endpoints_of(services), execute])
@@ -54,6 +56,8 @@ class Sockets:
     """The outermost application: requests go on to `app`, WebSockets to the relay."""
 
     app: ASGIApp
+    probe: ASGIApp | None = None
+    """Answers those who ask whether upgrades arrive."""
 
     def __init__(
         self, door: "InstanceDoor", telemetry: Telemetry, traces: Traces | None = None
@@ -92,6 +96,9 @@ class Sockets:
         if self._traces is not None:
             begin_span(self._traces, scope)
         try:
+            if self.probe is not None and scope["path"] == probe.PATH:
+                await self.probe(scope, receive, send)
+                return
             relay = await self._loaded()
             await relay(scope, receive, send)
         except Exception as bug:

@@ -107,7 +107,7 @@ class Issuer:
         self._tried_at_s = self._fetching.clock.now_s()
         error = ""
         try:
-            self._keys = await self._fetch()
+            self._keys = await self.fetch()
             self._fetched_at_s = self._fetching.clock.now_s()
             self._failures = 0
         except (Failure, Malformed) as failure:
@@ -124,7 +124,8 @@ class Issuer:
         if attempt is not None and not attempt.done():
             attempt.set_result(None)
 
-    async def _fetch(self) -> tuple[VerificationKey, ...]:
+    async def fetch(self) -> tuple[VerificationKey, ...]:
+        """What the issuer publishes now. Raises Failure, or Malformed for what cannot be used."""
         document = await self._read(self._discovery)
         jwks_url = _jwks_url(document, self._discovery)
         keys = parse_jwks(await self._read(jwks_url))

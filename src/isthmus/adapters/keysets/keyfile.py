@@ -6,9 +6,16 @@ import stat
 from contextlib import suppress
 from pathlib import Path
 
-from isthmus.auth.issue import SigningKey, new_private_key_pem
+from isthmus.auth.issue import SigningKey, new_private_key_pem, verification_key
+from isthmus.core.ports import VerificationKey
 
 FILE_NAME = "signing_key.pem"
+FORMER_NAME = "former_key.pem"
+"""The public half of the key that was there before it; beside it."""
+FIRST_NAME = "first_key.pem"
+"""The public half of the key that was there first, by which the instance goes on to be known."""
+LOCAL_KID = "isthmus_local_key"
+FORMER_KID = "isthmus_former_key"
 SIZE_LIMIT_BYTES = 64 * 1024
 
 
@@ -27,6 +34,44 @@ def load_or_create(path: Path) -> SigningKey:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     _create(path, new_private_key_pem())
     return _load(path)
+
+
+def load_former(folder: Path, name: str = FORMER_NAME) -> VerificationKey | None:
+    """The key that the made one replaced; None when there is none. Blocking.
+
+    Raises UnsafeKeyFile, or OSError when the file cannot be read.
+    """
+    path = folder / name
+    try:
+        return verification_key(path.read_text(encoding="ascii"), FORMER_KID)
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        raise UnsafeKeyFile(f"{path}: {error}") from error
+
+
+def rotate(folder: Path) -> tuple[VerificationKey, VerificationKey]:
+    """Make a new key; the public half of the old one stays accepted. Returns both, the new first.
+
+    What was the former key until now is forgotten. Blocking. Raises FileNotFoundError when there is
+    no key, UnsafeKeyFile, or OSError.
+    """
+    path = folder / FILE_NAME
+    old = _load(path)
+    if not (folder / FIRST_NAME).exists():
+        put(folder / FIRST_NAME, old.public_pem())
+    put(folder / FORMER_NAME, old.public_pem())
+    put(path, new_private_key_pem())
+    return _load(path).public(LOCAL_KID), old.public(FORMER_KID)
+
+
+def put(path: Path, pem: bytes) -> None:
+    """Write a file that its owner alone may read, in one step. Blocking."""
+    aside = _aside(path, pem)
+    try:
+        aside.replace(path)
+    finally:
+        aside.unlink(missing_ok=True)
 
 
 def _load(path: Path) -> SigningKey:
@@ -49,15 +94,21 @@ def _load(path: Path) -> SigningKey:
 
 
 def _create(path: Path, pem: bytes) -> None:
-    """Write a complete file aside and link it into place; whoever was first wins."""
-    aside = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
-    descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    """Link a complete file into place; whoever was first wins."""
+    aside = _aside(path, pem)
     try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(pem)
-            file.flush()
-            os.fsync(file.fileno())
         with suppress(FileExistsError):
             os.link(aside, path)
     finally:
         aside.unlink()
+
+
+def _aside(path: Path, pem: bytes) -> Path:
+    """A complete file beside `path`, for its owner alone."""
+    aside = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
+    descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(pem)
+        file.flush()
+        os.fsync(file.fileno())
+    return aside

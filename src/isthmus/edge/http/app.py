@@ -9,7 +9,7 @@ from typing import cast
 from starlette.types import ASGIApp
 
 from isthmus.core.discovery import discover
-from isthmus.edge.http import health, instance, internal, v1, v2, v3, v4, wellknown
+from isthmus.edge.http import health, instance, internal, probe, v1, v2, v3, v4, wellknown
 from isthmus.edge.http.auth import Authentication
 from isthmus.edge.http.cors import Cors
 from isthmus.edge.http.departure import Departure
@@ -78,7 +78,7 @@ def endpoints_of(services: Services) -> list[Endpoint]:
 
 def gateway_endpoints(services: Services) -> list[Endpoint]:
     """Those of the gateway alone."""
-    found = [*health.routes(services), *wellknown.routes(services)]
+    found = [*health.routes(services), *probe.routes(services), *wellknown.routes(services)]
     for routes in _declared(VERSIONS):
         found += routes(services)
     return _sorted(found)

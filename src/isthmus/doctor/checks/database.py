@@ -1,0 +1,164 @@
+"""The database: reached, let in, its schema as new as this release, and how fast it answers."""
+
+import asyncio
+import sqlite3
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final, Protocol, cast
+from urllib.parse import urlsplit
+
+from isthmus.app.database import database_file, database_url
+from isthmus.doctor.case import Case
+from isthmus.doctor.finding import Finding, Subject
+
+SLOW_MS: Final = 100.0
+OLDEST_POSTGRES: Final = 130_000
+MIGRATE: Final = "isthmus db migrate"
+_VERSION: Final = "SELECT version_num FROM alembic_version"
+
+
+class _Connection(Protocol):
+    async def fetchval(self, query: str) -> object: ...
+    async def close(self) -> None: ...
+
+
+async def check(case: Case) -> Sequence[Finding]:
+    """One finding."""
+    file = database_file(case.settings)
+    if file is not None:
+        subject = Subject("database", f"SQLite at {file} ({case.source('database.url')})")
+        return [await asyncio.to_thread(_sqlite, case, subject, file)]
+    url = database_url(case.settings)
+    if url.startswith("sqlite"):
+        return [Subject("database", "SQLite in memory").ok()]
+    where = f"PostgreSQL at {_place(url)} ({case.source('database.url')})"
+    return [await _postgres(case, Subject("database", where), url)]
+
+
+def _sqlite(case: Case, subject: Subject, file: Path) -> Finding:
+    if not file.exists():
+        return subject.ok("it will be made at the first start")
+    try:
+        connection = sqlite3.connect(f"file:{file}?mode=ro", uri=True, timeout=2.0)
+        try:
+            began_s = time.perf_counter()
+            connection.execute("SELECT 1 FROM sqlite_master").fetchone()
+            took_ms = (time.perf_counter() - began_s) * 1000
+            row = connection.execute(_VERSION).fetchone()
+        finally:
+            connection.close()
+    except sqlite3.OperationalError as error:
+        if "no such table" in str(error):
+            return _judged(case, subject, "", 0.0, "SQLite")
+        mend = f"ls -l {file}; isthmus db restore FILE brings a backup back"
+        return subject.fail(f"the file cannot be read: {error}", "database.url", mend)
+    except sqlite3.DatabaseError as error:
+        mend = f"isthmus db restore FILE brings a backup back; {file} is damaged"
+        return subject.fail(f"the file is no sound database: {error}", "database.url", mend)
+    version = str(row[0]) if row else ""
+    return _judged(case, subject, version, took_ms, f"SQLite {sqlite3.sqlite_version}")
+
+
+async def _postgres(case: Case, subject: Subject, url: str) -> Finding:
+    try:
+        import asyncpg  # noqa: PLC0415 - an extra
+    except ImportError:
+        mend = "pip install 'isthmus[postgres]'"
+        return subject.fail("the driver is not installed", "database.url", mend)
+    plain = f"postgresql://{url.partition('://')[2]}"
+    try:
+        connection = cast(_Connection, await asyncpg.connect(plain, timeout=max(1, int(case.limit_s * 0.8))))
+    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, ValueError) as error:
+        return _refused(subject, error, url)
+    try:
+        server = str(await connection.fetchval("SHOW server_version"))
+        number = int(str(await connection.fetchval("SHOW server_version_num")))
+        began_s = time.perf_counter()
+        await connection.fetchval("SELECT 1")
+        took_ms = (time.perf_counter() - began_s) * 1000
+        there = await connection.fetchval("SELECT to_regclass('alembic_version')::text")
+        found = await connection.fetchval(_VERSION) if there else None
+    except (OSError, asyncpg.PostgresError) as error:
+        return subject.fail(
+            f"it refuses a question ({type(error).__name__})", "database.url", _GRANT
+        )
+    finally:
+        await connection.close()
+    if number < OLDEST_POSTGRES:
+        cause = f"PostgreSQL {server} is older than 13"
+        return subject.warn(cause, "database.url", "upgrade the database server")
+    return _judged(case, subject, str(found or ""), took_ms, f"PostgreSQL {server}")
+
+
+_GRANT: Final = "GRANT ALL ON SCHEMA public TO the user in database.url"
+
+
+def _judged(case: Case, subject: Subject, found: str, took_ms: float, server: str) -> Finding:
+    """What the schema's version means for this release."""
+    from isthmus.adapters.stores.schema import REVISION  # noqa: PLC0415 - SQLAlchemy takes a while
+
+    migrates = case.settings.database.migrate
+    if found > REVISION:
+        cause = f"its schema is {found}, newer than the {REVISION} of this release"
+        mend = "install the release that made it, or: isthmus db restore FILE"
+        return subject.warn(cause, "database.url", mend)
+    if found != REVISION and not migrates:
+        state = f"its schema is {found}" if found else "it has no schema yet"
+        cause = f"{state}, this release needs {REVISION}, and database.migrate is off"
+        return subject.fail(cause, "database.migrate", MIGRATE)
+    if found and found != REVISION:
+        cause = f"its schema is {found}; the next start brings it to {REVISION}"
+        return subject.warn(cause, "database.url", MIGRATE)
+    if took_ms > SLOW_MS:
+        cause = f"it took {took_ms:.0f} ms to answer: each step of a session waits for it"
+        return subject.warn(cause, "database.url", "move it nearer, or look at its load")
+    state = f"schema {found}" if found else "empty: the first start makes the schema"
+    return subject.ok(f"{server}, {state}, {took_ms:.0f} ms")
+
+
+def _refused(subject: Subject, error: Exception, url: str) -> Finding:
+    import asyncpg  # noqa: PLC0415 - an extra
+
+    where, path = _place(url), "database.url"
+    known: tuple[tuple[type[Exception], str, str, str], ...] = (
+        (
+            asyncpg.InvalidAuthorizationSpecificationError,
+            "it refuses the user, or the password, of database.url",
+            path,
+            f"psql -h {where.rpartition(':')[0]} -U USER DATABASE",
+        ),
+        (asyncpg.InvalidCatalogNameError, "it has no database of that name", path, "createdb NAME"),
+        (
+            asyncpg.TooManyConnectionsError,
+            "it has no connection left",
+            "database.pool_size",
+            "lower it, or raise max_connections there",
+        ),
+        (
+            TimeoutError,
+            f"{where} did not answer in time: a firewall is likely between",
+            path,
+            f"pg_isready -h {where.rpartition(':')[0]}",
+        ),
+        (
+            OSError,
+            f"nothing listens at {where}: it is down, or elsewhere",
+            path,
+            "start PostgreSQL, or correct database.url",
+        ),
+        (ValueError, "the URL cannot be read", path, "postgresql://USER:PASSWORD@HOST/NAME"),
+    )
+    for kind, cause, setting, mend in known:
+        if isinstance(error, kind):
+            return subject.fail(cause, setting, mend)
+    return subject.fail(f"it refuses us ({type(error).__name__})", path, "see its log")
+
+
+def _place(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname or "localhost", parts.port or 5432
+    except ValueError:
+        return "an address that cannot be read"
+    return f"{host}:{port}"

@@ -1,0 +1,56 @@
+"""One health question over gRPC. Loads grpc, which is an extra."""
+
+import ssl
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Final, TypeAlias, cast
+
+import grpc
+from grpc import aio
+from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
+from grpc_health.v1.health_pb2_grpc import HealthStub
+
+SERVICE: Final = "DuoWorkflow"
+_Check: TypeAlias = Callable[..., Awaitable[HealthCheckResponse]]
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    """Where to ask. `roots` are trusted certificates, PEM; None asks without TLS.
+
+    `name` is the one that the certificate must bear, where it is not the target's.
+    """
+
+    target: str
+    roots: bytes | None = None
+    name: str = ""
+
+
+async def ask(door: Door, limit_s: float) -> str:
+    """`SERVING`, another state, or the status and reason of a call that failed."""
+    options: list[tuple[str, str | int]] = [
+        ("grpc.enable_http_proxy", 0),
+        ("grpc.enable_retries", 0),
+        ("grpc.use_local_subchannel_pool", 1),
+    ]
+    if door.name:
+        options.append(("grpc.ssl_target_name_override", door.name))
+    if door.roots is None:
+        channel = aio.insecure_channel(door.target, options=options)
+    else:
+        secrets = grpc.ssl_channel_credentials(door.roots)
+        channel = aio.secure_channel(door.target, secrets, options=options)
+    async with channel:
+        try:
+            check = cast(_Check, HealthStub(channel).Check)  # pyright: ignore[reportAttributeAccessIssue] - made by its constructor
+            answer = await check(HealthCheckRequest(service=SERVICE), timeout=limit_s)
+        except aio.AioRpcError as error:
+            return f"{error.code().name}: {(error.details() or '')[:200]}"
+    return HealthCheckResponse.ServingStatus.Name(answer.status)
+
+
+def roots_of(context: ssl.SSLContext) -> bytes:
+    """The certificates that a context trusts, as PEM."""
+    return "".join(
+        ssl.DER_cert_to_PEM_cert(one) for one in context.get_ca_certs(binary_form=True)
+    ).encode()
