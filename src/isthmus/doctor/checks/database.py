@@ -15,11 +15,13 @@ from isthmus.doctor.finding import Finding, Subject
 SLOW_MS: Final = 100.0
 OLDEST_POSTGRES: Final = 130_000
 MIGRATE: Final = "isthmus db migrate"
-_VERSION: Final = "SELECT version_num FROM alembic_version"
+RESTORE: Final = "isthmus db restore FILE"
+_STEPS: Final = "SELECT version_num FROM alembic_version"
 
 
 class _Connection(Protocol):
     async def fetchval(self, query: str) -> object: ...
+    async def fetch(self, query: str) -> Sequence[Sequence[object]]: ...
     async def close(self) -> None: ...
 
 
@@ -45,19 +47,20 @@ def _sqlite(case: Case, subject: Subject, file: Path) -> Finding:
             began_s = time.perf_counter()
             connection.execute("SELECT 1 FROM sqlite_master").fetchone()
             took_ms = (time.perf_counter() - began_s) * 1000
-            row = connection.execute(_VERSION).fetchone()
+            rows = connection.execute(_STEPS).fetchall()
         finally:
             connection.close()
     except sqlite3.OperationalError as error:
         if "no such table" in str(error):
-            return _judged(case, subject, "", 0.0, "SQLite")
-        mend = f"ls -l {file}; isthmus db restore FILE brings a backup back"
+            return _judged(case, subject, [], 0.0, "SQLite")
+        mend = f"ls -l {file}; {RESTORE} brings a backup back"
         return subject.fail(f"the file cannot be read: {error}", "database.url", mend)
     except sqlite3.DatabaseError as error:
-        mend = f"isthmus db restore FILE brings a backup back; {file} is damaged"
+        mend = f"{RESTORE} brings a backup back; {file} is damaged"
         return subject.fail(f"the file is no sound database: {error}", "database.url", mend)
-    version = str(row[0]) if row else ""
-    return _judged(case, subject, version, took_ms, f"SQLite {sqlite3.sqlite_version}")
+    return _judged(
+        case, subject, [str(row[0]) for row in rows], took_ms, f"SQLite {sqlite3.sqlite_version}"
+    )
 
 
 async def _postgres(case: Case, subject: Subject, url: str) -> Finding:
@@ -68,7 +71,9 @@ async def _postgres(case: Case, subject: Subject, url: str) -> Finding:
         return subject.fail("the driver is not installed", "database.url", mend)
     plain = f"postgresql://{url.partition('://')[2]}"
     try:
-        connection = cast(_Connection, await asyncpg.connect(plain, timeout=max(1, int(case.limit_s * 0.8))))
+        connection = cast(
+            _Connection, await asyncpg.connect(plain, timeout=max(1, int(case.limit_s * 0.8)))
+        )
     except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, ValueError) as error:
         return _refused(subject, error, url)
     try:
@@ -78,7 +83,7 @@ async def _postgres(case: Case, subject: Subject, url: str) -> Finding:
         await connection.fetchval("SELECT 1")
         took_ms = (time.perf_counter() - began_s) * 1000
         there = await connection.fetchval("SELECT to_regclass('alembic_version')::text")
-        found = await connection.fetchval(_VERSION) if there else None
+        rows = await connection.fetch(_STEPS) if there else ()
     except (OSError, asyncpg.PostgresError) as error:
         return subject.fail(
             f"it refuses a question ({type(error).__name__})", "database.url", _GRANT
@@ -88,32 +93,37 @@ async def _postgres(case: Case, subject: Subject, url: str) -> Finding:
     if number < OLDEST_POSTGRES:
         cause = f"PostgreSQL {server} is older than 13"
         return subject.warn(cause, "database.url", "upgrade the database server")
-    return _judged(case, subject, str(found or ""), took_ms, f"PostgreSQL {server}")
+    return _judged(case, subject, [str(row[0]) for row in rows], took_ms, f"PostgreSQL {server}")
 
 
 _GRANT: Final = "GRANT ALL ON SCHEMA public TO the user in database.url"
 
 
-def _judged(case: Case, subject: Subject, found: str, took_ms: float, server: str) -> Finding:
+def _judged(
+    case: Case, subject: Subject, steps: Sequence[str], took_ms: float, server: str
+) -> Finding:
     """What the schema's version means for this release."""
-    from isthmus.adapters.stores.schema import REVISION  # noqa: PLC0415 - SQLAlchemy takes a while
+    from isthmus.adapters.stores.schema import OURS, Fit, fit, schema_of  # noqa: PLC0415 - slow
 
-    migrates = case.settings.database.migrate
-    if found > REVISION:
-        cause = f"its schema is {found}, newer than the {REVISION} of this release"
-        mend = "install the release that made it, or: isthmus db restore FILE"
-        return subject.warn(cause, "database.url", mend)
-    if found != REVISION and not migrates:
-        state = f"its schema is {found}" if found else "it has no schema yet"
-        cause = f"{state}, this release needs {REVISION}, and database.migrate is off"
+    found = schema_of(steps)
+    how = fit(found)
+    if how is Fit.BEHIND and not case.settings.database.migrate:
+        state = f"its schema is {found}" if steps else "it has no schema yet"
+        cause = f"{state}, this release needs {OURS}, and database.migrate is off"
         return subject.fail(cause, "database.migrate", MIGRATE)
-    if found and found != REVISION:
-        cause = f"its schema is {found}; the next start brings it to {REVISION}"
+    if how is Fit.TOO_NEW:
+        cause = f"a newer release took away what this one needs: its schema is {found}"
+        return subject.fail(cause, "database.url", f"install the newer release, or: {RESTORE}")
+    if how is Fit.AHEAD:
+        cause = f"its schema is {found}, newer than the {OURS} of this release, which works on it"
+        return subject.warn(cause, "database.url", f"install the newer release, or: {RESTORE}")
+    if how is Fit.UNFINISHED or (how is Fit.BEHIND and steps):
+        cause = f"its schema is {found}, and {OURS} is the one of this release"
         return subject.warn(cause, "database.url", MIGRATE)
     if took_ms > SLOW_MS:
         cause = f"it took {took_ms:.0f} ms to answer: each step of a session waits for it"
         return subject.warn(cause, "database.url", "move it nearer, or look at its load")
-    state = f"schema {found}" if found else "empty: the first start makes the schema"
+    state = f"schema {found}" if steps else "empty: the first start makes the schema"
     return subject.ok(f"{server}, {state}, {took_ms:.0f} ms")
 
 

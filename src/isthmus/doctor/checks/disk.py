@@ -29,6 +29,9 @@ def _look(case: Case) -> Finding:
     there = next(one for one in (path, *path.parents) if one.exists())
     if there == path and not path.is_dir():
         return subject.fail("it is no folder", "data_dir", "name a folder that may be written to")
+    refused = _refusal(there)
+    if refused:
+        return subject.fail(refused, "data_dir", _mend(there, path))
     usage = shutil.disk_usage(there)
     state = os.statvfs(there)
     free = f"{usage.free / 1024**2:.0f} MiB free"
@@ -37,9 +40,6 @@ def _look(case: Case) -> Finding:
         return subject.fail(f"the disk is full: {free}", "data_dir", mend)
     if state.f_files and state.f_favail < LEAST_INODES:
         return subject.fail("the disk has no inodes left", "data_dir", f"df -i {there}")
-    refused = _refusal(there)
-    if refused:
-        return subject.fail(refused, "data_dir", _mend(there, path))
     if usage.free < WANTED_BYTES:
         return subject.warn(f"the disk is nearly full: {free}", "data_dir", mend)
     return subject.ok(free if there == path else f"{free}; it will be made at the first start")
@@ -56,7 +56,7 @@ def _refusal(folder: Path) -> str:
         if error.errno == errno.EROFS:
             return f"{folder} is on a file system that is mounted read-only"
         if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-            return "the disk, or this user's share of it, is full"
+            return "the disk, or this user's share of it, is full: make room there"
         return f"this user may not write to {folder} ({error.strerror})"
     return ""
 

@@ -2,43 +2,29 @@
 
 from collections.abc import Sequence
 
+from isthmus.auth.bypass import MEANING, bypasses
 from isthmus.doctor.case import Case
 from isthmus.doctor.finding import Finding, Subject
+
+OTHERS = {
+    "outbound.verify": "certificates of servers are not checked: anybody on the way reads our keys",
+    "models.mock": "no model is called: every answer is `mock`",
+}
 
 
 async def check(case: Case) -> Sequence[Finding]:
     """A finding for each mode that is on; one that says so when none is."""
     settings = case.settings
-    auth = settings.auth
-    modes = (
-        ("auth.bypass_external", auth.bypass_external, "every HTTP call is a debug user"),
-        (
-            "auth.bypass_external_with_header",
-            auth.bypass_external_with_header,
-            "whoever sends `Bypass-Auth: true` is a debug user",
-        ),
-        (
-            "auth.bypass_jwt_signature",
-            auth.bypass_jwt_signature,
-            "signatures of tokens are not checked: anybody can write one",
-        ),
-        ("auth.enabled", not auth.enabled, "the agent platform authenticates nobody"),
-        (
-            "outbound.verify",
-            not settings.outbound.verify,
-            "certificates of other servers are not checked: who is on the way reads our keys",
-        ),
-        ("models.mock", settings.models.mock, "no model is called: every answer is `mock`"),
-    )
+    on = [*bypasses(settings.auth)]
+    on += ["outbound.verify"] if not settings.outbound.verify else []
+    on += ["models.mock"] if settings.models.mock else []
     found: list[Finding] = []
-    for path, on, cause in modes:
-        if on:
-            subject = Subject("modes", f"{path} ({case.source(path)})")
-            value = "true" if path in {"auth.enabled", "outbound.verify"} else "false"
-            mend = f"set {path} to {value}, and restart"
-            developing = settings.environment == "development"
-            say = subject.warn if developing else subject.fail
-            found.append(say(cause, path, mend))
+    for path in on:
+        subject = Subject("modes", f"{path} ({case.source(path)})")
+        value = "true" if path in {"auth.enabled", "outbound.verify"} else "false"
+        # A developer's machine may have them on, and is told all the same.
+        say = subject.warn if settings.environment == "development" else subject.fail
+        found.append(say((MEANING | OTHERS)[path], path, f"set {path} to {value}, and restart"))
     return [*(found or [Subject("modes", "bypass modes").ok("all are off")]), _portal(case)]
 
 

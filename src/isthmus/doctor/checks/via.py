@@ -3,6 +3,7 @@
 import asyncio
 import importlib.util
 import time
+import zlib
 from collections.abc import Sequence
 from typing import Final
 from urllib.parse import urlsplit
@@ -20,6 +21,7 @@ from isthmus.doctor.reach import certificate_reason, reason_of
 
 PATH: Final = "/monitoring/probe"
 SETTING: Final = "the proxy in front"
+TEXT_LIMIT_BYTES: Final = 64 * 1024
 HELD: Final = 0.5
 """Share of the stream's time that its pieces must be spread over, to count as not held back."""
 _PREFIX: Final = b"data: "
@@ -56,19 +58,22 @@ async def _one(case: Case, url: str, headers: tuple[tuple[str, str], ...]) -> Se
 
 async def _stream(case: Case, url: str, headers: tuple[tuple[str, str], ...]) -> Sequence[Finding]:
     subject = Subject("via.stream", f"{url}{PATH}")
-    request = OutboundRequest("GET", url + PATH, (*headers, ("accept", "text/event-stream")))
+    # As clients do: what a proxy compresses, it likes to hold back until there is much of it.
+    wanted = ("accept", "text/event-stream"), ("accept-encoding", "gzip")
+    request = OutboundRequest("GET", url + PATH, (*headers, *wanted))
     came: list[float] = []
     text = b""
     try:
         async with case.outbound.open(request, case.deadline()) as reply:
             async for chunk in reply.chunks():
                 came.append(time.monotonic())
-                text += chunk[: 64 * 1024 - len(text)]
+                text += chunk[: TEXT_LIMIT_BYTES - len(text)]
             status = reply.status
+            packed = dict(reply.headers).get("content-encoding") == "gzip"
     except Failure as error:
         reason = reason_of(error, url, "--via")
         return [subject.fail(reason.cause, reason.setting, reason.mend)]
-    sight = _sight(text) if status == 200 else None
+    sight = _sight(_unpacked(text) if packed else text) if status == 200 else None
     if sight is None:
         return [_strange(subject, status)]
     spread_s = came[-1] - came[0]
@@ -80,6 +85,13 @@ async def _stream(case: Case, url: str, headers: tuple[tuple[str, str], ...]) ->
         mend = "nginx: proxy_buffering off; proxy_http_version 1.1; others: flush at once"
         return [subject.fail(cause, SETTING, mend), *_forwarded(url, sight)]
     return [subject.ok(f"{len(came)} pieces over {spread_s:.1f} s"), *_forwarded(url, sight)]
+
+
+def _unpacked(data: bytes) -> bytes:
+    try:
+        return zlib.decompressobj(zlib.MAX_WBITS | 16).decompress(data, TEXT_LIMIT_BYTES)
+    except zlib.error:
+        return b""
 
 
 def _sight(text: bytes) -> Sight | None:
