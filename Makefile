@@ -3,10 +3,10 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip --quiet --disable-pip-version-check
-SOURCES = src tests bench
+SOURCES = src tests bench deploy
 DEPLOY = $(VENV)/.deploy
 
-.PHONY: install run test pytest test-long check fmt style types types-source types-tests layers contract e2e fuzz proto lock bench docs clean
+.PHONY: install run test pytest test-long check fmt style types types-source types-tests layers contract e2e fuzz proto lock bench docs image clean
 
 $(VENV)/.runtime: requirements.lock pyproject.toml
 	@echo "Installing into $(VENV); this takes a minute or two."
@@ -57,7 +57,7 @@ style: $(VENV)/.dev
 types: types-source types-tests
 
 types-source: $(VENV)/.dev
-	$(BIN)/basedpyright src bench
+	$(BIN)/basedpyright src bench deploy
 
 types-tests: $(VENV)/.dev  ## beside the source: each takes a core
 	$(BIN)/basedpyright tests
@@ -83,6 +83,9 @@ lock: $(VENV)/.dev  ## resolve again: hashes, no addresses
 
 bench: $(VENV)/.dev  ## figures side by side; PEERS=1 adds LiteLLM and Portkey
 	PEERS=$(PEERS) $(BIN)/python -m bench $(ARGS)
+
+image: $(DEPLOY)  ## the image without a container engine: files, archive to load, list, SBOM
+	$(BIN)/python -m deploy.bundle.image
 
 clean:
 	rm -rf .venv .venv-* build dist .pytest_cache .ruff_cache

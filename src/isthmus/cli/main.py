@@ -15,6 +15,7 @@ SINCE_S = time.monotonic()
 
 COMMANDS = {
     "server": "run the server",
+    "health": "tell whether the server here answers",
     "token": "print a development token",
     "executor": "run a session on this machine",
     "config": "check or show the settings",
