@@ -22,7 +22,7 @@ BUDGET = {
     "adapters": 18_000,
     "executor": 3_450,
     "app": 1_600,
-    "cli": 2_150,
+    "cli": 2_250,
     "doctor": 2_750,
     "settings": 2_350,
 }
