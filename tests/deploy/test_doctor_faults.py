@@ -316,6 +316,11 @@ def collector_away(bench: Bench) -> None:
     bench.put("tracing.endpoint", f"http://127.0.0.1:{free_port()}/v1/traces")
 
 
+def no_certificate_file(bench: Bench) -> None:
+    bench.tls()
+    bench.put("http.tls.cert_file", bench.folder / "nowhere.pem")
+
+
 def few_files(bench: Bench) -> None:
     bench.prefix = ["bash", "-c", 'ulimit -n 200; exec "$@"', "bash"]
 
@@ -367,6 +372,7 @@ FAULTS: dict[Callable[[Bench], None], Named] = {
     trusts_everybody: Named("proxies", "http.trusted_proxies", "everybody", 1),
     empty_bundle: Named("trust", "outbound.ca_file", "no certificate"),
     collector_away: Named("egress", "tracing.endpoint", "nothing listens"),
+    no_certificate_file: Named("settings", "http.tls", "cert_file", 2),
     few_files: Named("process.files", "LimitNOFILE of the unit, or ulimit", "200"),
 }
 

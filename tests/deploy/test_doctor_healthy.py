@@ -1,6 +1,7 @@
 """Set-ups that are well: the doctor reports nothing. Those with a listener run the real server."""
 
 import asyncio
+import ssl
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -13,7 +14,7 @@ from tests.support.doctor_stand import Examined, answering, examine, gitlab
 from tests.support.fixtures_store import required
 from tests.support.nginx import FRONT, nginx
 from tests.support.postgres import fresh_schema, postgres_server
-from tests.support.process import RunningServer, running_server
+from tests.support.process import RunningServer, prepare, running_server, start
 from tests.support.redis import redis_server
 from tests.support.tokens import payload, signed
 from tests.support.vendor_stream import STREAM
@@ -92,6 +93,28 @@ def test_tls_on_both_listeners(tmp_path: Path) -> None:
         server.wait_for_sessions()
         names = "tls.http", "tls.grpc", "listeners.http", "listeners.grpc", "files.http_tls_key"
         assert well(beside(server), *names)
+
+
+def test_clients_must_show_a_certificate(tmp_path: Path) -> None:
+    authority = Authority(tmp_path / "ca")
+    pair = authority.sign("listener")
+    settings = {
+        "ISTHMUS_TRANSPORTS": "http",
+        "ISTHMUS_OUTBOUND__CA_FILE": str(authority.root),
+        "ISTHMUS_HTTP__TLS__ENABLED": "true",
+        "ISTHMUS_HTTP__TLS__CERT_FILE": str(pair.chain),
+        "ISTHMUS_HTTP__TLS__KEY_FILE": str(pair.key),
+        "ISTHMUS_HTTP__TLS__CLIENT_AUTH": "required",
+        "ISTHMUS_HTTP__TLS__CLIENT_CA_FILE": str(authority.root),
+    }
+    server = prepare(tmp_path, settings)
+    server.context = ssl.create_default_context(cafile=authority.root)
+    server.context.load_cert_chain(pair.chain, pair.key)
+    start(server)
+    try:
+        assert well(beside(server), "tls.http", "tls.http_clients", "listeners.http")
+    finally:
+        server.stop()
 
 
 def test_postgres(tmp_path: Path, stack: ExitStack) -> None:

@@ -22,7 +22,7 @@ class Asked:
 
 @dataclass(frozen=True)
 class Case:
-    """One examination. `limit_s` is what each check may take."""
+    """One examination. `limit_s` is what each check may take, `began_s` when all of them began."""
 
     settings: Settings
     sources: Mapping[str, str]
@@ -31,11 +31,12 @@ class Case:
     clock: Clock
     outbound: Watched
     limit_s: float
+    began_s: float
 
     def deadline(self) -> Deadline:
-        """Limits of one outbound call: a little less than what the check has."""
+        """Limits of one outbound call: it ends a little before the check would be cut off."""
         limit_s = self.limit_s * 0.9
-        return Deadline(self.clock.now_s() + limit_s, limit_s, limit_s, limit_s)
+        return Deadline(self.began_s + limit_s, limit_s, limit_s, limit_s)
 
     def source(self, path: str) -> str:
         """Where a setting has its value from, in words."""

@@ -1,6 +1,5 @@
 """One health question over gRPC. Loads grpc, which is an extra."""
 
-import ssl
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final, TypeAlias, cast
@@ -16,12 +15,13 @@ _Check: TypeAlias = Callable[..., Awaitable[HealthCheckResponse]]
 
 @dataclass(frozen=True, slots=True)
 class Door:
-    """Where to ask. `roots` are trusted certificates, PEM; None asks without TLS.
+    """Where to ask. `roots` are trusted certificates, PEM; None trusts those that grpc knows.
 
     `name` is the one that the certificate must bear, where it is not the target's.
     """
 
     target: str
+    secure: bool = False
     roots: bytes | None = None
     name: str = ""
 
@@ -35,7 +35,7 @@ async def ask(door: Door, limit_s: float) -> str:
     ]
     if door.name:
         options.append(("grpc.ssl_target_name_override", door.name))
-    if door.roots is None:
+    if not door.secure:
         channel = aio.insecure_channel(door.target, options=options)
     else:
         secrets = grpc.ssl_channel_credentials(door.roots)
@@ -47,10 +47,3 @@ async def ask(door: Door, limit_s: float) -> str:
         except aio.AioRpcError as error:
             return f"{error.code().name}: {(error.details() or '')[:200]}"
     return HealthCheckResponse.ServingStatus.Name(answer.status)
-
-
-def roots_of(context: ssl.SSLContext) -> bytes:
-    """The certificates that a context trusts, as PEM."""
-    return "".join(
-        ssl.DER_cert_to_PEM_cert(one) for one in context.get_ca_certs(binary_form=True)
-    ).encode()

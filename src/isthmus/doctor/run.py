@@ -86,7 +86,9 @@ async def examine(
             )
             client = await stack.enter_async_context(open_client(plain, system))
         each_s = max(limit_s - REPORT_S - (time.monotonic() - began_s), 0.5)
-        case = Case(settings, sources, environ, asked, system, clock.watched(client), each_s)
+        watched = clock.watched(client)
+        began = each_s, system.now_s()
+        case = Case(settings, sources, environ, asked, system, watched, *began)
         late: list[str] = []
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(_bounded(name, check, case, late)) for name, check in CHECKS]

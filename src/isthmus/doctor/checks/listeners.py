@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from isthmus.adapters.keysets.jwks import ANSWER_LIMIT_BYTES, parse_jwks
 from isthmus.adapters.keysets.keyfile import UnsafeKeyFile, load_former
 from isthmus.adapters.outbound.client import HttpClient
-from isthmus.adapters.outbound.trust import trust
+from isthmus.adapters.outbound.trust import authorities, roots
 from isthmus.auth.strict import Malformed, decode_object
 from isthmus.core.errors import Failure
 from isthmus.core.messages import OutboundRequest
@@ -84,7 +84,10 @@ async def _look(
     subject = Subject(f"listeners.{place.name.replace(' ', '_')}", where)
     if not await asyncio.to_thread(accepts, place.host, place.port):
         return [await asyncio.to_thread(_silent, subject, place, place.transport in running)]
-    if place.name == "http":
+    if place.tls.client_auth == "required":
+        # More than a handshake takes a client's certificate, which we have not.
+        found = subject.ok("it shows its certificate, and asks for a client's")
+    elif place.name == "http":
         found = await _http(case, client, place, subject)
     elif place.name == "grpc":
         found = await _grpc(case, place, subject)
@@ -159,15 +162,15 @@ async def _grpc(case: Case, place: Place, subject: Subject) -> Finding:
         from isthmus.doctor.grpc_health import Door, ask  # noqa: PLC0415 - an extra
     except ImportError:
         return subject.skip("it answers; asking more needs the extra isthmus[platform]")
-    roots, name = None, ""
+    trusted, name = None, ""
     if place.tls.enabled:
         known = await asyncio.to_thread(_roots, case, place.tls)
         if known is None:
             return subject.skip(
                 "it answers; its certificate is not trusted here, so no more is asked"
             )
-        roots, name = known
-    said = await ask(Door(place.address, roots, name), case.limit_s * 0.9)
+        trusted, name = known
+    said = await ask(Door(place.address, place.tls.enabled, trusted, name), case.limit_s * 0.9)
     if said == "SERVING":
         return subject.ok("ours, by HTTP/2, and takes sessions")
     if said == "NOT_SERVING":
@@ -175,10 +178,8 @@ async def _grpc(case: Case, place: Place, subject: Subject) -> Finding:
     return await asyncio.to_thread(_taken, subject, place)
 
 
-def _roots(case: Case, tls: TlsSettings) -> tuple[bytes, str] | None:
+def _roots(case: Case, tls: TlsSettings) -> tuple[bytes | None, str] | None:
     """What to trust so as to reach our own listener, and by which name; None: nothing will do."""
-    from isthmus.doctor.grpc_health import roots_of  # noqa: PLC0415 - an extra
-
     if tls.cert_file is None or tls.key_file is None:
         return None
     pair = read_pair(tls.cert_file, tls.key_file)
@@ -186,10 +187,9 @@ def _roots(case: Case, tls: TlsSettings) -> tuple[bytes, str] | None:
         return None
     if pair.alone:
         return pair.leaf.public_bytes(Encoding.PEM), pair.names[0]
-    context = trust(case.settings.outbound.model_copy(update={"verify": True}))
-    if handshake_flaw(pair, context, "") is not None:
+    if handshake_flaw(pair, authorities(case.settings.outbound), "") is not None:
         return None
-    return roots_of(context), pair.names[0]
+    return roots(case.settings.outbound), pair.names[0]
 
 
 def _served(place: Place, subject: Subject) -> Finding | None:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from isthmus.adapters.outbound.trust import trust
+from isthmus.adapters.outbound.trust import authorities
 from isthmus.doctor.case import Case
 from isthmus.doctor.certificates import (
     Flaw,
@@ -39,6 +39,7 @@ def _look(case: Case) -> Iterator[Finding]:
             # Behind a proxy the public name is the proxy's.
             name = "" if settings.http.trusted_proxies else public[path]
             yield from _listener(case, subject, path, tls, name)
+            yield from _clients(path, tls)
     own = settings.outbound
     if own.client_cert_file is not None and not own.client_key_password.get_secret_value():
         subject = Subject("tls.client", f"{own.client_cert_file} (outbound.client_cert_file)")
@@ -78,9 +79,8 @@ def _chain(case: Case, subject: Subject, path: str, pair: Pair) -> Finding | Non
     """What is wrong with how the certificate leads to an authority; None: nothing."""
     if pair.alone:
         return None
-    outbound = case.settings.outbound.model_copy(update={"verify": True, "client_cert_file": None})
     try:
-        error = handshake_flaw(pair, trust(outbound), "")
+        error = handshake_flaw(pair, authorities(case.settings.outbound), "")
     except SettingsError:
         return None
     if error is None:
@@ -98,6 +98,24 @@ def _chain(case: Case, subject: Subject, path: str, pair: Pair) -> Finding | Non
         return subject.fail(cause, f"{path}.cert_file", mend)
     mend += "; for an authority of your own, name its PEM in outbound.ca_file"
     return subject.warn(cause, f"{path}.cert_file", mend)
+
+
+def _clients(path: str, tls: TlsSettings) -> Iterator[Finding]:
+    """The authorities of clients' certificates, where those are asked for."""
+    file = tls.client_ca_file
+    if tls.client_auth == "none" or file is None:
+        return
+    subject = Subject(f"tls.{path.partition('.')[0]}_clients", f"{file} ({path}.client_ca_file)")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    try:
+        context.load_verify_locations(file)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "reason", None) or getattr(error, "strerror", None)
+        cause = f"no certificate can be read from it: {reason}"
+        setting = f"{path}.client_ca_file"
+        yield subject.fail(cause, setting, "name the clients' authorities, as PEM")
+    else:
+        yield subject.ok(f"{len(context.get_ca_certs())} authorities, {tls.client_auth}")
 
 
 def _client(subject: Subject, cert_file: Path, key_file: Path) -> Iterator[Finding]:

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec import Struct
 
-from isthmus.adapters.outbound.trust import trust
+from isthmus.adapters.outbound.trust import authorities, roots, trust
 from isthmus.core.errors import Failure
 from isthmus.core.messages import OutboundRequest
 from isthmus.doctor.case import Case
@@ -173,19 +173,18 @@ def _not_upgraded(subject: Subject, status: int) -> Finding:
 async def _grpc(case: Case, url: str) -> Finding:
     subject = Subject("via.grpc", url)
     try:
-        from isthmus.doctor.grpc_health import Door, ask, roots_of  # noqa: PLC0415 - an extra
+        from isthmus.doctor.grpc_health import Door, ask  # noqa: PLC0415 - an extra
     except ImportError:
         return subject.skip("needs the extra isthmus[platform]")
     parts = urlsplit(url)
     secure = parts.scheme == "grpcs"
     target = f"{parts.hostname}:{parts.port or (443 if secure else 80)}"
-    context = await asyncio.to_thread(trust, case.settings.outbound) if secure else None
-    roots = None if context is None else roots_of(context)
-    if context is not None:
+    trusted = await asyncio.to_thread(roots, case.settings.outbound) if secure else None
+    if secure:
         flaw = await asyncio.to_thread(_untrusted, case, target)
         if flaw is not None:
             return subject.fail(*flaw)
-    said = await ask(Door(target, roots), case.limit_s * 0.8)
+    said = await ask(Door(target, secure, trusted), case.limit_s * 0.8)
     if said == "SERVING":
         return subject.ok("HTTP/2 and gRPC pass")
     cause = f"gRPC does not pass ({said})"
@@ -199,7 +198,7 @@ def _untrusted(case: Case, target: str) -> tuple[str, str, str] | None:
     import ssl  # noqa: PLC0415
 
     host, _, port = target.rpartition(":")
-    context = trust(case.settings.outbound)
+    context = authorities(case.settings.outbound)
     context.set_alpn_protocols(["h2"])
     try:
         with (
