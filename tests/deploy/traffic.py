@@ -2,11 +2,11 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import httpx
 from grpc import aio
@@ -50,19 +50,39 @@ routing:
     sonnet-1: {model: claude_sonnet_4_6}
     sonnet-2: {model: claude_sonnet_4_6}
     nano-broken: {model: gpt_5_4_nano, base_url: "%(nobody)s"}
+platform: {action_s: %(action_s)s}
 http:
   tls: {enabled: true, cert_file: cert.pem, key_file: key.pem}
 """
 """Two places are those of nobody: the second one of haiku, and the only one of nano."""
+STALL_S = 600.0
+ACTION_S = 5.0
+"""A session without a step for longer is stuck."""
 Script = Callable[[Action], "str | None"]
 _SERIAL = count(1)
+
+
+class Turn(Protocol):
+    """Plays one turn of a session, of a flow and with a model if they are named."""
+
+    async def __call__(
+        self,
+        workflow_id: str,
+        goal: str,
+        script: Script,
+        *,
+        definition: str = ...,
+        model: str = ...,
+    ) -> None: ...
 
 
 @contextmanager
 def busy_server(folder: Path) -> Iterator["Traffic"]:
     """The server with all of that set."""
     write_pair(folder, 1)
-    (folder / "isthmus.yml").write_text(SETTINGS % {"nobody": NOBODY}, encoding="utf-8")
+    (folder / "isthmus.yml").write_text(
+        SETTINGS % {"nobody": NOBODY, "action_s": ACTION_S}, encoding="utf-8"
+    )
     with scripted_upstream(SCRIPTS) as upstream:
         upstream.pause_s = 0.01
         # The variable is how the support knows that the address is https.
@@ -93,6 +113,19 @@ class Traffic:
             await self._sessions()
             await self._socket()
 
+    async def stall(self, seen: Callable[[], bool]) -> None:
+        """A session whose model falls silent, until `seen` says that this was seen."""
+        usual, self.upstream.pause_s = self.upstream.pause_s, STALL_S
+        try:
+            async with self._channel() as play_turn, asyncio.TaskGroup() as group:
+                turn = group.create_task(play_turn(f"5{next(_SERIAL):06}", "[work]", answered))
+                try:
+                    assert await asyncio.to_thread(seen)
+                finally:
+                    turn.cancel()
+        finally:
+            self.upstream.pause_s = usual
+
     async def _gateway(self) -> None:
         async with httpx.AsyncClient(
             base_url=self.server.url, headers=self.headers, verify=UNTRUSTING, timeout=60
@@ -115,15 +148,29 @@ class Traffic:
             assert await post("/v1/proxy/openai/v1/chat/completions", dead, **forward) >= 500
 
     async def _sessions(self) -> None:
-        where = f"127.0.0.1:{self.server.grpc}"
-        async with aio.insecure_channel(where) as channel:
+        async with self._channel() as turn:
+            chat = f"1{next(_SERIAL):06}"
+            await turn(chat, "[work]", answered)
+            await turn(chat, "[work] again", refused)
+            await turn(f"2{next(_SERIAL):06}", "[work]", answered, definition="developer/v1")
+            broken = f"3{next(_SERIAL):06}"
+            model = '{"provider": "gitlab", "name": "gpt_5_4_nano"}'
+            await turn(broken, "[work]", answered, model=model)
+            await turn(broken, "[work]", answered)
+            await turn(f"4{next(_SERIAL):06}", "[wait]", silent)
+
+    @asynccontextmanager
+    async def _channel(self) -> AsyncIterator[Turn]:
+        """What plays a turn over gRPC."""
+        async with aio.insecure_channel(f"127.0.0.1:{self.server.grpc}") as channel:
             stub: Any = DuoWorkflowStub(channel)
-            metadata = [(name, value) for name, value in self.headers.items()]
+            metadata = list(self.headers.items())
 
             async def turn(
                 workflow_id: str,
                 goal: str,
                 script: Script,
+                *,
                 definition: str = "chat",
                 model: str = "",
             ) -> None:
@@ -131,15 +178,7 @@ class Traffic:
                 call = stub.ExecuteWorkflow(metadata=[*metadata, *more])
                 await play(call, start(workflow_id, goal, definition), script)
 
-            chat = f"1{next(_SERIAL):06}"
-            await turn(chat, "[work]", answered)
-            await turn(chat, "[work] again", refused)
-            await turn(f"2{next(_SERIAL):06}", "[work]", answered, "developer/v1")
-            broken = f"3{next(_SERIAL):06}"
-            model = '{"provider": "gitlab", "name": "gpt_5_4_nano"}'
-            await turn(broken, "[work]", answered, model=model)
-            await turn(broken, "[work]", answered)
-            await turn(f"4{next(_SERIAL):06}", "[wait]", silent)
+            yield turn
 
     async def _socket(self) -> None:
         headers = {"authorization": f"Bearer {self.account}"}
