@@ -265,6 +265,14 @@ class SessionStarted(Struct, frozen=True, gc=False):
     mode: str
 
 
+class SessionAnswered(Struct, frozen=True, gc=False):
+    """The first action of a session's stream goes to its client, `after_s` its start."""
+
+    workflow_id: str
+    definition: str
+    after_s: float
+
+
 class SessionEnded(Struct, frozen=True, gc=False):
     """A session's stream ended.
 
@@ -380,6 +388,7 @@ Fact: TypeAlias = (
     | SuggestionTrimmed
     | SuggestionAsked
     | SessionStarted
+    | SessionAnswered
     | SessionEnded
     | ActionAnswered
     | RelayOpened

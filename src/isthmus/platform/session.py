@@ -18,6 +18,7 @@ from isthmus.core.events import (
     ActionAnswered,
     CheckpointWritten,
     Noted,
+    SessionAnswered,
     SessionEnded,
     SessionStarted,
 )
@@ -99,9 +100,13 @@ class Session:
 
     async def actions(self) -> AsyncGenerator[Action, None]:
         """What to send, until the stream is over; raises the failure that ended it, if one did."""
+        began_s, answered = self._wiring.clock.now_s(), False
         while True:
             item = self._conversation.next(self._compose, str(uuid4()))
             if isinstance(item, Action):
+                if not answered:
+                    answered = True
+                    self._tell_answer(began_s)
                 yield item
             elif isinstance(item, Halt):
                 self.halt(item)
@@ -289,6 +294,11 @@ class Session:
                 pass
         self._end = end.raised
         return end.outcome
+
+    def _tell_answer(self, began_s: float) -> None:
+        after_s = self._wiring.clock.now_s() - began_s
+        definition = self._opening.definition
+        self._wiring.telemetry.emit(SessionAnswered(self._start.workflow_id, definition, after_s))
 
     def _tell_end(self, outcome: str, duration_s: float) -> None:
         self._wiring.telemetry.emit(

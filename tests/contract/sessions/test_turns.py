@@ -24,7 +24,13 @@ from isthmus.core.errors import (
     TooLarge,
     UpstreamFailed,
 )
-from isthmus.core.events import ActionAnswered, CheckpointWritten, SessionEnded, ToolCalled
+from isthmus.core.events import (
+    ActionAnswered,
+    CheckpointWritten,
+    SessionAnswered,
+    SessionEnded,
+    ToolCalled,
+)
 from isthmus.core.identity import Caller
 from isthmus.core.messages import Text, ToolResult, Usage
 from isthmus.core.workflow import Status, StatusEvent
@@ -301,6 +307,8 @@ async def test_a12_56_an_approved_tool_runs() -> None:
     assert second.statuses[-1] == "INPUT_REQUIRED"
     assert [entry["message_type"] for entry in second.log()] == ["user", "tool", "agent"]
     assert [fact.action for fact in stand.sink.of(ActionAnswered)] == ["runWriteFile"]
+    answers = stand.sink.of(SessionAnswered)
+    assert [(fact.definition, fact.after_s) for fact in answers] == [("chat", 0.0)] * 2
 
 
 async def test_a12_56_a_rejected_tool_does_not_run() -> None:

@@ -47,6 +47,7 @@ from isthmus.core.events import (
     RelayClosed,
     RelayOpened,
     RpcServed,
+    SessionAnswered,
     SessionEnded,
     SessionStarted,
     SuggestionAsked,
@@ -58,6 +59,8 @@ from isthmus.core.events import (
 UNKNOWN: Final = "unknown"
 BUCKETS: Final = (0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 OWN_BUCKETS: Final = (*(0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005), *(0.01, 0.05, 0.25, 1.0))
+STEP_BUCKETS: Final = (0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 600.0)
+TURN_BUCKETS: Final = (0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1_800.0, 3_600.0)
 FINE_BUCKETS: Final = Histogram.DEFAULT_BUCKETS[:-1]
 UNWATCHED: Final = frozenset(
     {"/monitoring/healthz", "/monitoring/ready", "/metrics", "/v1/models/definitions"}
@@ -321,7 +324,7 @@ class Platform:
         self._aborts = counts(
             f"{session}_abort", "Sessions whose client left.", "flow_type", "session_type"
         )
-        self._actions, self._tools, self._turns = _timers(shows)
+        self._actions, self._tools, self._turns, self._answers = _timers(shows)
         self.shows: tuple[Show, ...] = tuple(shows)
 
     @property
@@ -333,6 +336,7 @@ class Platform:
             ToolCalled: self.tool,
             CheckpointWritten: self.checkpoint,
             SessionStarted: self.started,
+            SessionAnswered: self.answered,
             SessionEnded: self.ended,
         }
 
@@ -373,6 +377,10 @@ class Platform:
         if begun is not None:
             begun[labels].value += 1
 
+    def answered(self, fact: SessionAnswered) -> None:
+        """A session's first action."""
+        self._answers[fact.definition or UNKNOWN, *_NO_METADATA].observe(fact.after_s)
+
     def ended(self, fact: SessionEnded) -> None:
         """A session's stream ended."""
         self._live.ended(fact)
@@ -388,15 +396,35 @@ class Platform:
 
 
 def _timers(shows: list[Show]) -> tuple[Family[Timer], ...]:
-    """Seconds of client actions, of tool calls and of sessions' turns; adds how they are shown."""
-    tool = ("tool_name", "flow_type", *METADATA)
-    table: tuple[tuple[str, str, tuple[str, ...]], ...] = (
-        ("executor_actions_duration_seconds", "Seconds of an action.", ("action_class",)),
-        ("duo_workflow_tool_call_seconds", "Seconds of a tool call.", tool),
-        ("duo_workflow_total_seconds", "Seconds of a session's turn.", ("workflow_type",)),
+    """Seconds of client actions, of tool calls, of sessions' turns and until their first action.
+
+    Adds how they are shown.
+    """
+
+    def timers(name: str, text: str, borders_s: Sequence[float], *labels: str) -> Family[Timer]:
+        family = Family(partial(Timer, borders_s), labels, labels)
+        shows.append(histogram(name, text, family))
+        return family
+
+    flow = ("flow_type", *METADATA)
+    own = "duo_workflow"
+    return (
+        timers(
+            "executor_actions_duration_seconds",
+            "Seconds of an action.",
+            STEP_BUCKETS,
+            "action_class",
+        ),
+        timers(
+            f"{own}_tool_call_seconds", "Seconds of a tool call.", STEP_BUCKETS, "tool_name", *flow
+        ),
+        timers(
+            f"{own}_total_seconds", "Seconds of a session's turn.", TURN_BUCKETS, "workflow_type"
+        ),
+        timers(
+            f"{own}_time_to_first_response_seconds",
+            "Seconds to a turn's first action.",
+            BUCKETS,
+            *flow,
+        ),
     )
-    families: list[Family[Timer]] = []
-    for name, text, labels in table:
-        families.append(Family(partial(Timer, FINE_BUCKETS), labels, labels))
-        shows.append(histogram(name, text, families[-1]))
-    return tuple(families)

@@ -17,6 +17,7 @@ from isthmus.core.events import (
     RelayClosed,
     RelayOpened,
     RpcServed,
+    SessionAnswered,
     SessionEnded,
     SessionStarted,
     SuggestionAsked,
@@ -140,7 +141,8 @@ def test_sessions_and_their_tools_are_counted() -> None:
     _, found = pages(
         SessionStarted("1", "chat", "start"),
         SessionStarted("1", "chat", "resume"),
-        SessionEnded("1", "chat", "finished", "", 2.0, 3),
+        SessionAnswered("1", "chat", 0.7),
+        SessionEnded("1", "chat", "finished", "", 200.0, 3),
         SessionEnded("1", "chat", "failed", "model", 2.0, 3),
         SessionEnded("1", "chat", "aborted", "", 2.0, 3),
         SessionEnded("1", "chat", "waiting", "", 2.0, 3),
@@ -155,6 +157,10 @@ def test_sessions_and_their_tools_are_counted() -> None:
         assert value(found, f"{prefix}_{name}_total", flow_type="chat") == 1, name
     assert value(found, f"{prefix}_failure_total", failure_reason="model") == 1
     assert value(found, "duo_workflow_total_seconds_count", workflow_type="chat") == 4
+    assert value(found, "duo_workflow_total_seconds_bucket", le="120.0") == 3
+    assert value(found, "duo_workflow_total_seconds_bucket", le="300.0") == 4
+    first = "duo_workflow_time_to_first_response_seconds_bucket"
+    assert [value(found, first, flow_type="chat", le=le) for le in ("0.5", "1.0")] == [0, 1]
     assert value(found, "executor_actions_duration_seconds_count", action_class="runReadFile") == 1
     assert value(found, "duo_workflow_tool_call_seconds_count", tool_name="read_file") == 2
     assert value(found, "agent_platform_tool_failure_total", failure_reason="ToolRefused") == 1
