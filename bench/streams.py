@@ -24,6 +24,7 @@ CONNECTIONS = 200
 STREAMS_EACH = 2
 """Every connection asks this often, at moments spread over the length of a stream."""
 
+PATH = "/v4/code/suggestions"
 BODY = (
     b'{"prompt_components":[{"type":"code_editor_completion","payload":{"file_name":"a.py",'
     b'"content_above_cursor":"def add(a, b):\\n    ","content_below_cursor":"\\n","stream":true}}]}'
@@ -58,17 +59,10 @@ def measure(folder: Path) -> list[Streams]:
 
 
 def _measured(folder: Path) -> list[Streams]:
-    with _paced() as port:
-        direct = uvloop.run(_load(port, "/v1/completions", {}, b"{}"))
-        settings = {
-            "ISTHMUS_PROVIDERS__OPENAI__BASE_URL": f"http://127.0.0.1:{port}/v1",
-            "ISTHMUS_PROVIDERS__OPENAI__API_KEY": "k",
-            "ISTHMUS_PROVIDERS__OPENAI__COMPLETION_MODEL": "m",
-            "ISTHMUS_MODELS__DEFAULTS": '{"code_completions": ["openai_compatible"]}',
-        }
-        with isthmus(folder, extra=settings) as server:
-            path = "/v4/code/suggestions"
-            ours = uvloop.run(_load(server.port, path, server.headers, BODY))
+    with paced() as port:
+        direct = uvloop.run(load(port, "/v1/completions", {}, b"{}"))
+        with isthmus(folder, extra=settings(port)) as server:
+            ours = uvloop.run(load(server.port, PATH, server.headers, BODY))
     return [_figures("direct", direct), _figures("Isthmus v4 stream", ours)]
 
 
@@ -83,7 +77,10 @@ def _figures(name: str, seen: list[Seen]) -> Streams:
     )
 
 
-async def _load(port: int, path: str, headers: dict[str, str], body: bytes) -> list[Seen]:
+async def load(
+    port: int, path: str, headers: dict[str, str], body: bytes, connections: int = CONNECTIONS
+) -> list[Seen]:
+    """Streams from so many connections, and what each of them looked like."""
     lines = [f"POST {path} HTTP/1.1", "host: bench", f"content-length: {len(body)}"]
     lines += [f"{name}: {value}" for name, value in headers.items()]
     request = "\r\n".join([*lines, "", ""]).encode() + body
@@ -91,7 +88,7 @@ async def _load(port: int, path: str, headers: dict[str, str], body: bytes) -> l
     async with asyncio.TaskGroup() as group:
         tasks = [
             group.create_task(_client(port, request, spread.random() * TOKENS * PACE_S))
-            for _ in range(CONNECTIONS)
+            for _ in range(connections)
         ]
     return [each for task in tasks for each in task.result()]
 
@@ -165,8 +162,19 @@ def _framed(data: bytes) -> bytes:
     return b"%x\r\n%b\r\n" % (len(data), data)
 
 
+def settings(port: int) -> dict[str, str]:
+    """Completions come from the upstream at this port."""
+    return {
+        "ISTHMUS_PROVIDERS__OPENAI__BASE_URL": f"http://127.0.0.1:{port}/v1",
+        "ISTHMUS_PROVIDERS__OPENAI__API_KEY": "k",
+        "ISTHMUS_PROVIDERS__OPENAI__COMPLETION_MODEL": "m",
+        "ISTHMUS_MODELS__DEFAULTS": '{"code_completions": ["openai_compatible"]}',
+    }
+
+
 @contextmanager
-def _paced() -> Iterator[int]:
+def paced() -> Iterator[int]:
+    """An upstream whose answers are streams of tokens; yields its port."""
     port = free_port()
     command = ["taskset", "-c", str(CLIENT_CORE), sys.executable, "-m", "bench.streams", str(port)]
     process = subprocess.Popen(command)

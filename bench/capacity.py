@@ -1,0 +1,247 @@
+"""What two cores hold: one for the server, one for its callers and the model that they wait for.
+
+`python -m bench.capacity`: calls at once to a model that takes a second, and streams at once of
+200 tokens, more and more of each until a bound is passed. It is written into
+`bench/CAPACITY.md`, from which `docs/guide/sizing.md` calculates.
+"""
+
+import argparse
+import asyncio
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+import uvloop
+
+from bench import streams
+from bench.machine import (
+    CLIENT_CORE,
+    Load,
+    free_port,
+    post,
+    require,
+    tree_rss_mb,
+    wait_for_port,
+    wrk,
+)
+from bench.server import isthmus
+from bench.upstream import COMPLETION_STREAM
+
+OUT = Path(__file__).parent / "CAPACITY.md"
+CALLS = (40, 250, 500, 1000, 1500, 2000, 3000)
+STREAMS = (100, 200, 500, 750, 1000)
+ADDED_P99_MS = 50.0
+STALL_MS = 100.0
+MODEL_S = 1.0
+SECONDS = 15.0
+BODY = (
+    '{"prompt_version":1,"current_file":{"file_name":"a.py","content_above_cursor":"'
+    + "# a line of context\\n" * 48
+    + 'def add(a, b):\\n    ","content_below_cursor":"\\n"}}'
+)
+_ANSWER = COMPLETION_STREAM.encode()
+_REPLY = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncontent-length: %d\r\n\r\n%b" % (
+    len(_ANSWER),
+    _ANSWER,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Calls:
+    """Calls at once: what they took beyond the model itself."""
+
+    direct: Load
+    ours: Load
+    rss_mb: float
+
+    @property
+    def added_p99_ms(self) -> float:
+        """Milliseconds at the 99th percentile."""
+        return self.ours.p99_ms - self.direct.p99_ms
+
+    @property
+    def held(self) -> bool:
+        """Whether nothing failed, and nobody waited for us for long."""
+        return self.ours.errors == 0 and self.added_p99_ms <= ADDED_P99_MS
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """Streams at once: the slowest first byte of a hundred, and the longest stall, in ms."""
+
+    connections: int
+    streams: int
+    first_p99_ms: float
+    stall_ms: float
+    direct_stall_ms: float
+    rss_mb: float
+
+    @property
+    def held(self) -> bool:
+        """Whether every stream ran."""
+        return self.stall_ms <= STALL_MS
+
+
+def main() -> None:
+    """Measure both, and write the page."""
+    if sys.argv[1:2] == ["model"]:
+        uvloop.run(_serve(int(sys.argv[2])))
+        return
+    arguments = argparse.ArgumentParser(prog="python -m bench.capacity")
+    arguments.add_argument("--calls", type=int, nargs="*", default=CALLS, metavar="N")
+    arguments.add_argument("--streams", type=int, nargs="*", default=STREAMS, metavar="N")
+    chosen = arguments.parse_args()
+    require("wrk", "taskset")
+    with tempfile.TemporaryDirectory(prefix="capacity-") as name:
+        calls = _calls(Path(name), chosen.calls)
+        running = _streams(Path(name), chosen.streams)
+    OUT.write_text(_page(calls, running), encoding="utf-8")
+    print(OUT.read_text(encoding="utf-8"))
+
+
+def _calls(folder: Path, levels: Sequence[int]) -> list[Calls]:
+    found: list[Calls] = []
+    with _model() as port:
+        for level in levels:
+            direct = _wrk(f"http://127.0.0.1:{port}/v1/completions", {}, level, folder)
+            # A server for each level: what it holds in memory is this level's alone.
+            with isthmus(folder, extra=streams.settings(port)) as server:
+                url = f"http://127.0.0.1:{server.port}/v2/code/completions"
+                _wrk(url, server.headers, level, folder, 4.0)
+                ours = _wrk(url, server.headers, level, folder)
+                found.append(Calls(direct, ours, tree_rss_mb(server.pid)))
+            print(found[-1], flush=True)
+            if not found[-1].held:
+                break
+    return found
+
+
+def _wrk(
+    url: str, headers: dict[str, str], connections: int, folder: Path, seconds: float = SECONDS
+) -> Load:
+    return wrk(url, post(BODY, headers), connections, folder, seconds)
+
+
+def _streams(folder: Path, levels: Sequence[int]) -> list[Running]:
+    cores = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {CLIENT_CORE})
+    found: list[Running] = []
+    try:
+        for level in levels:
+            with (
+                streams.paced() as port,
+                isthmus(folder, extra=streams.settings(port)) as server,
+            ):
+                direct = uvloop.run(streams.load(port, "/v1/completions", {}, b"{}", level))
+                load = streams.load(server.port, streams.PATH, server.headers, streams.BODY, level)
+                seen = uvloop.run(load)
+                firsts = sorted(each.first_byte_s for each in seen)
+                found.append(
+                    Running(
+                        level,
+                        len(seen),
+                        firsts[int(len(firsts) * 0.99)] * 1e3,
+                        _stall_ms(seen),
+                        _stall_ms(direct),
+                        tree_rss_mb(server.pid),
+                    )
+                )
+            print(found[-1], flush=True)
+            if not found[-1].held:
+                break
+    finally:
+        os.sched_setaffinity(0, cores)
+    return found
+
+
+def _stall_ms(seen: Sequence[streams.Seen]) -> float:
+    return (max(each.longest_gap_s for each in seen) - streams.PACE_S) * 1e3
+
+
+def _page(calls: Sequence[Calls], running: Sequence[Running]) -> str:
+    lines = [
+        "# What two cores hold",
+        "",
+        f"`python -m bench.capacity`; Python {platform.python_version()}, one process on one core,",
+        "callers and model on the other. Tokens are verified, requests are logged and counted.",
+        "",
+        f"A model that takes {MODEL_S:g} s, asked for completions; held while nothing fails and at",
+        f"most {ADDED_P99_MS:g} ms are added at the 99th percentile:",
+        "",
+        "| Calls at once | Requests/s | p50 ms | p99 ms | Added p99 ms | Errors | RSS MB | Held |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    lines += [
+        f"| {each.ours.connections:,} | {each.ours.rps:,.0f} | {each.ours.p50_ms:,.0f} "
+        f"| {each.ours.p99_ms:,.0f} | {each.added_p99_ms:.1f} | {each.ours.errors} "
+        f"| {each.rss_mb:.0f} | {'yes' if each.held else 'no'} |"
+        for each in calls
+    ]
+    lines += [
+        "",
+        f"Streams of {streams.TOKENS} tokens, one each {streams.PACE_S * 1e3:g} ms; held while no",
+        f"token comes more than {STALL_MS:g} ms late. Beside it, the latest of the model's own:",
+        "",
+        "| Streams at once | Seen | First byte p99 ms | Stall ms | Model's ms | RSS MB | Held |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    lines += [
+        f"| {each.connections:,} | {each.streams:,} | {each.first_p99_ms:.1f} "
+        f"| {each.stall_ms:.1f} | {each.direct_stall_ms:.1f} "
+        f"| {each.rss_mb:.0f} | {'yes' if each.held else 'no'} |"
+        for each in running
+    ]
+    return "\n".join([*lines, ""])
+
+
+class _Slow(asyncio.Protocol):
+    """Answers every request after a second."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        # uvloop's transports are asyncio's by what they do, not by descent.
+        self._transport = cast("asyncio.WriteTransport", transport)
+        self._seen = b""
+
+    def data_received(self, data: bytes) -> None:
+        self._seen += data
+        head, end, body = self._seen.partition(b"\r\n\r\n")
+        if not end:
+            return
+        length = head.lower().partition(b"content-length:")[2].split(b"\r\n")[0]
+        if len(body) >= int(length or b"0"):
+            self._seen = b""
+            asyncio.get_running_loop().call_later(MODEL_S, self._answer)
+
+    def _answer(self) -> None:
+        if not self._transport.is_closing():
+            self._transport.write(_REPLY)
+
+
+@contextmanager
+def _model() -> Iterator[int]:
+    port = free_port()
+    command = ["taskset", "-c", str(CLIENT_CORE), sys.executable, "-m", "bench.capacity", "model"]
+    process = subprocess.Popen([*command, str(port)])
+    try:
+        wait_for_port(port)
+        yield port
+    finally:
+        process.terminate()
+        process.wait()
+
+
+async def _serve(port: int) -> None:
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(_Slow, "127.0.0.1", port, backlog=4096)
+    await server.serve_forever()
+
+
+if __name__ == "__main__":
+    main()
