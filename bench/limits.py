@@ -31,6 +31,10 @@ SHARE = 0.1
 START_S = 8.0
 """How long processes have to start."""
 ASKED_MS = 0.2
+TURNS = 4
+WARM_S = 20.0
+"""Sixteen servers load what they load late, on two cores."""
+PACE_S = 1.0
 SETTLE_S = 1.0
 """How long after a kill or a start nothing is judged: it takes a moment to be noticed."""
 
@@ -166,6 +170,72 @@ def measure_servers(load: Load, folder: Path) -> Found:
         store.kill()
 
 
+@dataclass(frozen=True, slots=True)
+class Added:
+    """Milliseconds of calls at an even pace: with shared limits, and what that is more."""
+
+    calls: int
+    p50_ms: float
+    p99_ms: float
+    added_p50_ms: float
+    added_p99_ms: float
+    own_added_p99_ms: float
+    """Of the servers' own share of each answer."""
+
+
+def measure_added(load: Load, folder: Path) -> Added:
+    """The same calls at servers with shared limits, and at others without, by turns.
+
+    The clients ask for less than the amounts: what a refused call takes is no cost to anybody.
+    """
+    store = _Store(folder)
+    store.start()
+    limits: dict[str, object] = {"url": store.url}
+    limits["rules"] = replicas.rules(load.requests, load.tokens, load.window_s)
+    plain, limited = folder / "plain", folder / "limited"
+    plain.mkdir()
+    limited.mkdir()
+    try:
+        with (
+            replicas.replicas(plain, load.processes, {}) as without,
+            replicas.replicas(limited, load.processes, limits) as within_limits,
+        ):
+            time.sleep(WARM_S)
+            for turn in range(2 * TURNS):
+                start_s = time.monotonic() + 0.5
+                end_s = start_s + load.seconds / 2 / TURNS
+                clients = load.clients // load.processes
+                plan = Plan({}, clients, start_s, end_s, "", PACE_S)
+                asyncio.run(replicas.drive(within_limits if turn % 2 else without, plan))
+    finally:
+        store.kill()
+    took = [
+        _sorted_ms(s for one in each for s in one.notes.took_s) for each in (without, within_limits)
+    ]
+    own = [
+        _sorted_ms(s for one in each for s in one.notes.waits_s)
+        for each in (without, within_limits)
+    ]
+    if sum(one.notes.refused for one in within_limits):
+        raise RuntimeError("a call was refused: the amounts are too small")
+    return Added(
+        len(took[1]),
+        _at(took[1], 0.5),
+        _at(took[1], 0.99),
+        _at(took[1], 0.5) - _at(took[0], 0.5),
+        _at(took[1], 0.99) - _at(took[0], 0.99),
+        _at(own[1], 0.99) - _at(own[0], 0.99),
+    )
+
+
+def _sorted_ms(seconds: Iterable[float]) -> list[float]:
+    return sorted(each * 1000 for each in seconds)
+
+
+def _at(sorted_ms: Sequence[float], part: float) -> float:
+    return sorted_ms[int(len(sorted_ms) * part)]
+
+
 class _Store:
     def __init__(self, folder: Path) -> None:
         self._port = free_port()
@@ -268,12 +338,14 @@ def main() -> None:
     arguments.add_argument("--seconds", type=float, default=180.0)
     arguments.add_argument("--window", type=float, default=10.0)
     arguments.add_argument("--servers", action="store_true", help="real servers")
+    arguments.add_argument("--added", action="store_true", help="what calls take for it")
     told = arguments.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="bench-limits-"))
     try:
-        scale = 0.2 if told.servers else 1.0
+        scale = 100.0 if told.added else 0.2 if told.servers else 1.0
         load = Load(told.processes, told.clients, told.seconds, told.window, scale)
-        found = measure_servers(load, folder) if told.servers else measure(load, folder)
+        run = measure_added if told.added else measure_servers if told.servers else measure
+        found = run(load, folder)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     print(json.dumps(msgspec.to_builtins(found), indent=2))

@@ -20,6 +20,8 @@ class Plan(Struct):
     start_s: float
     end_s: float
     out: str
+    pace_s: float = 0.0
+    """The mean pause of a client between two calls; 0: none."""
 
 
 class Notes(Struct):
@@ -30,6 +32,8 @@ class Notes(Struct):
     running: list[Moment] = field(default_factory=list[Moment])
     """One more, or one less."""
     waits_s: list[float] = field(default_factory=list[float])
+    took_s: list[float] = field(default_factory=list[float])
+    """Whole calls, of servers."""
     lags_s: list[float] = field(default_factory=list[float])
     """By how much naps were too long: what the machine alone adds to everything."""
     lost: list[tuple[float, bool]] = field(default_factory=list[tuple[float, bool]])

@@ -93,7 +93,7 @@ class Replica:
         self._message = _request("/v1/proxy/anthropic/v1/messages", lines, MESSAGE)
 
     async def client(self, plan: Plan, *, messages: bool) -> None:
-        """Ask until the plan ends."""
+        """Ask until the plan ends, as fast as answers come or at the plan's pace."""
         asked = self._message if messages else self._completion
         reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
         await asyncio.sleep(max(0.0, plan.start_s - time.monotonic()))
@@ -105,13 +105,16 @@ class Replica:
             await reader.readexactly(int(length[1]) if length else 0)
             ended_s = time.monotonic()
             self._note(head, began_s, ended_s, messages=messages)
-            if head[9:12] == b"429":
+            if plan.pace_s:
+                await asyncio.sleep(random.expovariate(1 / plan.pace_s))
+            elif head[9:12] == b"429":
                 await asyncio.sleep(random.uniform(0.5, 1) * NAP_S)  # noqa: S311
         writer.close()
 
     def _note(self, head: bytes, began_s: float, ended_s: float, *, messages: bool) -> None:
         notes, own = self.notes, _OWN.search(head)
         notes.waits_s.append(float(own[1]) / 1000 if own else 0.0)
+        notes.took_s.append(ended_s - began_s)
         match head[9:12]:
             case b"429":
                 notes.refused += 1
