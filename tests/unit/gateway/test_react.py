@@ -104,10 +104,10 @@ def test_a_model_that_never_comes_to_the_point_is_not_held_without_end() -> None
     endless = "x" * HELD_CHARS
     assert read(endless, "\nFinal Answer: y") == [Unknown(endless)]
     assert read(endless + "\nFinal Answer: y") == [Unknown(endless)]
-    began_s = time.perf_counter()
+    began_s = time.process_time()
     for text in (" ", "\nA", "\nAction:", "<", "Final Answer"):
         read(*(text * HELD_CHARS)[: 2 * HELD_CHARS])
-    assert time.perf_counter() - began_s < 5
+    assert time.process_time() - began_s < 5
 
 
 WORDS = st.sampled_from(
