@@ -7,6 +7,7 @@ Variables may also stand in the nearest `.env` upward of the working directory; 
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Literal
 
@@ -26,7 +27,8 @@ from isthmus.settings_limits import LimitsSettings
 from isthmus.settings_redaction import RedactionSettings
 from isthmus.settings_routing import DeploymentSettings, RoutingSettings
 from isthmus.settings_runners import RunnersSettings
-from isthmus.settings_sources import Reading, SettingsError
+from isthmus.settings_secrets import SUFFIX
+from isthmus.settings_sources import Reading, SettingsError, by_variable, secret_behind
 from isthmus.settings_telemetry import ReloadSettings, TracingSettings
 from isthmus.settings_upstream import (
     AnthropicSettings,
@@ -385,11 +387,19 @@ class Source:
     def files(self) -> tuple[Path, ...]:
         """The files in which they are written, or would be."""
         try:
-            path, _ = _file([*_dotenv(), (_process(), "")], self.file, here=True)
+            layers = [*_dotenv(), (_process(), "")]
+            path, _ = _file(layers, self.file, here=True)
         except SettingsError:
-            path = self.file
+            layers, path = [(_process(), "")], self.file
+        given = {name.upper(): value for layer, _ in layers for name, value in layer.items()}
+        secrets = [Path(value) for name, value in given.items() if value and _is_secret_file(name)]
         found = [path.absolute()] if path is not None else []
-        return (*found, _dotenv_file() or Path.cwd() / ".env")
+        return (*found, *secrets, _dotenv_file() or Path.cwd() / ".env")
+
+
+@cache
+def _is_secret_file(name: str) -> bool:
+    return bool(name.endswith(SUFFIX) and secret_behind(name, by_variable(Settings)))
 
 
 def _process() -> Mapping[str, str]:

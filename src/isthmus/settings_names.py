@@ -114,6 +114,12 @@ OPERATOR_NAMES: tuple[tuple[str, str], ...] = (
     ("DUO_WORKFLOW_SHUTDOWN_GRACE_PERIOD_S", "drain.deadline_s"),
 )
 
+SWITCHES: tuple[tuple[str, str, str, bool], ...] = (
+    # Variable, path of a list, what it takes out of the list's default, and whether when it is on.
+    ("DISABLE_AI_GATEWAY", "transports", "http", True),
+    ("ENABLE_DUO_WORKFLOW_SERVICE", "transports", "grpc", False),
+)
+
 PREFIX = "ISTHMUS_"
 """Our own variables: the prefix, then the path in capitals with `__` between its parts."""
 

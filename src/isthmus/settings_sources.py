@@ -1,6 +1,6 @@
 """Layers of settings over a tree of pydantic models: files, variables, flags; and their faults.
 
-Pure but for `Reading.file`. No fault repeats a value: it may be a secret.
+Pure but for files that `Reading` is told of. No fault repeats a value: it may be a secret.
 """
 
 import re
@@ -11,14 +11,24 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar, cast, get_args, get_origin
 
 import msgspec
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 
-from isthmus.settings_names import INJECTED_NAME, OPERATOR_NAMES, OTHER_NAMES, PREFIX
+from isthmus.settings_names import (
+    INJECTED_NAME,
+    OPERATOR_NAMES,
+    OTHER_NAMES,
+    PREFIX,
+    SWITCHES,
+)
+from isthmus.settings_secrets import SUFFIX, read_secret
 
 Tree = TypeVar("Tree", bound=BaseModel)
 _INJECTED = re.compile(INJECTED_NAME)
 _NAMED = re.compile(r"`([a-z_.]+)`")
+_ON = frozenset({"1", "true", "yes", "on", "t", "y"})
+_OFF = frozenset({"0", "false", "no", "off", "f", "n"})
+_Given = dict[str, tuple[str, str]]
 _WORDS = (("Value error, ", ""), ("Input should", "must"), ("Field required", "is required"))
 
 
@@ -45,7 +55,14 @@ class Leaf:
     @property
     def operator_names(self) -> tuple[str, ...]:
         """The operators' variables that set it too, the weakest first."""
-        return tuple(name for name, path in OPERATOR_NAMES if path == self.path)
+        switches = tuple(name for name, path, *_ in SWITCHES if path == self.path)
+        return switches + tuple(name for name, path in OPERATOR_NAMES if path == self.path)
+
+    @property
+    def secret(self) -> bool:
+        """Whether its value may be in no log; it may stand in a file of its own."""
+        kind = self.info.annotation
+        return SecretStr in (kind, *get_args(kind))
 
     def decode(self, value: object) -> object:
         """`value` with text turned into what lists and maps need. Raises ValueError."""
@@ -74,6 +91,21 @@ def leaves(tree: type[BaseModel], prefix: str = "") -> Iterator[Leaf]:
             yield Leaf(prefix + name, info)
 
 
+def by_variable(tree: type[BaseModel]) -> dict[str, Leaf]:
+    """Every setting by the names of its variables, the operators' and its own."""
+    found = {leaf.path: leaf for leaf in leaves(tree)}
+    # A small tree has no place for most of the operators' names.
+    operators = {name: found[path] for name, path in OPERATOR_NAMES if path in found}
+    return operators | {leaf.variable: leaf for leaf in found.values()}
+
+
+def secret_behind(name: str, known: Mapping[str, Leaf]) -> str:
+    """The secret's variable whose value a file gives that `name` names; empty when it is none."""
+    secret = known.get(name.removesuffix(SUFFIX)) if name.endswith(SUFFIX) else None
+    # The path of a file may be a setting itself.
+    return name.removesuffix(SUFFIX) if secret and secret.secret and name not in known else ""
+
+
 class Reading(Generic[Tree]):
     """Collects layers, the weakest first; `finish` turns them into the tree or one SettingsError.
 
@@ -83,6 +115,7 @@ class Reading(Generic[Tree]):
     def __init__(self, tree: type[Tree]) -> None:
         self.sources: dict[str, str] = {}
         self._tree = tree
+        self._known = by_variable(tree)
         self._leaves = {leaf.path: leaf for leaf in leaves(tree)}
         self._groups = {
             ".".join(parts[:count])
@@ -122,19 +155,24 @@ class Reading(Generic[Tree]):
         Operators' names come before our own, whatever the layer; a later layer hides an earlier
         one's variable.
         """
-        given: dict[str, tuple[str, str]] = {}
+        given: _Given = {}
         for variables, place in layers:
             for name, value in variables.items():
                 given[name.upper()] = (value, f"variable {name}{place}")
+        self._secrets(given)
+        self._switches(given)
         for name, path in OPERATOR_NAMES:
             if name in given:
                 self._put(self._leaves[path], *given[name])
-        own = {leaf.variable: leaf for leaf in self._leaves.values()}
         for name, (value, source) in given.items():
-            if name in own:
-                self._put(own[name], value, source)
-            elif name.startswith(PREFIX) and not _foreign(name, value):
-                self._faults.append(f"{name}: unknown variable{_near(name, own)} ({source})")
+            if not name.startswith(PREFIX):
+                continue
+            if name in self._known:
+                self._put(self._known[name], value, source)
+            elif not _foreign(name, value):
+                own = (known for known in self._known if known.startswith(PREFIX))
+                near = _near(name, own)
+                self._faults.append(f"{name}: unknown variable{near} ({source})")
 
     def flags(self, flags: Mapping[str, object]) -> None:
         """Add values by path; None means that the flag was not given."""
@@ -162,6 +200,39 @@ class Reading(Generic[Tree]):
         if faults:
             raise SettingsError(*faults)
         return settings
+
+    def _secrets(self, given: _Given) -> None:
+        """Put what stands in files in the place of the variables that name the files."""
+        named = [(name, secret_behind(name, self._known)) for name in given]
+        for file, name in [pair for pair in named if pair[1]]:
+            path, source = given.pop(file)
+            if not path:
+                continue
+            if given.get(name, ("",))[0]:
+                both = f"{given[name][1]}, {source}"
+                self._faults.append(f"{name}: give it or {file}, not both ({both})")
+                continue
+            try:
+                given[name] = (read_secret(path), f"file of {source}")
+            except ValueError as error:
+                self._faults.append(f"{file}: {error} ({source})")
+
+    def _switches(self, given: _Given) -> None:
+        """Take out of lists what a variable switches off."""
+        left: dict[str, list[str]] = {}
+        sources: dict[str, list[str]] = {}
+        for name, path, item, when in SWITCHES:
+            text, source = given.get(name, ("", ""))
+            said = text.strip().lower()
+            if said in _ON | _OFF:
+                items = left.setdefault(path, list(self._leaves[path].info.default))
+                sources.setdefault(path, []).append(source)
+                if (said in _ON) is when:
+                    items.remove(item)
+            elif said:
+                self._faults.append(f"{name}: must be a boolean ({source})")
+        for path, items in left.items():
+            self._put(self._leaves[path], tuple(items), ", ".join(sources[path]))
 
     def _put(self, leaf: Leaf, value: object, source: str) -> None:
         """A later value replaces an earlier one, a wrong one included."""

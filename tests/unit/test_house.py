@@ -24,7 +24,7 @@ BUDGET = {
     "app": 1_600,
     "cli": 2_250,
     "doctor": 2_750,
-    "settings": 2_350,
+    "settings": 2_500,
 }
 """Lines of hand-written Python by package; `settings` are the modules beside them, with `serve`."""
 FILES = sorted(p for p in SOURCE.rglob("*.py") if "contract" not in p.relative_to(SOURCE).parts)

@@ -129,11 +129,14 @@ http:
 ```
 
 Variables may also stand in the nearest `.env` file upward of the working directory; those of the
-process win over it. Booleans are `1/0`, `true/false`, `yes/no`, `on/off`, `t/f`, `y/n`. Where some
-operators' variables set one path, the last one named wins. Unknown keys of the file and unknown
-variables that begin with `ISTHMUS_` are errors; `isthmus config check` names every fault with its
-source, `isthmus config show` prints what is in force, secrets masked. A running server reads them
-again on SIGHUP and when a file has changed; `isthmus config diff` says what that would change.
+process win over it. A secret may stand in a file of its own: `NAME_FILE` with its path, for each
+`NAME` of its variables that has no such name already, such as
+`DUO_WORKFLOW_SELF_SIGNED_JWT__SIGNING_KEY_FILE=/run/secrets/jwt.key`. Booleans are `1/0`,
+`true/false`, `yes/no`, `on/off`, `t/f`, `y/n`. Where some operators' variables set one path, the
+last one named wins. Unknown keys of the file and unknown variables that begin with `ISTHMUS_` are
+errors; `isthmus config check` names every fault with its source, `isthmus config show` prints what
+is in force, secrets masked. A running server reads them again on SIGHUP and when a file has
+changed; `isthmus config diff` says what that would change.
 
 | Setting | Variable | Operators' variables | Type | Default | Meaning |
 |---|---|---|---|---|---|
