@@ -22,7 +22,7 @@ OFTEN = {
 CONTRACT_LINT: frozenset[str] = frozenset()
 """What promtool has against names that the contracts prescribe: nothing, so far."""
 SERIES = re.compile(r"\b(?:[a-z]+_)+[a-z]+\b(?!\s*\()")
-WINDOWS = {"$__rate_interval": "1m", "$__interval": "15s", "$__range": "5m"}
+WINDOWS = {"$__rate_interval": "5m", "$__interval": "15s", "$__range": "5m"}
 
 
 @dataclass(frozen=True)

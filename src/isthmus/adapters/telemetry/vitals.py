@@ -47,7 +47,11 @@ class Vitals:
         self._failing = Family(Count, ("issuer",), ("issuer",))
         self.shows: tuple[Show, ...] = (
             gauge("isthmus_build_info", "The version that runs, and its listeners.", build),
-            histogram("event_loop_lag_seconds", "Seconds that the loop was late.", self._lag),
+            histogram(
+                "event_loop_lag_seconds",
+                "Seconds that the loop was late, at worst, in each 0.1 s.",
+                self._lag,
+            ),
             gauge("server_draining", "Whether the server is stopping.", self._draining),
             counter("crashes", "Bugs: exceptions that are not ours.", self._crashes),
             gauge(

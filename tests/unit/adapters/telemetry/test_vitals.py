@@ -149,3 +149,14 @@ async def test_a_loop_that_is_held_up_is_late() -> None:
             while len(late) == count:  # noqa: ASYNC110 - as above
                 await asyncio.sleep(0.01)
     assert max(late[count:]) >= 0.25
+
+
+async def test_a_busy_loop_is_looked_at_ten_times_a_second_as_well() -> None:
+    late: list[float] = []
+    async with open_telemetry(lag=late.append) as pipeline:
+        until_s = time.monotonic() + 1.0
+        while time.monotonic() < until_s:
+            for _ in range(64):
+                pipeline.emit(Stopping("again"))
+            await asyncio.sleep(0)
+    assert 0 < len(late) <= 11
