@@ -14,8 +14,9 @@ import pytest
 
 from isthmus.auth.issue import new_private_key_pem
 from tests.support.authority import Authority, new_key, write_key
-from tests.support.doctor_stand import Answers, Examined, answering, examine, gitlab
+from tests.support.doctor_stand import Answers, Examined, answering, delayed, examine, gitlab
 from tests.support.fixtures_store import required
+from tests.support.postgres import postgres_server
 from tests.support.servers import Missing, Server, free_port, running, scratch
 from tests.support.tokens import payload, pem_of, private_key, signed
 from tests.support.vendor_stream import STREAM
@@ -115,6 +116,26 @@ def incomplete_chain(bench: Bench) -> None:
     bench.put("http.tls.cert_file", key.with_name("listener.leaf.pem"))
 
 
+def ends_soon(bench: Bench) -> None:
+    bench.tls(days=5)
+
+
+def nameless(bench: Bench) -> None:
+    bench.tls(names=())
+
+
+def weak_certificate(bench: Bench) -> None:
+    bench.tls()
+    pair = bench.authority().sign("weak", key=private_key("weak", 1024))
+    bench.put("http.tls.cert_file", pair.chain)
+    bench.put("http.tls.key_file", pair.key)
+
+
+def garbled_certificate(bench: Bench) -> None:
+    key = bench.tls()
+    key.with_name("listener.chain.pem").write_text("garbled", encoding="ascii")
+
+
 def sealed_key(bench: Bench) -> None:
     bench.tls()
     sealed = bench.folder / "sealed.pem"
@@ -206,6 +227,29 @@ def model_absent(bench: Bench) -> None:
     vendor = bench.vendor()
     for path in list(vendor.by_path):
         vendor.put(path, {"error": {"code": "model_not_found", "message": "no"}}, 404)
+
+
+def wrong_path(bench: Bench) -> None:
+    vendor = bench.vendor()
+    bench.put("providers.openai.base_url", vendor.url)
+
+
+def vendor_of_another_authority(bench: Bench) -> None:
+    bench.vendor()
+    vendor = bench.stack.enter_context(answering(bench.authority("Other").sign("vendor")))
+    bench.put("providers.openai.base_url", f"{vendor.url}/v1")
+
+
+def proxy_refuses(bench: Bench) -> None:
+    bench.vendor()
+    bench.put("outbound.proxy_url", bench.stack.enter_context(answering()).url)
+    bench.put("providers.openai.base_url", "https://vendor.invalid/v1")
+
+
+def vendor_breaks_off(bench: Bench) -> None:
+    vendor = bench.vendor()
+    for path in list(vendor.by_path):
+        vendor.by_path[path] = 200, "text/event-stream", STREAM.partition(b"data: [DONE]")[0][:90]
 
 
 def not_streaming(bench: Bench) -> None:
@@ -321,6 +365,26 @@ def no_certificate_file(bench: Bench) -> None:
     bench.put("http.tls.cert_file", bench.folder / "nowhere.pem")
 
 
+def no_log(bench: Bench) -> None:
+    bench.put("logging.file", "/sys/isthmus.log")
+
+
+def platform_away(bench: Bench) -> None:
+    bench.put("transports", "http")
+    bench.put("platform.url", f"127.0.0.1:{free_port()}")
+    bench.put("platform.secure", "false")
+
+
+def signin_away(bench: Bench) -> None:
+    bench.put("instance.oidc.issuer", f"http://127.0.0.1:{free_port()}")
+    bench.put("runners.kind", "none")
+
+
+def one_clock_of_two(bench: Bench) -> None:
+    bench.issuer().ahead_s = 600.0
+    bench.vendor()
+
+
 def few_files(bench: Bench) -> None:
     bench.prefix = ["bash", "-c", 'ulimit -n 200; exec "$@"', "bash"]
 
@@ -333,6 +397,10 @@ FAULTS: dict[Callable[[Bench], None], Named] = {
     expired: Named("tls.http", "http.tls.cert_file", "expired"),
     wrong_name: Named("tls.http", "http.tls.cert_file", "ai.example"),
     incomplete_chain: Named("tls.http", "http.tls.cert_file", "chain is not complete"),
+    ends_soon: Named("tls.http", "http.tls.cert_file", "expires on", 1),
+    nameless: Named("tls.http", "http.tls.cert_file", "subjectAltName"),
+    weak_certificate: Named("tls.http", "http.tls.cert_file", "1024 bits"),
+    garbled_certificate: Named("tls.http", "http.tls.cert_file", "no PEM certificate"),
     sealed_key: Named("tls.http", "http.tls.key_file", "encrypted"),
     open_tls_key: Named("files.http_tls_key", "http.tls.key_file", "mode 644"),
     open_made_key: Named("files.signing_key", "data_dir", "mode 644"),
@@ -351,6 +419,10 @@ FAULTS: dict[Callable[[Bench], None], Named] = {
     key_refused: Named("models.openai", "providers.openai.api_key", "refuses our key"),
     vendor_away: Named("models.openai", "providers.openai.base_url", "nothing listens"),
     model_absent: Named("models.openai", "providers.openai.model", "no model `small`"),
+    wrong_path: Named("models.openai", "providers.openai.base_url", "status 404"),
+    vendor_of_another_authority: Named("models.openai", "outbound.ca_file", "not trusted"),
+    proxy_refuses: Named("models.openai", "outbound.proxy_url", "tunnel"),
+    vendor_breaks_off: Named("models.openai", "providers.openai.base_url", "localhost"),
     not_streaming: Named("models.openai", "providers.openai.base_url", "in one piece"),
     database_down: Named("database", "database.url", "nothing listens"),
     schema_behind: Named("database", "database.migrate", "0001"),
@@ -373,6 +445,9 @@ FAULTS: dict[Callable[[Bench], None], Named] = {
     empty_bundle: Named("trust", "outbound.ca_file", "no certificate"),
     collector_away: Named("egress", "tracing.endpoint", "nothing listens"),
     no_certificate_file: Named("settings", "http.tls", "cert_file", 2),
+    no_log: Named("disk.log", "logging.file", "may not write"),
+    platform_away: Named("platform", "platform.url", "no agent platform"),
+    signin_away: Named("issuers", "instance.oidc.issuer", "nothing listens"),
     few_files: Named("process.files", "LimitNOFILE of the unit, or ulimit", "200"),
 }
 
@@ -398,6 +473,36 @@ def named(seen: Examined, wanted: Named) -> bool:
         and wanted.word in one["cause"]
         for one in seen.found
     )
+
+
+def test_one_wrong_clock_of_two_is_not_taken_for_ours(tmp_path: Path) -> None:
+    with ExitStack() as stack:
+        bench = Bench(tmp_path, stack)
+        one_clock_of_two(bench)
+        seen = examine(tmp_path, bench.settings)
+    (found,) = seen.found
+    assert found["name"] == "clock"
+    assert found["setting"].startswith("the clock of localhost")
+    assert seen.code == 1
+
+
+def test_a_database_that_refuses_is_named(tmp_path: Path) -> None:
+    with postgres_server() as found:
+        user, _, place = required(found).url.partition("://")[2].partition("@")
+        host, _, name = place.partition("/")
+        wrong = {
+            f"postgresql://nobody_here:pw@{host}/{name}": "the user, or the password",
+            f"postgresql://{user}@{host}/nowhere": "no database of that name",
+        }
+        for url, word in wrong.items():
+            seen = examine(tmp_path, {"ISTHMUS_DATABASE__URL": url})
+            assert named(seen, Named("database", "database.url", word)), seen.found
+
+
+def test_a_database_that_is_far_away_is_named(tmp_path: Path) -> None:
+    with postgres_server() as found, delayed(required(found).url, 0.15) as url:
+        seen = examine(tmp_path, {"ISTHMUS_DATABASE__URL": url})
+    assert named(seen, Named("database", "database.url", "ms to answer")), seen.found
 
 
 def test_a_full_disk_is_named(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ PAGE = (Path(__file__).resolve().parents[2] / "docs" / "guide" / "troubleshoot.m
 CHECKS = {
     *("settings", "modes", "licence", "files", "disk", "keys", "tls", "listeners", "process"),
     *("proxies", "running", "issuers", "token", "clock", "models", "database", "limits"),
-    *("instance", "egress", "via", "trust"),
+    *("instance", "egress", "via", "trust", "platform"),
 }
 
 

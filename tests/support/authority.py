@@ -8,10 +8,10 @@ from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
 
-Key = ec.EllipticCurvePrivateKey
+Key = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 _DAY = timedelta(days=1)
 
 
@@ -37,10 +37,14 @@ class Authority:
         self.root.write_bytes(_pem(self._root))
 
     def sign(
-        self, label: str, names: Sequence[str] = ("localhost", "127.0.0.1"), days: int = 90
+        self,
+        label: str,
+        names: Sequence[str] = ("localhost", "127.0.0.1"),
+        days: int = 90,
+        key: Key | None = None,
     ) -> Signed:
         """A certificate for these names that ends in so many days, or ended so many ago."""
-        key = new_key()
+        key = key or new_key()
         leaf = _certificate(label, key, self._middle, self._key, names=names, days=days)
         found = Signed(*(self._folder / f"{label}.{kind}.pem" for kind in ("chain", "leaf", "key")))
         found.leaf.write_bytes(_pem(leaf))

@@ -2,18 +2,21 @@
 
 import json
 import os
+import socket
 import ssl
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from socketserver import BaseRequestHandler, ThreadingTCPServer
 from typing import Any
+from urllib.parse import urlsplit
 
 from tests.support.authority import Signed
 from tests.support.process import KEPT, free_ports
@@ -104,6 +107,37 @@ def gitlab(signed: Signed | None = None) -> Iterator[Answers]:
         answers.put("/oauth/discovery/keys", {"keys": [jwk_of(private_key())]})
         answers.put("/api/v4/version", {"message": "401 Unauthorized"}, 401)
         yield answers
+
+
+@contextmanager
+def delayed(url: str, pause_s: float) -> Iterator[str]:
+    """The same server at the end of a slow line: every piece of an answer comes later."""
+    parts = urlsplit(url)
+    there = parts.hostname or "", parts.port or 0
+
+    class Line(BaseRequestHandler):
+        def handle(self) -> None:
+            """Carry both ways until one side has nothing more to say."""
+            with socket.create_connection(there) as far:
+                threading.Thread(target=_carry, args=(self.request, far, 0.0)).start()
+                _carry(far, self.request, pause_s)
+
+    with ThreadingTCPServer(("127.0.0.1", 0), Line) as server:
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, args=(0.05,)).start()
+        try:
+            user = f"{parts.username}@" if parts.username else ""
+            yield parts._replace(netloc=f"{user}127.0.0.1:{server.server_address[1]}").geturl()
+        finally:
+            server.shutdown()
+
+
+def _carry(one: socket.socket, other: socket.socket, pause_s: float) -> None:
+    with suppress(OSError):
+        while data := one.recv(65_536):
+            time.sleep(pause_s)
+            other.sendall(data)
+        other.shutdown(socket.SHUT_WR)
 
 
 @dataclass(frozen=True)

@@ -38,21 +38,31 @@ def reason_of(error: BaseException, url: str, setting: str) -> Reason:
     """What kept a call of `url`, which `setting` names, from being answered."""
     where = place_of(url)
     for cause in _causes(error):
-        if isinstance(cause, ssl.SSLCertVerificationError):
-            return certificate_reason(cause, where, setting)
-        if isinstance(cause, ssl.SSLError):
-            text = f"{where} and we do not agree on TLS ({cause.reason or 'broken off'})"
-            return Reason(text, setting, f"openssl s_client -connect {where}")
-        if isinstance(cause, socket.gaierror):
-            host = where.rpartition(":")[0]
-            return Reason(f"no name server knows {host}", setting, f"getent hosts {host}")
-        if isinstance(cause, TimeoutError | UpstreamTimeout):
-            text = f"{where} did not answer in time: a firewall, or a proxy that is not set"
-            return Reason(text, setting, f"curl -v --max-time 10 {scheme_of(url)}://{where}/")
-        if isinstance(cause, OSError):
-            return Reason(_refused(cause, where), setting, _curl(url, where))
+        found = _known(cause, where, url, setting)
+        if found is not None:
+            return found
     said = error.detail if isinstance(error, Failure) else type(error).__name__
+    if "made no tunnel" in said:
+        mend = f"allow {where} there, or add it to outbound.no_proxy"
+        return Reason(f"{where}: {said}", "outbound.proxy_url", mend)
     return Reason(f"{where}: {said}", setting, _curl(url, where))
+
+
+def _known(cause: BaseException, where: str, url: str, setting: str) -> Reason | None:
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        return certificate_reason(cause, where, setting)
+    if isinstance(cause, ssl.SSLError):
+        text = f"{where} and we do not agree on TLS ({cause.reason or 'broken off'})"
+        return Reason(text, setting, f"openssl s_client -connect {where}")
+    if isinstance(cause, socket.gaierror):
+        host = where.rpartition(":")[0]
+        return Reason(f"no name server knows {host}", setting, f"getent hosts {host}")
+    if isinstance(cause, TimeoutError | UpstreamTimeout):
+        text = f"{where} did not answer in time: a firewall, or a proxy that is not set"
+        return Reason(text, setting, f"curl -v --max-time 10 {scheme_of(url)}://{where}/")
+    if isinstance(cause, OSError):
+        return Reason(_refused(cause, where), setting, _curl(url, where))
+    return None
 
 
 def certificate_reason(error: ssl.SSLCertVerificationError, where: str, setting: str) -> Reason:

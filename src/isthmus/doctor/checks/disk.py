@@ -19,8 +19,26 @@ _TRIAL: Final = b"\0" * 65_536
 
 
 async def check(case: Case) -> Sequence[Finding]:
-    """One finding on the data folder, or on where it would be made."""
-    return [await asyncio.to_thread(_look, case)]
+    """A finding on the data folder, or on where it would be made, and one on the log's."""
+    found = [await asyncio.to_thread(_look, case)]
+    log = await asyncio.to_thread(_log, case)
+    return found if log is None else [*found, log]
+
+
+def _log(case: Case) -> Finding | None:
+    path = case.settings.logging.file
+    if path is None:
+        return None
+    subject = Subject("disk.log", f"{path} ({case.source('logging.file')})")
+    folder = path.absolute().parent
+    if not folder.is_dir():
+        return subject.fail(f"there is no folder {folder}", "logging.file", f"mkdir -p {folder}")
+    open_to_us = os.access(path if path.exists() else folder, os.W_OK)
+    refused = "" if open_to_us and path.exists() else _refusal(folder)
+    if refused or not open_to_us:
+        mend = f"let this user ({os.geteuid()}) write it, or name another file"
+        return subject.fail(refused or "this user may not write it", "logging.file", mend)
+    return subject.ok()
 
 
 def _look(case: Case) -> Finding:

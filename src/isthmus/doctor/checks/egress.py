@@ -70,6 +70,7 @@ def _tried(case: Case) -> Iterator[tuple[str, str]]:
     for name, one in case.settings.routing.deployments.items():
         yield f"routing.deployments.{name}.base_url", one.base_url
     yield "instance.gitlab_url", case.settings.instance.gitlab_url
+    yield "instance.oidc.issuer", case.settings.instance.oidc.issuer
 
 
 def _others(case: Case) -> Iterator[tuple[str, str]]:
@@ -88,7 +89,6 @@ def _others(case: Case) -> Iterator[tuple[str, str]]:
     yield "providers.vertex.token_url", settings.providers.vertex.token_url
     yield "providers.bedrock.sts_url", settings.providers.bedrock.sts_url
     yield "quota.url", settings.quota.url
-    yield "instance.oidc.issuer", settings.instance.oidc.issuer
     if settings.runners.kind == "kubernetes":
         yield "runners.kubernetes.url", settings.runners.kubernetes.url
 

@@ -15,7 +15,9 @@ from isthmus.doctor.reach import reason_of
 
 async def check(case: Case) -> Sequence[Finding]:
     """A finding for each issuer."""
-    named = settings_of(case)
+    named = {**settings_of(case)}
+    if case.settings.instance.oidc.issuer:
+        named.setdefault(case.settings.instance.oidc.issuer.rstrip("/"), "instance.oidc.issuer")
     if not named:
         subject = Subject("issuers", "auth.gitlab_url")
         return [subject.skip("none is set: only tokens of our own are accepted")]

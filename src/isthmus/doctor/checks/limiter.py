@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from typing import Final, cast
 
 from isthmus.doctor.case import Case
@@ -36,6 +36,7 @@ async def _asked(case: Case, subject: Subject, url: str) -> Finding:
         return subject.fail("the URL cannot be read", PATH, "valkey://:PASSWORD@HOST:6379/0")
     try:
         async with asyncio.timeout(case.limit_s * 0.8):
+            await cast("Awaitable[object]", client.ping())
             began_s = time.perf_counter()
             told = cast("Mapping[str, object]", await client.info())
             took_ms = (time.perf_counter() - began_s) * 1000
@@ -50,6 +51,11 @@ async def _asked(case: Case, subject: Subject, url: str) -> Finding:
         return subject.fail(cause, PATH, "start Valkey, or correct limits.url")
     finally:
         await client.aclose()
+    limit_ms = case.settings.limits.timeout_s * 1000
+    if took_ms > limit_ms:
+        cause = f"it took {took_ms:.0f} ms to answer, and limits.timeout_s allows {limit_ms:.0f}"
+        mend = "move it nearer; until then raise limits.timeout_s"
+        return subject.warn(cause, "limits.timeout_s", mend)
     return _judged(subject, told, took_ms)
 
 

@@ -19,7 +19,7 @@ from isthmus.core.messages import OutboundRequest
 from isthmus.doctor.case import Case
 from isthmus.doctor.certificates import Flaw, handshake_flaw, read_pair
 from isthmus.doctor.finding import Finding, Subject
-from isthmus.doctor.own import signing_key
+from isthmus.doctor.own import credentials, signing_key
 from isthmus.doctor.ports import accepts, joined, near, owner, refusal, served
 from isthmus.running import snapshots
 from isthmus.settings import OutboundSettings, TlsSettings
@@ -135,7 +135,22 @@ async def _http(case: Case, client: HttpClient, place: Place, subject: Subject) 
     if status != 200:
         cause = f"it is not ready: {body[:200].decode(errors='replace')}"
         return subject.fail(cause, place.path, "see the findings below, and the server's log")
-    return subject.ok("ours, and ready")
+    return await _known(case, client, root, subject) or subject.ok("ours, and ready")
+
+
+async def _known(case: Case, client: HttpClient, root: str, subject: Subject) -> Finding | None:
+    """Whether a token of our own opens it: authentication as every caller meets it."""
+    headers = await asyncio.to_thread(credentials, case.settings)
+    request = OutboundRequest("GET", f"{root}/monitoring/probe", headers)
+    try:
+        async with client.open(request, case.deadline()) as reply:
+            status = reply.status
+    except Failure as error:
+        return subject.fail(f"it does not answer: {error.detail}", "http.port", "see the log")
+    if status != 401:
+        return None
+    cause = "it refuses a token that its own key signed: it goes by other settings, or another time"
+    return subject.fail(cause, "auth.service_name", "isthmus config diff; then restart the server")
 
 
 def _own(case: Case) -> tuple[int, int]:

@@ -159,13 +159,22 @@ def _failed(case: Case, subject: Subject, trial: Trial, error: Failure) -> Findi
         return subject.fail(cause, key, f"have a new key made there, and set {key}")
     if status == 402:
         return subject.fail("the account there has no credit", key, "add credit there")
-    if status == 404:
-        wanted = _model_setting(case, trial)
-        model = trial.deployment.choice.upstream
-        cause = f"the provider has no model `{model}`, or this account may not use it"
-        return subject.fail(cause, wanted, f"set {wanted} to a model that is served there")
+    if isinstance(error, UpstreamFailed) and status == 404:
+        return _absent(case, subject, trial, error)
     reason = reason_of(error, _base(case, trial), _setting(trial))
     return subject.fail(reason.cause, reason.setting, reason.mend)
+
+
+def _absent(case: Case, subject: Subject, trial: Trial, error: UpstreamFailed) -> Finding:
+    """Either the model is not there, or nothing is."""
+    if b"model" not in error.body.lower():
+        setting = _setting(trial)
+        cause = f"nothing is there that answers such calls: {_base(case, trial)} (status 404)"
+        return subject.fail(cause, setting, f"correct the path of {setting}: is /v1 missing?")
+    setting = _model_setting(case, trial)
+    model = trial.deployment.choice.upstream
+    cause = f"the provider has no model `{model}`, or this account may not use it"
+    return subject.fail(cause, setting, f"set {setting} to a model that is served there")
 
 
 def _setting(trial: Trial) -> str:
