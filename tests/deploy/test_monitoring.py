@@ -58,6 +58,7 @@ def test_everything_that_is_shown_and_alarmed_about_is_there(watched: Watched) -
     for one in pages:
         assert lint(one) == CONTRACT_LINT
     known = families("\n".join(pages)) | recorded() | {"up"}
+    assert not undocumented("\n".join(pages))
     unknown = {name for rule in rules() for name in SERIES.findall(names(rule["expr"]))} - known
     assert not unknown
     states = [rule for group in prometheus.ask("rules")["groups"] for rule in group["rules"]]
@@ -127,6 +128,18 @@ def rules() -> list[dict[str, Any]]:
 
 def recorded() -> set[str]:
     return {rule["record"] for rule in rules() if "record" in rule}
+
+
+def undocumented(text: str) -> set[str]:
+    """Families of a page that docs/guide/telemetry.md does not name."""
+    told = (FOLDER.parents[1] / "docs" / "guide" / "telemetry.md").read_text(encoding="utf-8")
+    found = re.findall(r"^# TYPE (\w+) ", text, re.MULTILINE)
+    usual = ("process_", "python_")
+    return {
+        name
+        for name in found
+        if not name.startswith(usual) and not name.endswith("_created") and f"`{name}`" not in told
+    }
 
 
 def names(expression: str) -> str:

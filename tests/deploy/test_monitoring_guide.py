@@ -120,6 +120,19 @@ def test_a_change_is_checked_by_the_commands_of_the_page() -> None:
     assert done.stdout.count("SUCCESS") >= 2
 
 
+def test_the_rules_become_resources_of_the_operator(tmp_path: Path) -> None:
+    script = block("sh", "PrometheusRule").replace("deploy/", f"{ROOT}/deploy/")
+    done = bash(script, tmp_path)
+    assert done.returncode == 0, done.stderr
+    made = list(yaml.safe_load_all((tmp_path / "prometheus-rules.yml").read_text("utf-8")))
+    files = {f"isthmus-{path.stem}": path for path in (FOLDER / "rules").glob("*.yml")}
+    assert {one["metadata"]["name"] for one in made} == set(files)
+    for one in made:
+        assert one["kind"] == "PrometheusRule"
+        path = files[one["metadata"]["name"]]
+        assert one["spec"] == yaml.safe_load(path.read_text(encoding="utf-8"))
+
+
 def test_the_settings_for_the_collector_are_ours(tmp_path: Path) -> None:
     path = tmp_path / "isthmus.yml"
     path.write_text(block("yaml", "tracing:"), encoding="utf-8")
