@@ -147,7 +147,7 @@ class ProvidersSettings(Group):
 
 
 class OutboundSettings(Group):
-    """Time limits and trust of calls to providers."""
+    """Time limits of calls to providers, and the trust of every call that leaves the process."""
 
     connect_s: float = Field(default=5.0, gt=0, description="Limit to connect, TLS included.")
     first_byte_s: float = Field(
@@ -168,14 +168,14 @@ class OutboundSettings(Group):
         default=1, ge=0, le=5, description="Tries after the first, before any byte."
     )
     ca_file: Path | None = Field(
-        default=None, description="Certificates to trust, PEM, or a directory; empty: system."
+        default=None, description="Authorities to trust, PEM, or a directory; empty: the system's."
     )
     ca_only: bool = Field(
         default=False, description="Trust `ca_file` alone, not the system's certificates as well."
     )
     verify: bool = Field(default=True, description="Check certificates; off only in development.")
     client_cert_file: Path | None = Field(
-        default=None, description="Our certificate for model servers that ask for one, PEM."
+        default=None, description="Our certificate for servers that ask for one, PEM."
     )
     client_key_file: Path | None = Field(
         default=None, description="Its key, PEM; empty: in the same file."

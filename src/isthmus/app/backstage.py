@@ -3,11 +3,13 @@
 Importing this costs half a second: `serve.py` does so late.
 """
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from isthmus.adapters.outbound.trust import papers
 from isthmus.app.foundation import Foundation
 from isthmus.app.instance import open_instance
 from isthmus.app.stores import Stores
@@ -47,9 +49,10 @@ async def _elsewhere(stack: AsyncExitStack, foundation: Foundation) -> "SessionH
     settings = foundation.settings.platform
     if not settings.url:
         return None
+    shown = await asyncio.to_thread(papers, foundation.settings.outbound)
     from isthmus.adapters.sessions.remote import open_remote  # noqa: PLC0415 - gRPC, where it is
 
     def mint(caller: Caller, client: ClientInfo) -> str:
         return foundation.grant.platform_token(caller, client, "chat").token
 
-    return await stack.enter_async_context(open_remote(settings, mint))
+    return await stack.enter_async_context(open_remote(settings, mint, shown))

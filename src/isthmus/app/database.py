@@ -1,6 +1,7 @@
 """Where records are kept."""
 
 from pathlib import Path
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from isthmus.settings import Settings
 
@@ -9,9 +10,19 @@ _SQLITE = "sqlite:///"
 
 
 def database_url(settings: Settings) -> str:
-    """As set, or a file in the data directory."""
+    """As set, or a file in the data directory.
+
+    A PostgreSQL that is to be verified is so by `outbound.ca_file`, unless the URL says by what.
+    """
     url = settings.database.url.get_secret_value()
-    return url or f"{_SQLITE}{settings.data_dir.absolute() / SQLITE_FILE}"
+    if not url:
+        return f"{_SQLITE}{settings.data_dir.absolute() / SQLITE_FILE}"
+    authorities = settings.outbound.ca_file
+    query = dict(parse_qsl(urlsplit(url).query))
+    verified = query.get("sslmode") in {"verify-ca", "verify-full"} and "sslrootcert" not in query
+    if not verified or authorities is None or authorities.is_dir():
+        return url
+    return f"{url}&{urlencode({'sslrootcert': str(authorities.absolute())})}"
 
 
 def database_file(settings: Settings) -> Path | None:

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 
 from pydantic import SecretStr
 
@@ -18,6 +19,7 @@ from isthmus.adapters.keysets.keyfile import (
 from isthmus.adapters.limits.open import open_limiter
 from isthmus.adapters.outbound.client import open_client
 from isthmus.adapters.outbound.traced import Traced
+from isthmus.adapters.outbound.trust import customised, identified
 from isthmus.adapters.telemetry.collector import Sending, open_collector
 from isthmus.adapters.telemetry.log import Log, open_log
 from isthmus.adapters.telemetry.pipeline import Pipeline, open_telemetry
@@ -115,7 +117,8 @@ async def open_foundation(settings: Settings) -> AsyncIterator[Foundation]:
         keys = _load_keys(settings)
         grant = Grant(*_signers(settings, keys), clock, telemetry, quota)
         called = Traced(outbound) if spans and settings.tracing.to_providers else outbound
-        opened = open_limiter(settings.limits, clock, telemetry)
+        trust = partial(identified, settings.outbound) if customised(settings.outbound) else None
+        opened = open_limiter(settings.limits, clock, telemetry, trust)
         limiter = await stack.enter_async_context(opened)
         library = read_library(settings.data_dir)
         listed = library["models.yml"].encode()

@@ -1,16 +1,18 @@
 """Chooses the runner of sessions without a person."""
 
+import asyncio
 import importlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from isthmus.adapters.outbound.client import open_client
+from isthmus.adapters.outbound.trust import customised, identified
 from isthmus.adapters.runners import subprocess
 from isthmus.adapters.runners.cluster import cluster_of
 from isthmus.adapters.runners.kubernetes import KubernetesRunner
 from isthmus.adapters.runners.none import NoRunner
 from isthmus.core.ports import Clock, Runner
-from isthmus.settings import Settings, SettingsError, environment
+from isthmus.settings import OutboundSettings, Settings, SettingsError, environment
 
 
 @asynccontextmanager
@@ -21,18 +23,31 @@ async def open_runner(settings: Settings, clock: Clock) -> AsyncIterator[Runner]
         case "none":
             yield NoRunner()
         case "subprocess":
-            given = environment()
+            given = environment() | _trust(settings.outbound)
             async with subprocess.open_runner(
                 wanted.subprocess, settings.data_dir, given
             ) as runner:
                 yield runner
         case "kubernetes":
             cluster = cluster_of(wanted.kubernetes)
-            trust = {"ca_file": cluster.ca_file, "ca_only": cluster.ca_file is not None}
-            async with open_client(settings.outbound.model_copy(update=trust), clock) as outbound:
-                yield KubernetesRunner(wanted.kubernetes, cluster, outbound, clock)
+            outbound = settings.outbound
+            if cluster.ca_file is not None:
+                trust = {"ca_file": cluster.ca_file, "ca_only": True}
+                outbound = outbound.model_copy(update=trust)
+            async with open_client(outbound, clock) as client:
+                yield KubernetesRunner(wanted.kubernetes, cluster, client, clock)
         case "gitlab_ci":
-            yield _gitlab_ci(settings)
+            yield await asyncio.to_thread(_gitlab_ci, settings)
+
+
+def _trust(limits: OutboundSettings) -> dict[str, str]:
+    """Variables by which jobs on this machine trust whom we trust."""
+    if limits.ca_file is None:
+        return {}
+    return {
+        "ISTHMUS_OUTBOUND__CA_FILE": str(limits.ca_file.absolute()),
+        "ISTHMUS_OUTBOUND__CA_ONLY": str(limits.ca_only).lower(),
+    }
 
 
 def _gitlab_ci(settings: Settings) -> Runner:
@@ -41,5 +56,6 @@ def _gitlab_ci(settings: Settings) -> Runner:
         module = importlib.import_module("isthmus.adapters.runners.gitlab_ci")
     except ImportError as error:
         raise SettingsError("runners.kind: gitlab_ci needs isthmus[runners]") from error
-    runner: Runner = module.GitlabCiRunner(settings.runners.gitlab_ci)
+    context = identified(settings.outbound) if customised(settings.outbound) else None
+    runner: Runner = module.GitlabCiRunner(settings.runners.gitlab_ci, context)
     return runner

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import msgspec
 
-from isthmus.adapters.outbound.trust import authorities, roots
+from isthmus.adapters.outbound.trust import customised, identified, papers
 from isthmus.cli.token import mint
 from isthmus.contract.contract_pb2 import AdditionalContext, McpTool
 from isthmus.core.errors import CannotSign
@@ -313,11 +313,9 @@ def _dial(plan: Plan, workflow_id: str) -> Dial:
 
 
 def _trust(settings: Settings) -> Trust:
-    """The operator's authorities, for every call; without any, each library has its own."""
+    """The operator's authorities and certificate, for every call; else each library's own."""
     limits = settings.outbound
-    if limits.ca_file is None:
-        return OWN
-    return Trust(authorities(limits), roots(limits))
+    return Trust(identified(limits), papers(limits)) if customised(limits) else OWN
 
 
 def _mode(options: Wanted, *, headless: bool) -> Mode:

@@ -53,7 +53,7 @@ class Access:
         ]
         address = self.address
         if address.secure:
-            secrets = grpc.ssl_channel_credentials(self.trust.roots)
+            secrets = grpc.ssl_channel_credentials(*self.trust.papers)
             channel = aio.secure_channel(address.target, secrets, options=options)
         else:
             # A proxy has no business between two processes of one machine.

@@ -1,4 +1,4 @@
-"""Whom the executor's calls believe, in the two forms that its libraries take."""
+"""Whom the executor's calls believe, and what they show, in the two forms that libraries take."""
 
 import ssl
 from dataclasses import dataclass, field
@@ -6,10 +6,12 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class Trust:
-    """A TLS context, and the same authorities as PEM for gRPC; None leaves a library its own."""
+    """A TLS context, and for gRPC authorities, key and chain; None leaves a library its own."""
 
     context: ssl.SSLContext | None = None
-    roots: bytes | None = field(default=None, repr=False)
+    papers: tuple[bytes | None, bytes | None, bytes | None] = field(
+        default=(None, None, None), repr=False
+    )
 
 
 OWN = Trust()

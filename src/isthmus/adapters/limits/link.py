@@ -1,13 +1,20 @@
 """The one script that shared counters are changed by, on a Valkey or Redis server."""
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from hashlib import sha1
 from pathlib import Path
 from typing import Protocol, cast
+from urllib.parse import urlsplit
 
-from valkey.asyncio.connection import AbstractConnection, ConnectionPool
+from valkey.asyncio.connection import (
+    AbstractConnection,
+    ConnectionPool,
+    SSLConnection,
+    ValkeySSLContext,
+)
 from valkey.exceptions import NoScriptError, ValkeyError
 
 SCRIPT = Path(__file__).with_name("take.lua")
@@ -28,15 +35,21 @@ class Link(Protocol):
 class ValkeyLink:
     """A connection, opened when it is needed. Calls do not overlap."""
 
-    def __init__(self, url: str, timeout_s: float, script: str) -> None:
-        """Raises ValueError for a URL of another kind."""
+    def __init__(
+        self, url: str, timeout_s: float, script: str, trust: ssl.SSLContext | None = None
+    ) -> None:
+        """`trust` is for a URL that names no authorities. Raises ValueError for no URL of ours."""
         self._timeout_s = timeout_s
         self._script = script
         self._sha = sha1(script.encode(), usedforsecurity=False).hexdigest()
         # The client's own limits are no use: on Python 3.11 they may swallow a cancellation.
-        pool = ConnectionPool.from_url(url, socket_timeout=None, socket_connect_timeout=None)
+        pool = ConnectionPool.from_url(
+            url, socket_timeout=None, socket_connect_timeout=None, **_checks(url)
+        )
         # One connection without a pool around it: a call costs half.
         self._connection: AbstractConnection = pool.make_connection()
+        if trust is not None and isinstance(self._connection, SSLConnection):
+            _lend(self._connection.ssl_context, trust)
 
     async def run(self, keys: Sequence[str], numbers: Sequence[str | int]) -> list[int]:
         """See `Link`."""
@@ -63,6 +76,17 @@ class ValkeyLink:
     async def close(self) -> None:
         """Leave. The next call connects again: an answer that comes late is never read as its."""
         await self._connection.disconnect(nowait=True)
+
+
+def _checks(url: str) -> dict[str, bool]:
+    """A name that is not in the certificate is refused, which the client leaves to us."""
+    return {"ssl_check_hostname": True} if urlsplit(url).scheme in {"rediss", "valkeys"} else {}
+
+
+def _lend(own: ValkeySSLContext, trust: ssl.SSLContext) -> None:
+    plain = own.ca_certs is None and own.ca_data is None and own.certfile is None
+    if plain and own.check_hostname and own.cert_reqs is ssl.CERT_REQUIRED:
+        own.context = trust
 
 
 @asynccontextmanager

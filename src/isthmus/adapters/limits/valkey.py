@@ -6,6 +6,7 @@ with its share of every amount: nobody waits for it, and nothing is without a li
 """
 
 import asyncio
+import ssl
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -279,12 +280,12 @@ class ValkeyLimiter:
 
 @asynccontextmanager
 async def open_valkey(
-    url: str, settings: LimitsSettings, clock: Clock, telemetry: Telemetry
+    settings: LimitsSettings, clock: Clock, telemetry: Telemetry, trust: ssl.SSLContext | None
 ) -> AsyncIterator[ValkeyLimiter]:
     """The limiter, talking with its store. Raises SettingsError for a URL that makes no sense."""
     script = await asyncio.to_thread(SCRIPT.read_text, "utf-8")
     try:
-        link = ValkeyLink(url, settings.timeout_s, script)
+        link = ValkeyLink(settings.url.get_secret_value(), settings.timeout_s, script, trust)
     except ValueError as error:
         raise SettingsError("limits.url: must be a redis:// or valkey:// URL") from error
     limiter = ValkeyLimiter(link, settings, clock, telemetry)

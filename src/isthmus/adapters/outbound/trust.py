@@ -3,8 +3,22 @@
 import ssl
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from isthmus.settings import OutboundSettings, SettingsError
+
+_UNFIT = "outbound.client_cert_file: certificate, key and password do not fit together"
+
+
+class Papers(NamedTuple):
+    """What gRPC takes, PEM: authorities, our key, our certificate; None leaves it its own."""
+
+    roots: bytes | None = None
+    key: bytes | None = None
+    chain: bytes | None = None
+
+    def __repr__(self) -> str:
+        return f"Papers(roots={self.roots is not None}, chain={self.chain is not None})"
 
 
 def customised(limits: OutboundSettings) -> bool:
@@ -32,32 +46,57 @@ def authorities(limits: OutboundSettings) -> ssl.SSLContext:
     return context
 
 
-def trust(limits: OutboundSettings) -> ssl.SSLContext:
-    """The TLS context of HTTP: as `authorities`, and our own certificate where one is set."""
+def identified(limits: OutboundSettings) -> ssl.SSLContext:
+    """As `authorities`, with our own certificate where one is set. Raises SettingsError."""
     context = authorities(limits)
-    if not limits.verify:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
     if limits.client_cert_file is not None:
         # Without a password OpenSSL would ask for one at the terminal.
         password = limits.client_key_password.get_secret_value()
         try:
             context.load_cert_chain(limits.client_cert_file, limits.client_key_file, password)
         except OSError as error:
-            raise SettingsError(
-                "outbound.client_cert_file: certificate, key and password do not fit together"
-            ) from error
+            raise SettingsError(_UNFIT) from error
+    return context
+
+
+def trust(limits: OutboundSettings) -> ssl.SSLContext:
+    """The TLS context of our own client: as `identified`, unless nothing is to be checked."""
+    context = identified(limits)
+    if not limits.verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
     context.set_alpn_protocols(["http/1.1"])
     return context
 
 
-def roots(limits: OutboundSettings) -> bytes | None:
-    """The same authorities as PEM, for gRPC; None leaves it its own. Raises SettingsError.
+def papers(limits: OutboundSettings) -> Papers:
+    """The same as `identified`, for gRPC. Reads files. Raises SettingsError."""
+    roots = _roots(limits) if limits.ca_file is not None else None
+    if limits.client_cert_file is None:
+        return Papers(roots)
+    chain = limits.client_cert_file.read_bytes()
+    return Papers(roots, _plain_key(limits), chain)
 
-    A library that is given authorities forgets those that it came with.
-    """
-    if limits.ca_file is None:
-        return None
+
+def _plain_key(limits: OutboundSettings) -> bytes:
+    """Our key without its password, of which gRPC knows nothing."""
+    from cryptography.hazmat.primitives import serialization  # noqa: PLC0415 - most have none
+
+    path = limits.client_key_file or limits.client_cert_file
+    password = limits.client_key_password.get_secret_value().encode() or None
+    try:
+        key = serialization.load_pem_private_key(path.read_bytes() if path else b"", password)
+    except (OSError, ValueError, TypeError) as error:
+        raise SettingsError(_UNFIT) from error
+    return key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+
+
+def _roots(limits: OutboundSettings) -> bytes:
+    """A library that is given authorities forgets its own: the system's come with them."""
     context = authorities(limits)
     found = dict.fromkeys(map(ssl.DER_cert_to_PEM_cert, context.get_ca_certs(binary_form=True)))
     # OpenSSL opens the files of a folder only when it meets a certificate that needs one.

@@ -7,6 +7,7 @@ else as variables of the pipeline. The project's CI file runs `ISTHMUS_COMMAND` 
 
 import asyncio
 import shlex
+import ssl
 from contextlib import suppress
 from functools import partial
 from typing import Any, Final
@@ -14,6 +15,7 @@ from typing import Any, Final
 import gitlab
 import requests
 from gitlab.exceptions import GitlabCreateError, GitlabError
+from requests.adapters import HTTPAdapter
 
 from isthmus.core.errors import Rejected, Unavailable
 from isthmus.core.job import RunnerJob, RunnerRef
@@ -23,16 +25,41 @@ COMMAND: Final = "ISTHMUS_COMMAND"
 _REFUSALS: Final = frozenset({400, 401, 403, 404, 422})
 
 
+class _Trusting(HTTPAdapter):
+    """Its library would otherwise trust a bundle of its own, whatever the system says."""
+
+    def __init__(self, context: ssl.SSLContext) -> None:
+        self._context = context
+        super().__init__()
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        super().init_poolmanager(*args, ssl_context=self._context, **kwargs)
+
+    def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
+        return super().proxy_manager_for(proxy, ssl_context=self._context, **kwargs)
+
+    def build_connection_pool_key_attributes(self, *args: Any, **kwargs: Any) -> Any:
+        where, _ = super().build_connection_pool_key_attributes(*args, **kwargs)
+        return where, {"ssl_context": self._context}
+
+    def cert_verify(self, *_: Any, **__: Any) -> None:
+        """The context says it all."""
+
+
 class GitlabCiRunner:
     """One instance. Its library blocks: every call is made in a thread."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, trust: ssl.SSLContext | None = None) -> None:
         self._settings = settings
+        session = requests.Session()
+        if trust is not None:
+            session.mount("https://", _Trusting(trust))
         self._gitlab: Any = gitlab.Gitlab(
             settings.url,
             private_token=settings.token.get_secret_value(),
             timeout=settings.call_s,
             retry_transient_errors=False,
+            session=session,
         )
 
     async def start(self, job: RunnerJob) -> RunnerRef:

@@ -24,6 +24,9 @@ from isthmus.settings import PlatformSettings
 
 Mint: TypeAlias = Callable[[Caller, ClientInfo], str]
 """A token for the platform; raises a Failure when there can be none."""
+Papers: TypeAlias = tuple[bytes | None, bytes | None, bytes | None]
+"""Authorities, our key, our certificate, PEM; None leaves gRPC its own."""
+_OWN: Final[Papers] = (None, None, None)
 
 STREAMS_A_CHANNEL: Final = 90
 """Servers commonly allow a hundred streams a connection; further ones would wait unseen."""
@@ -71,8 +74,9 @@ class _Channel:
 class RemoteHost:
     """Sessions in another process; connections are shared, and opened as they are needed."""
 
-    def __init__(self, settings: PlatformSettings, mint: Mint) -> None:
+    def __init__(self, settings: PlatformSettings, mint: Mint, papers: Papers = _OWN) -> None:
         self._settings = settings
+        self._papers = papers
         self._mint = mint
         self._channels: list[_Channel] = []
 
@@ -110,15 +114,17 @@ class RemoteHost:
     def _line(self) -> _Channel:
         free = [each for each in self._channels if each.streams < STREAMS_A_CHANNEL]
         if not free:
-            free = [_Channel(_channel(self._settings, len(self._channels)))]
+            free = [_Channel(_channel(self._settings, self._papers, len(self._channels)))]
             self._channels += free
         return max(free, key=lambda each: each.streams)
 
 
 @asynccontextmanager
-async def open_remote(settings: PlatformSettings, mint: Mint) -> AsyncIterator[RemoteHost]:
+async def open_remote(
+    settings: PlatformSettings, mint: Mint, papers: Papers = _OWN
+) -> AsyncIterator[RemoteHost]:
     """The host; leaving cancels what still runs."""
-    host = RemoteHost(settings, mint)
+    host = RemoteHost(settings, mint, papers)
     try:
         yield host
     finally:
@@ -161,7 +167,7 @@ def _metadata(client: ClientInfo, token: str) -> tuple[tuple[str, str], ...]:
     return (*carried, *told, ("authorization", f"Bearer {token}"))
 
 
-def _channel(settings: PlatformSettings, number: int) -> aio.Channel:
+def _channel(settings: PlatformSettings, papers: Papers, number: int) -> aio.Channel:
     options: list[tuple[str, object]] = [
         ("grpc.keepalive_time_ms", 20_000),
         ("grpc.keepalive_permit_without_calls", 1),
@@ -177,5 +183,5 @@ def _channel(settings: PlatformSettings, number: int) -> aio.Channel:
     ]
     target = settings.url.partition("://")[2] or settings.url
     if settings.secure:
-        return aio.secure_channel(target, grpc.ssl_channel_credentials(), options=options)
+        return aio.secure_channel(target, grpc.ssl_channel_credentials(*papers), options=options)
     return aio.insecure_channel(target, options=options)
