@@ -23,6 +23,7 @@ from isthmus.settings_gateway import (
 )
 from isthmus.settings_group import NONE, Group
 from isthmus.settings_instance import InstanceSettings, OidcSettings, RelaySettings
+from isthmus.settings_instances import InstanceModels, ListedInstance, listed
 from isthmus.settings_limits import LimitsSettings
 from isthmus.settings_redaction import RedactionSettings
 from isthmus.settings_routing import DeploymentSettings, RoutingSettings
@@ -62,8 +63,10 @@ __all__ = [
     "GatewaySettings",
     "GrpcSettings",
     "HttpSettings",
+    "InstanceModels",
     "InstanceSettings",
     "LimitsSettings",
+    "ListedInstance",
     "LocalSettings",
     "LoggingSettings",
     "MistralSettings",
@@ -307,6 +310,10 @@ class Settings(Group):
     search: SearchSettings = SearchSettings()
     platform: PlatformSettings = PlatformSettings()
     instance: InstanceSettings = InstanceSettings()
+    instances: dict[str, ListedInstance] = Field(
+        default={},
+        description="GitLab instances that share this server, by name; `docs/guide/connect.md`.",
+    )
     runners: RunnersSettings = RunnersSettings()
     limits: LimitsSettings = LimitsSettings()
     redaction: RedactionSettings = RedactionSettings()
@@ -315,6 +322,11 @@ class Settings(Group):
     reload: ReloadSettings = ReloadSettings()
     usage: UsageSettings = UsageSettings()
     drain: DrainSettings = DrainSettings()
+
+    @field_validator("instances", mode="before")
+    @classmethod
+    def _instances_tell_their_faults(cls, value: object) -> object:
+        return listed(value)
 
     @model_validator(mode="after")
     def _is_built(self) -> "Settings":

@@ -14,7 +14,7 @@ BUDGET = {
     "auth": 1_050,
     "prompts": 950,
     "redaction": 1_050,
-    "routing": 3_950,
+    "routing": 4_200,
     "gateway": 3_500,
     "platform": 5_700,
     "instance": 2_350,
@@ -24,7 +24,7 @@ BUDGET = {
     "app": 1_600,
     "cli": 2_250,
     "doctor": 2_900,
-    "settings": 2_500,
+    "settings": 2_650,
 }
 """Lines of hand-written Python by package; `settings` are the modules beside them, with `serve`."""
 FILES = sorted(p for p in SOURCE.rglob("*.py") if "contract" not in p.relative_to(SOURCE).parts)

@@ -1,7 +1,8 @@
 """The HTTP side: Foundation -> Services."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from isthmus.adapters.keysets.jwks import Fetching, discovery_url
@@ -10,10 +11,10 @@ from isthmus.adapters.keysets.merged import MergedKeys, gateway_issuers, open_ke
 from isthmus.adapters.keysets.static import local_keys
 from isthmus.adapters.search.sqlite import SqliteSearch, index_file
 from isthmus.app.foundation import Foundation
-from isthmus.auth.authenticate import Authenticator, gateway_policy
+from isthmus.auth.authenticate import Authenticator, Bound, gateway_policy
 from isthmus.auth.bypass import bypasses
 from isthmus.auth.issue import SigningKey, signing_kid
-from isthmus.core.ports import VerificationKey
+from isthmus.core.ports import KeySet, VerificationKey
 from isthmus.edge.services import Readiness, Services
 from isthmus.gateway.chat import ReactChat
 from isthmus.gateway.converse import Converse
@@ -29,6 +30,14 @@ if TYPE_CHECKING:  # loaded late
     from isthmus.edge.instance import InstanceDoor
 
 
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The keys of a listener: of everybody together, and of issuers that have their own."""
+
+    keys: KeySet
+    bound: Mapping[str, Bound]
+
+
 @asynccontextmanager
 async def open_gateway(
     foundation: Foundation, instance: "InstanceDoor | None" = None
@@ -37,12 +46,13 @@ async def open_gateway(
     settings, auth = foundation.settings, foundation.settings.auth
     async with AsyncExitStack() as stack:
         own = _own_keys(foundation)
-        keys = await stack.enter_async_context(key_set(foundation, own, gateway_issuers(auth)))
-        policy = gateway_policy(auth)
+        issuers = gateway_issuers(auth)
+        accepted = await stack.enter_async_context(accepted_keys(foundation, own, issuers))
+        told = foundation.telemetry, foundation.clock
         payloads = _payloads(settings)
         invoke = _invoke(foundation, payloads)
         yield Services(
-            authenticator=Authenticator(keys, policy, foundation.telemetry, foundation.clock),
+            authenticator=Authenticator(accepted.keys, gateway_policy(auth), *told, accepted.bound),
             grant=foundation.grant,
             suggest=_suggest(foundation, payloads),
             forward=Forward(
@@ -118,8 +128,34 @@ def public_keys(
 
 
 @asynccontextmanager
-async def key_set(
+async def accepted_keys(
     foundation: Foundation, own: tuple[VerificationKey, ...], issuers: tuple[str, ...]
+) -> AsyncIterator[Accepted]:
+    """Our own keys, those of the issuers, and of the listed instances. Raises SettingsError.
+
+    Where instances are listed, each one's tokens are verified with its own keys alone, and tokens
+    of our own with ours: no instance can speak for another one, or for us.
+    """
+    auth, instances = foundation.settings.auth, foundation.settings.instances
+    async with AsyncExitStack() as stack:
+        urls = {one.url for one in instances.values()}
+        others = tuple(url for url in issuers if url not in urls)
+        keys = await stack.enter_async_context(key_set(foundation, own, others))
+        services = (auth.service_name, auth.platform_service_name) if instances else ()
+        bound = {name: Bound("", MergedKeys(own)) for name in services}
+        for name, one in instances.items():
+            opened = key_set(foundation, (), (one.url,), f"instances.{name}.url")
+            theirs = await stack.enter_async_context(opened)
+            bound[one.iss] = Bound(name, theirs, one.realm)
+        yield Accepted(keys, bound)
+
+
+@asynccontextmanager
+async def key_set(
+    foundation: Foundation,
+    own: tuple[VerificationKey, ...],
+    issuers: tuple[str, ...],
+    setting: str = "auth.issuers",
 ) -> AsyncIterator[MergedKeys]:
     """Our own keys and those of the issuers. Raises SettingsError for a bad issuer."""
     auth = foundation.settings.auth
@@ -134,6 +170,6 @@ async def key_set(
         try:
             discovery_url(url)
         except ValueError as error:
-            raise SettingsError(f"auth.issuers: {error}") from error
+            raise SettingsError(f"{setting}: {error}") from error
     async with open_keys(own, issuers, fetching) as keys:
         yield keys

@@ -15,7 +15,8 @@ from isthmus.routing.deployment import doors
 from isthmus.routing.exact import Exact
 from isthmus.routing.models import Models
 from isthmus.routing.quota import Quotas
-from isthmus.settings import ProvidersSettings, Settings, SettingsError
+from isthmus.settings import InstanceModels, ProvidersSettings, Settings, SettingsError
+from isthmus.settings_instances import with_instances
 from isthmus.settings_redaction import RedactionSettings
 
 PATHS = (
@@ -56,7 +57,10 @@ class ModelLayer:
         self, settings: Settings
     ) -> tuple[Mapping[str, ModelProvider], Catalogue, Governance]:
         catalogue = _catalogue(self._means.library, settings)
-        return self._providers(settings, catalogue), catalogue, self._governance(settings)
+        governance = self._governance(settings)
+        if settings.instances:
+            governance = replace(governance, instances=_narrowed(catalogue, settings))
+        return self._providers(settings, catalogue), catalogue, governance
 
     def _providers(self, settings: Settings, catalogue: Catalogue) -> Mapping[str, ModelProvider]:
         found = self._loaded(settings.providers, settings)
@@ -74,8 +78,9 @@ class ModelLayer:
         kept = settings.routing.exact_cache
         exact = Exact(kept.life_s, kept.bytes) if kept.enabled else None
         quotas = None
-        if settings.limits.rules:
-            quotas = Quotas(settings.limits, self._means.limiter, self._means.telemetry)
+        limits = with_instances(settings.limits, settings.instances)
+        if limits.rules:
+            quotas = Quotas(limits, self._means.limiter, self._means.telemetry)
         guard = None
         if settings.redaction != RedactionSettings():
             # Its rules take a while to load, mostly for nothing.
@@ -104,6 +109,22 @@ def _catalogue(library: bytes, settings: Settings) -> Catalogue:
     except CatalogueError as error:
         raise SettingsError(str(error)) from error
     return replace(found, custom=_custom(settings))
+
+
+def _narrowed(catalogue: Catalogue, settings: Settings) -> dict[str, Catalogue]:
+    """The catalogue of each instance that may not use all of it."""
+    from isthmus.routing.narrow import narrowed  # noqa: PLC0415 - most serve one instance
+
+    own = settings.providers
+    homes = {"vertex": own.vertex.location, "bedrock": own.bedrock.region}
+    try:
+        return {
+            name: narrowed(catalogue, name, one, homes)
+            for name, one in settings.instances.items()
+            if one.region or one.models != InstanceModels()
+        }
+    except CatalogueError as error:
+        raise SettingsError(str(error)) from error
 
 
 def _custom(settings: Settings) -> CustomModels:

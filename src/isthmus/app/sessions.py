@@ -15,7 +15,7 @@ import isthmus.platform.tools as tools_package
 from isthmus.adapters.keysets.merged import platform_issuers
 from isthmus.adapters.keysets.static import local_keys
 from isthmus.app.foundation import Foundation
-from isthmus.app.gateway import key_set, public_keys
+from isthmus.app.gateway import accepted_keys, public_keys
 from isthmus.app.library import LIBRARY
 from isthmus.app.stores import Stores
 from isthmus.auth.authenticate import Authenticator, platform_policy
@@ -113,5 +113,6 @@ async def _authenticator(foundation: Foundation) -> AsyncIterator[Authenticator]
         ),
     ]
     own = public_keys(service, keys.platform, keys.local, tuple(others))
-    async with key_set(foundation, own, platform_issuers(auth)) as accepted:
-        yield Authenticator(accepted, platform_policy(auth), foundation.telemetry, foundation.clock)
+    async with accepted_keys(foundation, own, platform_issuers(auth)) as accepted:
+        told = foundation.telemetry, foundation.clock
+        yield Authenticator(accepted.keys, platform_policy(auth), *told, accepted.bound)

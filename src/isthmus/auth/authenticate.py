@@ -33,6 +33,8 @@ INSTANCE_ID = "x-gitlab-instance-id"
 GLOBAL_USER_ID = "x-gitlab-global-user-id"
 SEAT_COUNT = "x-gitlab-duo-seat-count"
 BYPASS = "bypass-auth"
+INSTANCE_CLAIM = "isthmus_instance"
+"""In tokens of our own: the listed instance for whose user they were made."""
 
 # Larger tokens and headers are served and not remembered, so that the caches stay small.
 _KEPT_TOKEN_BYTES = 4096
@@ -83,6 +85,21 @@ def platform_policy(settings: AuthSettings) -> AuthPolicy:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """What tokens that name one issuer are verified with, and nothing else.
+
+    `name` is the listed instance's, "" for issuers of our own. An empty `realm` takes any.
+    """
+
+    name: str
+    keys: KeySet
+    realm: str = ""
+
+
+UNBOUND: Mapping[str, Bound] = {}
+
+
 class Authenticator:
     """Turns the headers of a request into its caller.
 
@@ -92,9 +109,17 @@ class Authenticator:
     """
 
     def __init__(
-        self, keys: KeySet, policy: AuthPolicy, telemetry: Telemetry, clock: Clock
+        self,
+        keys: KeySet,
+        policy: AuthPolicy,
+        telemetry: Telemetry,
+        clock: Clock,
+        bound: Mapping[str, Bound] = UNBOUND,
     ) -> None:
+        """`bound` are issuers, as `iss` names them; tokens of all others are for `keys`."""
         self._keys = keys
+        self._bound = bound
+        self._listed = frozenset(one.name for one in bound.values() if one.name)
         self._policy = policy
         self._telemetry = telemetry
         self._clock = clock
@@ -147,7 +172,8 @@ class Authenticator:
             claims = await self._verified(token)
             if len(token) <= _KEPT_TOKEN_BYTES:
                 self._claims.put(presented[0], claims)
-        caller = _match(claims, presented, self._policy.service_name)
+        listed = self._instance(claims)
+        caller = _match(claims, presented, self._policy.service_name, listed)
         self._remark(claims, seat_count)
         if len(token) <= _KEPT_TOKEN_BYTES and _short(presented):
             self._callers.put(presented, (claims, caller))
@@ -159,11 +185,27 @@ class Authenticator:
         # look at the issuers' keys.
         now_s = self._clock.utc().timestamp()
         claims = claims_of(parsed, self._policy.service_name, now_s)
+        bound = self._bound.get(claims.issuer.rstrip("/"))
+        keys = self._keys if bound is None else bound.keys
         if self._policy.bypass_signature:
             self._note("critical", "authentication.signature_not_checked", claims)
-        elif not signed_by(parsed, await self._keys.keys(parsed.kid)):
+        elif not signed_by(parsed, await keys.keys(parsed.kid)):
+            raise Unauthenticated(REFUSED)
+        if bound is not None and bound.realm and claims.realm != bound.realm:
             raise Unauthenticated(REFUSED)
         return claims
+
+    def _instance(self, claims: Claims) -> str:
+        """The listed instance of a verified token. Raises Unauthenticated for one of the past."""
+        if not self._bound:
+            return ""
+        if claims.issuer == self._policy.service_name:
+            named = claims.extra.get(INSTANCE_CLAIM, "")
+            if named and named not in self._listed:
+                raise Unauthenticated(REFUSED)
+            return str(named)
+        bound = self._bound.get(claims.issuer.rstrip("/"))
+        return "" if bound is None else bound.name
 
     def _debug(self, headers: Mapping[str, str]) -> Caller:
         self._note("critical", "authentication.bypassed", None)
@@ -219,7 +261,7 @@ def _presented(token: str, headers: Mapping[str, str]) -> _Presented:
     )
 
 
-def _match(claims: Claims, presented: _Presented, service_name: str) -> Caller:
+def _match(claims: Claims, presented: _Presented, service_name: str, listed: str) -> Caller:
     """The caller that a verified token and these headers name. An empty claim is not compared."""
     _, realm, instance_id, global_user_id = presented
     self_issued = claims.issuer == service_name
@@ -242,6 +284,7 @@ def _match(claims: Claims, presented: _Presented, service_name: str) -> Caller:
         seat_count=claims.seat_count,
         global_user_id=global_user_id or "",
         extra=claims.extra,
+        listed=listed,
     )
 
 

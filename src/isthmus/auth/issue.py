@@ -25,7 +25,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_public_key,
 )
 
-from isthmus.auth.authenticate import root_namespace_id
+from isthmus.auth.authenticate import INSTANCE_CLAIM, root_namespace_id
 from isthmus.auth.scopes import DIRECT_CONNECTION, PLATFORM_PRIMITIVES, allowed
 from isthmus.auth.strict import encode_base64url
 from isthmus.auth.verify import TOKEN_LIMIT_BYTES, strong
@@ -171,7 +171,7 @@ def user_claims(
         }
     elif caller.realm == "self-managed":
         claims["gitlab_instance_uid"] = caller.instance_uid
-    return claims
+    return _of_instance(claims, caller)
 
 
 def platform_claims(
@@ -189,7 +189,7 @@ def platform_claims(
     if caller.seat_count:
         claims["duo_seat_count"] = caller.seat_count
     claims |= {name: caller.extra[name] for name in _KEPT_BY_PLATFORM if name in caller.extra}
-    return claims
+    return _of_instance(claims, caller)
 
 
 def development_claims(
@@ -213,6 +213,12 @@ def _registered(service_name: str, subject: str, stamp: Stamp) -> dict[str, obje
         "exp": stamp.now_s + USER_TOKEN_TTL_S,
         "jti": stamp.token_id,
     }
+
+
+def _of_instance(claims: dict[str, object], caller: Caller) -> dict[str, object]:
+    """The claims with the instance that the caller proved, and with no other."""
+    claims.pop(INSTANCE_CLAIM, None)
+    return claims | {INSTANCE_CLAIM: caller.listed} if caller.listed else claims
 
 
 def _user(caller: Caller) -> str:

@@ -13,7 +13,8 @@ NO_CLAIMS: Mapping[str, object] = MappingProxyType({})
 class Who(Struct, frozen=True, gc=False):
     """Whom a call is counted for: what limits and usage can tell apart. "" is not known.
 
-    Nothing here is a secret: `token` is the id of a token, or the start of its digest.
+    Nothing here is a secret: `token` is the id of a token, or the start of its digest. `listed` is
+    the name under which the settings list the instance whose key verified the token.
     """
 
     instance: str = ""
@@ -21,6 +22,7 @@ class Who(Struct, frozen=True, gc=False):
     user: str = ""
     token: str = ""
     realm: str = ""
+    listed: str = ""
 
 
 NOBODY = Who()
@@ -31,7 +33,8 @@ class Caller:
     """An authenticated caller. Comes from a verified token, or from a bypass mode (`debug`).
 
     `self_issued` is true for tokens that this service minted for an end user (their issuer is the
-    service's own name). `extra` holds the claims that have no field here, as sent.
+    service's own name). `extra` holds the claims that have no field here, as sent. `listed` is as
+    in `Who`.
     """
 
     subject: str
@@ -45,6 +48,7 @@ class Caller:
     seat_count: str = ""
     global_user_id: str = ""
     extra: Mapping[str, object] = field(default_factory=lambda: NO_CLAIMS)
+    listed: str = ""
     who: Who = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -52,11 +56,12 @@ class Caller:
         claims = self.extra
         namespace = claims.get("gitlab_root_namespace_id") or claims.get("gitlab_namespace_id")
         who = Who(
-            instance=self.instance_uid or self.instance_id or self.issuer,
+            instance=self.listed or self.instance_uid or self.instance_id or self.issuer,
             namespace="" if namespace is None else str(namespace),
             user=self.global_user_id or self.subject,
             token=str(claims.get("jti") or ""),
             realm=self.realm,
+            listed=self.listed,
         )
         object.__setattr__(self, "who", who)
 

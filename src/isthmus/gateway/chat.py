@@ -116,7 +116,7 @@ class ReactChat:
         readers = offered(caller, client, every=every)
         tools = tuple(reader.name for reader in readers)
         inputs = _inputs(request) | {"tools": [reader.told() for reader in readers]}
-        choice = self._invoke.choice(prompt, request.model, client)
+        choice = self._invoke.choice(prompt, request.model, caller, client)
         only = request.model is not None
         prepared = self._invoke.rendered(prompt, choice, inputs, streaming=True, only=only)
         return ChatStream(self._events(prepared, caller, tools), primitive, tools)

@@ -77,7 +77,7 @@ class Converse:
         if self._cutoff and duo_core:
             raise Forbidden(_CUTOFF)
         self._telemetry.emit(FeatureUsed(scope, caller, client))
-        choice = self._choice(request, client)
+        choice = self._choice(request, caller, client)
         messages, limit = request.content, request.max_tokens
         if isinstance(messages, str):
             messages = (Message("user", (Text(messages),)),)
@@ -101,13 +101,13 @@ class Converse:
         )
         return Prepared(ask, choice)
 
-    def _choice(self, request: ConverseRequest, client: ClientInfo) -> ModelChoice:
-        flags = effective(client, self._barred)
+    def _choice(self, request: ConverseRequest, caller: Caller, client: ClientInfo) -> ModelChoice:
+        flags, models = effective(client, self._barred), self._models.of(caller.who)
         if request.own_server is not None:
-            return self._models.resolve(request.own_server, _FEATURE, flags)
+            return models.resolve(request.own_server, _FEATURE, flags)
         named = _CLAUDE.get(request.model)
         if named is not None:
-            return self._models.choose(_FEATURE, named)
-        with suppress(NotFound, Unavailable):
-            return self._models.choose(_FEATURE, _DEFAULT_MODEL)
-        return self._models.resolve(None, _FEATURE, flags)
+            return models.choose(_FEATURE, named)
+        with suppress(Forbidden, NotFound, Unavailable):
+            return models.choose(_FEATURE, _DEFAULT_MODEL)
+        return models.resolve(None, _FEATURE, flags)

@@ -60,7 +60,7 @@ class Embed:
         require(caller, (SCOPE,), REFUSAL)
         self._telemetry.emit(FeatureUsed(SCOPE, caller, client))
         _check(request)
-        choice = self._choose(request.model)
+        choice = self._choose(self._models.of(caller.who), request.model)
         if not request.texts:
             return Embedded(Embeddings(()), choice)
         ask = EmbedAsk(
@@ -72,13 +72,13 @@ class Embed:
         )
         return Embedded(await self._models.embed(ask, choice, caller), choice)
 
-    def _choose(self, wanted: ModelMetadata | None) -> ModelChoice:
+    def _choose(self, models: Models, wanted: ModelMetadata | None) -> ModelChoice:
         """The model. Vectors of two models cannot be compared: nobody is given another one."""
         if wanted is None:
-            return self._models.resolve(None, FEATURE)
+            return models.resolve(None, FEATURE)
         named = wanted.name or wanted.identifier
         try:
-            choice = self._models.resolve(wanted, FEATURE)
+            choice = models.resolve(wanted, FEATURE)
         except NotFound as error:
             raise _unknown(named) from error
         except Rejected as error:

@@ -11,7 +11,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from isthmus.auth.scopes import require
-from isthmus.core.errors import FieldError, Invalid, NotFound, Unavailable
+from isthmus.core.errors import FieldError, Forbidden, Invalid, NotFound, Unavailable
 from isthmus.core.events import FeatureUsed
 from isthmus.core.identity import Caller, ClientInfo
 from isthmus.core.messages import Chat, Delta, Infill, ModelChoice, ModelMetadata, Usage
@@ -98,7 +98,7 @@ class Invoke:
         if elsewhere is not None:
             detail = f"The inputs of '{prompt.id}' are made by {elsewhere}; call that."
             raise Invalid(detail, (FieldError("inputs.*", f"made by {elsewhere}"),))
-        choice = self.choice(prompt, request.model, client)
+        choice = self.choice(prompt, request.model, caller, client)
         only = request.model is not None
         return self.rendered(prompt, choice, request.inputs, streaming=request.streaming, only=only)
 
@@ -107,15 +107,15 @@ class Invoke:
         return self._prompts.get(prompt_id, version)
 
     def choice(
-        self, prompt: Prompt, wanted: ModelMetadata | None, client: ClientInfo
+        self, prompt: Prompt, wanted: ModelMetadata | None, caller: Caller, client: ClientInfo
     ) -> ModelChoice:
-        """The model that runs the prompt. Raises Rejected, NotFound, Unavailable."""
-        feature = feature_of(prompt.id)
+        """The model that runs the prompt. Raises Rejected, Forbidden, NotFound, Unavailable."""
+        feature, models = feature_of(prompt.id), self._models.of(caller.who)
         if wanted is None and prompt.pinned_model:
             # A pin may be older than this server's list of models, or than its keys.
-            with suppress(NotFound, Unavailable):
-                return self._models.choose(feature, prompt.pinned_model)
-        return self._models.resolve(wanted, feature, effective(client, self._payloads.barred))
+            with suppress(Forbidden, NotFound, Unavailable):
+                return models.choose(feature, prompt.pinned_model)
+        return models.resolve(wanted, feature, effective(client, self._payloads.barred))
 
     def rendered(
         self,

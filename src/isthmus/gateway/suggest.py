@@ -225,7 +225,7 @@ class Suggest:
         *,
         last: bool,
     ) -> Suggestion:
-        plan, origin = self._prepare(request, prompt, client, last=last)
+        plan, origin = self._prepare(request, prompt, caller, client, last=last)
         if plan is None:
             return Suggestion("", origin)
         answer = await self._models.whole(plan.ask, plan.choice, caller)
@@ -258,7 +258,7 @@ class Suggest:
     ) -> SuggestionStream:
         if not request.streaming:
             request = replace(request, streaming=True)
-        plan, origin = self._prepare(request, prompt, client, last=last)
+        plan, origin = self._prepare(request, prompt, caller, client, last=last)
         served: list[ModelChoice] = []
         texts = _nothing() if plan is None else self._texts(plan, caller, served)
         if request.kind == "generation":
@@ -273,14 +273,20 @@ class Suggest:
         return SuggestionStream(_resumed(first, texts), origin)
 
     def _prepare(
-        self, request: SuggestRequest, prompt: Prompt, client: ClientInfo, *, last: bool
+        self,
+        request: SuggestRequest,
+        prompt: Prompt,
+        caller: Caller,
+        client: ClientInfo,
+        *,
+        last: bool,
     ) -> tuple[Plan | None, Origin]:
         language = self._languages.of(request.file_name, request.editor_language)
         if not language.id:
             language = self._languages.by_content(language, request.above)
         self._telemetry.emit(SuggestionAsked(language.id, language.extension, language.editor))
         flags = effective(client, self._disallowed)
-        choice = self._choose(request, prompt, flags)
+        choice = _choose(self._models.of(caller.who), request, prompt, flags)
         reported = request.by_prompt_name or bool(request.prompt_id)
         by_prompt = request.kind == "generation" and reported
         origin = Origin(
@@ -301,42 +307,6 @@ class Suggest:
         context = request.context if allowed else ()
         others = _others(request) if last else "none"
         return Wording(request, context, prompt, language, others).first(choice), origin
-
-    def _choose(
-        self, request: SuggestRequest, prompt: Prompt, flags: tuple[str, ...]
-    ) -> ModelChoice:
-        kind, feature = request.kind, FEATURE[request.kind]
-        if request.wish is not ANY:
-            choice = self._wished(feature, request.wish, flags)
-            if choice is not None:
-                return _usable(choice, kind)
-        elif prompt.pinned_model:
-            # A pin may be older than this server's list of models, or than its keys.
-            with suppress(NotFound, Unavailable):
-                return self._models.choose(feature, prompt.pinned_model)
-        try:
-            found = self._models.resolve(None, feature, flags) if flags else None
-            return _usable(found or self._models.choose(feature), kind)
-        except Unavailable as error:
-            raise Unavailable(_NO_MODEL if kind == "generation" else error.detail) from error
-
-    def _wished(self, feature: str, wish: Wish, flags: tuple[str, ...]) -> ModelChoice | None:
-        """The model that is asked for; None when the default serves instead."""
-        if wish.amazon_q:
-            raise NotBuilt(_NO_AMAZON_Q)
-        try:
-            if wish.metadata is not None:
-                choice = self._models.resolve(wish.metadata, feature, flags)
-                target = choice.target
-                nowhere = choice.provider == "custom" and not (target and target.base_url)
-                if nowhere or (not wish.or_default and choice.id != wish.metadata.name):
-                    raise Rejected(_NOT_SERVED)
-                return choice
-            return self._models.choose(feature, wish.model_id) if wish.model_id else None
-        except (NotFound, Unavailable) as error:
-            if not wish.or_default:
-                raise Rejected(_NOT_SERVED) from error
-            return None
 
     async def _texts(
         self, plan: Plan, caller: Caller, served: list[ModelChoice]
@@ -386,6 +356,44 @@ def _others(request: SuggestRequest) -> Others:
     if request.wish is ANY:
         return "any"
     return "floor" if request.kind == "completion" else "none"
+
+
+def _choose(
+    models: Models, request: SuggestRequest, prompt: Prompt, flags: tuple[str, ...]
+) -> ModelChoice:
+    kind, feature = request.kind, FEATURE[request.kind]
+    if request.wish is not ANY:
+        choice = _wished(models, feature, request.wish, flags)
+        if choice is not None:
+            return _usable(choice, kind)
+    elif prompt.pinned_model:
+        # A pin may be older than this server's list of models, or than its keys.
+        with suppress(Forbidden, NotFound, Unavailable):
+            return models.choose(feature, prompt.pinned_model)
+    try:
+        found = models.resolve(None, feature, flags) if flags else None
+        return _usable(found or models.choose(feature), kind)
+    except Unavailable as error:
+        raise Unavailable(_NO_MODEL if kind == "generation" else error.detail) from error
+
+
+def _wished(models: Models, feature: str, wish: Wish, flags: tuple[str, ...]) -> ModelChoice | None:
+    """The model that is asked for; None when the default serves instead."""
+    if wish.amazon_q:
+        raise NotBuilt(_NO_AMAZON_Q)
+    try:
+        if wish.metadata is not None:
+            choice = models.resolve(wish.metadata, feature, flags)
+            target = choice.target
+            nowhere = choice.provider == "custom" and not (target and target.base_url)
+            if nowhere or (not wish.or_default and choice.id != wish.metadata.name):
+                raise Rejected(_NOT_SERVED)
+            return choice
+        return models.choose(feature, wish.model_id) if wish.model_id else None
+    except (NotFound, Unavailable) as error:
+        if not wish.or_default:
+            raise Rejected(_NOT_SERVED) from error
+        return None
 
 
 def _usable(choice: ModelChoice, kind: Kind) -> ModelChoice:

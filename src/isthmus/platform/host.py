@@ -131,7 +131,7 @@ class LocalHost:
             if message is None:
                 return
             session = self._session(message, caller, client, (conversation, events))
-            with self._claim(message.workflowID, session):
+            with self._claim(session.workflow_id, message.workflowID, session):
                 task = self._group.create_task(self._guarded(session))
                 self._tasks.add(task)
                 task.add_done_callback(self._tasks.discard)
@@ -158,7 +158,7 @@ class LocalHost:
         denied = f"Unauthorized to execute {selector.definition or 'workflow'}"
         scopes.require(caller, scopes.session_scopes(selector.definition), denied)
         opening = Opening(
-            start=start.read(message, client),
+            start=start.read(message, client, caller.listed),
             selector=selector,
             flow=parts.flows.resolve(selector, message, client),
             caller=caller,
@@ -212,9 +212,9 @@ class LocalHost:
             self._open -= 1
 
     @contextmanager
-    def _claim(self, workflow_id: str, session: Session) -> Iterator[None]:
+    def _claim(self, workflow_id: str, given_id: str, session: Session) -> Iterator[None]:
         if workflow_id in self._live:
-            raise Conflict(f"Workflow {workflow_id} has a live stream already.")
+            raise Conflict(f"Workflow {given_id} has a live stream already.")
         if self._draining:
             raise Unavailable("The server is stopping; connect again.")
         self._live[workflow_id] = session

@@ -1,10 +1,10 @@
 """From a start message to a turn that an engine can prepare: record, model, policy, tools."""
 
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from isthmus.contract.contract_pb2 import ClientEvent
-from isthmus.core.errors import Conflict, Invalid, NotFound
+from isthmus.core.errors import Conflict, Forbidden, Invalid, NotFound
 from isthmus.core.events import Noted
 from isthmus.core.identity import Caller, ClientInfo
 from isthmus.core.messages import ModelMetadata
@@ -69,6 +69,8 @@ async def record_of(opening: Opening, workflows: WorkflowStore) -> Workflow:
     """The record, created for its first caller. Raises Invalid for somebody else's."""
     workflow_id, caller = opening.start.workflow_id, opening.caller
     owner = caller.global_user_id or caller.subject
+    if caller.listed:
+        owner = f"{caller.listed}/{owner}"
     try:
         record = await workflows.get(workflow_id)
     except NotFound:
@@ -79,7 +81,7 @@ async def record_of(opening: Opening, workflows: WorkflowStore) -> Workflow:
         except Conflict:
             record = await workflows.get(workflow_id)
     if record.owner != owner:
-        raise Invalid(f"Invalid workflow ID: {workflow_id} cannot be found")
+        raise Invalid(f"Invalid workflow ID: {opening.start.given_id} cannot be found")
     return record
 
 
@@ -89,6 +91,7 @@ def turn_of(opening: Opening, wiring: Wiring, record: Workflow) -> Turn:
     Raises Invalid or Conflict when what is attached does not fit what the flow asks for.
     """
     flow, caller = opening.flow, opening.caller
+    models = wiring.models.of(caller.who)
     given = Given(
         opening.start,
         opening.client,
@@ -109,7 +112,7 @@ def turn_of(opening: Opening, wiring: Wiring, record: Workflow) -> Turn:
         home=Home(record.deployment),
         stopped=record.status is Status.STOPPED,
         choices={
-            agent.name: wiring.models.tagged(flow.feature, agent.tags, picked.choice)
+            agent.name: models.tagged(flow.feature, agent.tags, picked.choice)
             for agent in flow.agents.values()
             if agent.tags
         },
@@ -137,7 +140,7 @@ def _context(opening: Opening, wiring: Wiring, record: Workflow) -> dict[str, ob
     url = client.get("x-gitlab-host-name")
     return {
         "goal": opening.start.goal or record.goal,
-        "workflow_id": record.workflow_id,
+        "workflow_id": opening.start.given_id,
         "project_id": record.project_id,
         "project_http_url_to_repo": "",
         "project_default_branch": "",
@@ -153,8 +156,15 @@ def _context(opening: Opening, wiring: Wiring, record: Workflow) -> dict[str, ob
 
 def _picked(opening: Opening, wiring: Wiring, record: Workflow) -> Picked:
     """The model that the header asks for, else the record's, else one of the feature's."""
-    wanted = _header(opening, wiring.telemetry) or metadata.lenient(record.model)
-    found = pick(wiring.models, wanted, opening.flow.feature)
+    models, asked = wiring.models.of(opening.caller.who), _header(opening, wiring.telemetry)
+    kept = metadata.lenient(record.model)
+    try:
+        found = pick(models, asked or kept, opening.flow.feature)
+    except Forbidden:
+        if asked is not None or kept is None:
+            raise
+        # The session may have begun before its instance lost the model.
+        found = replace(pick(models, None, opening.flow.feature), gone=kept.name)
     if found.gone:
         details = (("workflow_id", record.workflow_id), ("model", found.gone))
         wiring.telemetry.emit(Noted("warning", "the model of a session is gone", details))

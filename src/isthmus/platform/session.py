@@ -70,6 +70,11 @@ class Session:
         self._pace: asyncio.TimerHandle | None = None
         self._steps = 0
 
+    @property
+    def workflow_id(self) -> str:
+        """The number of its record."""
+        return self._start.workflow_id
+
     async def run(self) -> None:
         """The whole stream. Never raises but for its own cancellation; `actions` tells the end."""
         clock, settings = self._wiring.clock, self._wiring.settings

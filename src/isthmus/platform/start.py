@@ -15,10 +15,13 @@ from isthmus.core.identity import ClientInfo
 from isthmus.platform.mcp import tools_of
 from isthmus.platform.tool import Tool
 from isthmus.platform.versions import at_least
+from isthmus.settings_instances import slot
 
 MAX_CAPABILITIES = 100
 MAX_PREAPPROVED = 1000
 MAX_CONTEXTS = 200
+PART_BITS = 48
+"""Of the 63 bits of a record's number: what is left for an instance to count with."""
 _WORKFLOW_ID = re.compile(r"[1-9][0-9]{0,18}")
 _CAPABLE_SINCE = (18, 7, 0)
 
@@ -43,7 +46,10 @@ class Context:
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """The first message of a stream. `decision` is None when the turn is a goal (or a retry)."""
+    """The first message of a stream. `decision` is None when the turn is a goal (or a retry).
+
+    `workflow_id` is the number of our record; `given_id` the caller's own name for it.
+    """
 
     workflow_id: str
     goal: str
@@ -53,10 +59,24 @@ class Start:
     contexts: tuple[Context, ...]
     fork_id: str
     mcp: Mapping[str, Tool] = field(default_factory=dict[str, Tool])
+    given_id: str = ""
 
 
-def read(message: StartWorkflowRequest, client: ClientInfo) -> Start:
-    """The message as values. Raises Invalid."""
+def numbered(given_id: str, listed: str) -> str:
+    """The number of our record: each listed instance counts from 1 in a part of its own.
+
+    Raises Invalid for a number that such a part does not hold.
+    """
+    if not listed:
+        return given_id
+    number = int(given_id)
+    if number >> PART_BITS:
+        raise Invalid(f"Invalid workflow ID: {given_id} is too large")
+    return str(slot(listed) << PART_BITS | number)
+
+
+def read(message: StartWorkflowRequest, client: ClientInfo, listed: str = "") -> Start:
+    """The message as values, of a caller of this listed instance. Raises Invalid."""
     if not _WORKFLOW_ID.fullmatch(message.workflowID):
         raise Invalid(f"Invalid workflow ID: {message.workflowID[:64]!r} is not a decimal number")
     if len(message.preapproved_tools) > MAX_PREAPPROVED:
@@ -65,7 +85,8 @@ def read(message: StartWorkflowRequest, client: ClientInfo) -> Start:
         raise Invalid("Too many additional_context entries")
     _json_object(message.workflowMetadata, "workflowMetadata")
     return Start(
-        workflow_id=message.workflowID,
+        workflow_id=numbered(message.workflowID, listed),
+        given_id=message.workflowID,
         goal=message.goal,
         decision=_decision(message),
         capabilities=_capabilities(message, client),

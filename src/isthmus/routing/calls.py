@@ -30,6 +30,7 @@ from isthmus.core.messages import (
 from isthmus.core.policies import Guard, Guarded
 from isthmus.core.ports import ModelProvider
 from isthmus.core.single import Single
+from isthmus.routing.affinity import Affinity
 from isthmus.routing.ask import Ask, EmbedAsk, RawAsk
 from isthmus.routing.catalogue import Catalogue
 from isthmus.routing.exact import Exact, key_of
@@ -46,14 +47,29 @@ HELD_DELTAS: Final = 64
 
 
 @dataclass(frozen=True, slots=True)
+class Shared:
+    """What the models of one instance have in common with those of everybody."""
+
+    teller: Teller
+    affinity: Affinity
+    seats: Seats
+
+
+@dataclass(frozen=True, slots=True)
 class Governance:
-    """How calls are placed, what they may cost, and what of them may leave."""
+    """How calls are placed, what they may cost, and what of them may leave.
+
+    `instances` are the catalogues of those listed instances that may not use everything; in the
+    governance of one of these, `shared` is what it does not have for itself.
+    """
 
     routing: RoutingSettings = field(default_factory=RoutingSettings)
     quotas: Quotas | None = None
     guard: Guard | None = None
     exact: Exact | None = None
     roll: Callable[[], float] = random.random
+    instances: Mapping[str, Catalogue] = field(default_factory=dict[str, Catalogue])
+    shared: Shared | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -354,6 +370,9 @@ class Calls:
 
 def tenant(who: Who) -> str:
     """Whose calls share caches and a fair part of a queue."""
+    if who.listed and who.namespace:
+        # Each instance numbers its namespaces from 1.
+        return f"{who.listed}/{who.namespace}"
     return who.namespace or who.instance or who.user
 
 

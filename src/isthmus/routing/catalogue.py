@@ -9,7 +9,10 @@ from typing import Annotated, Literal, TypeAlias, cast
 import msgspec
 from msgspec import Meta, Struct
 
+from isthmus.core.errors import Forbidden
+from isthmus.core.messages import ModelChoice
 from isthmus.core.notation import decode
+from isthmus.routing.region import ANYWHERE, Bounds
 from isthmus.settings import DeploymentSettings, ModelsSettings, OpenAISettings
 
 Kind: TypeAlias = Literal["chat", "infill", "embedding"]
@@ -241,14 +244,31 @@ class Catalogue:
     custom: CustomModels = CustomModels()
     cache_life_s: Mapping[str, float] = field(default_factory=dict[str, float])
     """Provider -> how long it keeps the beginning of a prompt after its last use, in seconds."""
+    barred: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Models that are left out for an instance, and why."""
+    closed: Mapping[tuple[str, str], str] = field(default_factory=dict[tuple[str, str], str])
+    """The same for providers' own wires, by provider and the model's name there."""
+    bounds: Bounds = ANYWHERE
+    extras: Mapping[str, frozenset[str]] = field(default_factory=lambda: PROXIED)
+
+    def admit(self, choice: ModelChoice) -> None:
+        """Raises Forbidden for a model, or a place, that is not for this instance."""
+        if choice.id in self.barred:
+            raise Forbidden(self.barred[choice.id])
+        target = choice.target
+        elsewhere = target is not None and target.base_url
+        # Unless the caller names the server, it is one of ours.
+        ours = choice.brought and not elsewhere
+        if ours and not self.bounds.covers(choice.provider, "", choice.upstream):
+            raise Forbidden(f"`{choice.id}` is served in no region of this instance.")
 
     def proxied(self, provider: str) -> frozenset[str]:
         """Upstream names that the proxy route of a provider may name."""
         listed = {
             model.upstream for model in self.models.values() if model.proxy_provider == provider
         }
-        listed |= PROXIED.get(provider, frozenset())
-        if provider == "openai":
+        listed |= self.extras.get(provider, frozenset())
+        if provider == "openai" and COMPATIBLE not in self.barred:
             listed |= {self.compatible.chat or "", self.compatible.infill or ""}
         return frozenset(listed - {""})
 
@@ -275,7 +295,8 @@ def parse_catalogue(
     for model_id, changes in models.params.items():
         by_id[model_id] = _adjusted(model_id, changes, by_id)
     for name, defaults in models.defaults.items():
-        features[name] = _overridden(name, defaults, features, by_id)
+        place = f"models.defaults.{name}"
+        features[name] = overridden(place, name, defaults, features, by_id)
     by_id |= deployed(deployments, by_id)
     return Catalogue(by_id, features, _compatible(openai), cache_life_s=listed.cache_life_s)
 
@@ -358,13 +379,14 @@ def _adjusted(model_id: str, changes: Mapping[str, object], models: Mapping[str,
     return msgspec.structs.replace(model, params=params, upstream=upstream)
 
 
-def _overridden(
+def overridden(
+    place: str,
     name: str,
     defaults: tuple[str, ...],
     features: Mapping[str, Feature],
     models: Mapping[str, Model],
 ) -> Feature:
-    place = f"models.defaults.{name}"
+    """A feature with other defaults. Raises CatalogueError; `place` is the setting's path."""
     if name not in features:
         raise CatalogueError(f"{place}: unknown feature `{name}`")
     if not defaults:

@@ -2,10 +2,17 @@
 
 from collections.abc import AsyncGenerator, Awaitable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
 from typing import Final
 
-from isthmus.core.errors import MisconfiguredProvider, NotFound, Rejected, Unavailable
-from isthmus.core.identity import Caller
+from isthmus.core.errors import (
+    Forbidden,
+    MisconfiguredProvider,
+    NotFound,
+    Rejected,
+    Unavailable,
+)
+from isthmus.core.identity import Caller, Who
 from isthmus.core.messages import (
     Answer,
     Delta,
@@ -18,7 +25,7 @@ from isthmus.core.messages import (
 from isthmus.core.ports import Clock, ModelProvider, Telemetry
 from isthmus.routing.affinity import Affinity
 from isthmus.routing.ask import Ask, EmbedAsk, RawAsk
-from isthmus.routing.calls import Calls, Governance
+from isthmus.routing.calls import Calls, Governance, Shared
 from isthmus.routing.catalogue import Catalogue, Feature
 from isthmus.routing.define import Definitions, define
 from isthmus.routing.plan import candidates, equals
@@ -48,8 +55,9 @@ class Models:
     ) -> None:
         self._telemetry = telemetry
         self._clock = clock
-        self._teller = Teller(telemetry, clock)
-        self._affinity = Affinity()
+        shared = governance.shared
+        self._teller = Teller(telemetry, clock) if shared is None else shared.teller
+        self._affinity = Affinity() if shared is None else shared.affinity
         self._seats: Seats | None = None
         self.adopt(providers, catalogue, limits, governance)
 
@@ -66,19 +74,32 @@ class Models:
         """
         configured = frozenset(name for name, one in providers.items() if one.configured)
         routing = governance.routing
-        seats = self._seats = Seats(catalogue, configured, routing, self._clock, self._seats)
+        beside = None if governance.shared is None else governance.shared.seats
+        seats = Seats(catalogue, configured, routing, self._clock, self._seats, beside)
+        self._seats = seats
         told = self._affinity, self._telemetry, self._clock
         guide = Guide(routing, *told, governance.roll, seats.sharing)
         self._providers, self._catalogue, self._configured = providers, catalogue, configured
         self._calls = Calls(providers, catalogue, limits, seats, guide, self._teller, governance)
         # A configuration is fixed, so these are asked for once and not with every call.
         self._chosen: dict[tuple[str, str | None], ModelChoice] = {}
+        shared = Shared(self._teller, self._affinity, seats)
+        common = replace(governance, instances={}, shared=shared)
+        told = self._telemetry, self._clock
+        self._instances = {
+            name: Models(providers, narrowed, limits, *told, common)
+            for name, narrowed in governance.instances.items()
+        }
+
+    def of(self, who: Who) -> "Models":
+        """The models as the instance of this caller may use them."""
+        return self._instances.get(who.listed, self) if self._instances else self
 
     def choose(self, feature: str, model_id: str | None = None) -> ModelChoice:
         """The model for a feature: `model_id` when given, else the first default that can serve.
 
-        Raises NotFound for an unknown feature or model, Unavailable when no provider of the
-        feature's models is configured.
+        Raises NotFound for an unknown feature or model, Forbidden for one that the instance may
+        not use, Unavailable when no provider of the feature's models is configured.
         """
         key = (feature, model_id)
         chosen = self._chosen.get(key)
@@ -121,7 +142,7 @@ class Models:
             if model_id is not None:
                 try:
                     return self.choose(feature, model_id)
-                except (NotFound, Unavailable):
+                except (Forbidden, NotFound, Unavailable):
                     continue
         return default
 
@@ -135,18 +156,18 @@ class Models:
 
     async def embed(self, ask: EmbedAsk, choice: ModelChoice, caller: Caller) -> Embeddings:
         """One vector a text. Raises what ModelProvider raises."""
-        return await self._calls.embed(ask, choice, caller)
+        return await self.of(caller.who)._calls.embed(ask, choice, caller)
 
     def stream(self, ask: Ask, choice: ModelChoice, caller: Caller) -> AsyncGenerator[Delta, None]:
         """The answer as it is produced; every try is told of, however it ends.
 
         Raises what ModelProvider raises. Close the generator (`aclosing`) to stop the call.
         """
-        return self._calls.stream(ask, choice, caller)
+        return self.of(caller.who)._calls.stream(ask, choice, caller)
 
     def whole(self, ask: Ask, choice: ModelChoice, caller: Caller) -> Awaitable[Answer]:
         """The answer of `stream`, for who reads it at its end; told and raising as there."""
-        return self._calls.whole(ask, choice, caller)
+        return self.of(caller.who)._calls.whole(ask, choice, caller)
 
     def forward(
         self, provider: str, raw: RawCall, caller: Caller, unit_primitive: str
@@ -156,7 +177,8 @@ class Models:
         The provider's path list and header list are `provider(name)`'s; told of as in `stream`,
         with the usage that the reply's meter read.
         """
-        return self._calls.forward(RawAsk(raw, unit_primitive), provider, caller)
+        calls = self.of(caller.who)._calls
+        return calls.forward(RawAsk(raw, unit_primitive), provider, caller)
 
     def provider(self, name: str) -> ModelProvider:
         """A configured provider. Raises MisconfiguredProvider when it has no credential."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterator
 
-from isthmus.core.errors import NotFound, Unavailable
+from isthmus.core.errors import Forbidden, NotFound, Unavailable
 from isthmus.core.messages import ModelChoice, Target, Tuning
 from isthmus.routing.catalogue import COMPATIBLE, Catalogue, Feature, Kind, Model
 from isthmus.routing.deployment import door_of
@@ -18,7 +18,7 @@ def candidates(
 
     A model that was asked for stands alone: nobody is given another one silently. `configured` are
     the providers at hand. Raises NotFound for an unknown feature or model, or one of another kind;
-    Unavailable when nothing is left.
+    Forbidden for one that the instance may not use; Unavailable when nothing is left.
     """
     wanted = catalogue.features.get(feature)
     if wanted is None:
@@ -98,6 +98,8 @@ def _asked(
     catalogue: Catalogue, feature: Feature, asked: str, configured: Collection[str]
 ) -> ModelChoice:
     model = catalogue.models.get(asked)
+    if asked in catalogue.barred:
+        raise Forbidden(catalogue.barred[asked])
     if model is None:
         raise NotFound("There is no such model.")
     if feature.kind not in model.kinds:

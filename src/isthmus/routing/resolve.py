@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from msgspec.structs import replace
 
-from isthmus.core.errors import NotBuilt, Rejected
+from isthmus.core.errors import Forbidden, NotBuilt, Rejected
 from isthmus.core.messages import ModelChoice, ModelMetadata, Target
 from isthmus.routing.catalogue import Catalogue, CustomModels, Kind, Model
 from isthmus.routing.plan import choice_of, tuning_of
@@ -56,7 +56,7 @@ def pointed(metadata: ModelMetadata, catalogue: Catalogue) -> Pointed | None:
         raise NotBuilt("Amazon Q is not served here.")
     if metadata.provider == OURS:
         wanted = metadata.name or metadata.identifier
-        if wanted in catalogue.models:
+        if wanted in catalogue.models or wanted in catalogue.barred:
             return Pointed(model_id=wanted)
         if not metadata.name and metadata.feature_setting in catalogue.features:
             return Pointed(feature=metadata.feature_setting)
@@ -71,8 +71,11 @@ def pointed(metadata: ModelMetadata, catalogue: Catalogue) -> Pointed | None:
 def brought(metadata: ModelMetadata, catalogue: Catalogue, kind: Kind) -> ModelChoice | None:
     """The model on a server that the caller names; None when the catalogue knows no such family.
 
-    Raises Rejected when callers may not name servers or keys.
+    Raises Rejected when callers may not name servers or keys, Forbidden for a model that their
+    instance may not use.
     """
+    if metadata.name in catalogue.barred:
+        raise Forbidden(catalogue.barred[metadata.name])
     model = catalogue.models.get(metadata.name)
     if model is None or kind not in model.kinds:
         return None

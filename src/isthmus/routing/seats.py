@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from isthmus.core.errors import Rejected
+from isthmus.core.errors import Forbidden, Rejected
 from isthmus.core.messages import ModelChoice, Target
 from isthmus.core.ports import Clock
 from isthmus.routing.breaker import Breaker
@@ -52,25 +52,32 @@ class Seats:
         settings: RoutingSettings,
         clock: Clock,
         before: "Seats | None" = None,
+        beside: "Seats | None" = None,
     ) -> None:
+        """`before` are those of the configuration before; those `beside` are the same seats."""
         self._catalogue = catalogue
         self._configured = configured
         self._settings = settings
         self._clock = clock
         self._before = {} if before is None else before._known
-        self._known: dict[str, Seat] = {}
+        self._known: dict[str, Seat] = {} if beside is None else beside._known
         self._tiers: dict[tuple[str, str, Reach], Tiers] = {}
         self._proxied: dict[tuple[str, str], Tiers] = {}
 
     def tiers(self, feature: str, choice: ModelChoice, reach: Reach) -> Tiers:
-        """The seats of a choice, and behind them those of the feature's other models."""
+        """The seats of a choice, and behind them those of the feature's other models.
+
+        Raises Forbidden for a model that the instance may not use.
+        """
         if choice.brought:
+            self._catalogue.admit(choice)
             # Servers of callers are without number, so nothing is remembered of them.
             alone = self._fresh(deployments(self._catalogue, choice, self._configured)[0])
             return ((alone,), *self._others(feature, choice, reach))
         key = (feature, choice.id, reach)
         found = self._tiers.get(key)
         if found is None:
+            self._catalogue.admit(choice)
             own = self._placed(choice)
             found = (own, *self._others(feature, choice, reach))
             self._tiers[key] = found
@@ -79,11 +86,13 @@ class Seats:
     def proxied(self, provider: str, upstream: str) -> Tiers:
         """Places that speak a provider's own wire and have the model that a body names.
 
-        Raises Rejected("Unsupported model").
+        Raises Rejected("Unsupported model"), or Forbidden as `tiers` does.
         """
         key = (provider, upstream)
         found = self._proxied.get(key)
         if found is None:
+            if key in self._catalogue.closed:
+                raise Forbidden(self._catalogue.closed[key])
             if upstream not in self._catalogue.proxied(provider):
                 raise Rejected("Unsupported model")
             found = self._proxied[key] = (self._speaking(provider, upstream),)

@@ -5,6 +5,7 @@ import pytest
 from isthmus.auth.authenticate import (
     Authenticator,
     AuthPolicy,
+    Bound,
     gateway_policy,
     platform_policy,
     root_namespace_id,
@@ -380,3 +381,42 @@ async def test_nothing_that_is_told_holds_the_token() -> None:
 )
 def test_root_namespace_ids(value: object, expected: int | None) -> None:
     assert root_namespace_id(value) == expected
+
+
+KEYS = {name: FixedKeys(public_of(private_key(name))) for name in ("own", "acme", "globex")}
+ACME = "https://acme.test"
+
+
+def several(*names: str) -> Authenticator:
+    """An authenticator that knows these instances, and itself."""
+    bound = {f"https://{name}.test": Bound(name, KEYS[name]) for name in names}
+    everybody = FixedKeys(*(public_of(private_key(name)) for name in KEYS))
+    us = {SERVICE: Bound("", KEYS["own"])}
+    return Authenticator(everybody, AuthPolicy(SERVICE), MemorySink(), HandClock(), bound | us)
+
+
+async def ask(who: Authenticator, key: str, **claims: object) -> str:
+    """The listed instance of a token of this key; the reason when it is refused."""
+    token = signed(payload(**claims), private_key(key))
+    try:
+        return (await who.caller(headers_for(token))).who.listed
+    except Unauthenticated as error:
+        return error.detail
+
+
+async def test_an_instance_is_known_by_its_keys_alone() -> None:
+    who = several("acme", "globex")
+    assert await ask(who, "acme", iss=ACME) == "acme"
+    assert await ask(who, "acme", iss=f"{ACME}/") == "acme"
+    for key, issuer in (("globex", ACME), ("own", ACME), ("acme", SERVICE)):
+        told = await ask(who, key, iss=issuer, sub="user-1")
+        assert told == REFUSED, (key, issuer)
+
+
+async def test_our_own_tokens_say_which_instance_they_are_for() -> None:
+    ours = {"iss": SERVICE, "sub": "user-1", "isthmus_instance": "acme"}
+    assert await ask(several("acme"), "own", **ours) == "acme"
+    assert await ask(several("globex"), "own", **ours) == REFUSED
+    assert await ask(several("acme"), "own", **(ours | {"isthmus_instance": None})) == ""
+    others = {"iss": "https://else.test", "isthmus_instance": "acme"}
+    assert await ask(several("acme"), "acme", **others) == ""

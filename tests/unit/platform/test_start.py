@@ -13,7 +13,7 @@ from isthmus.platform import start
 from isthmus.platform.catalogue import Catalogue, Selector, select
 from isthmus.platform.flow_check import parse
 from isthmus.platform.mode import Mode, mode_of
-from isthmus.platform.start import Decision
+from isthmus.platform.start import PART_BITS, Decision, numbered
 
 NEW = ClientInfo({"x-gitlab-version": "18.7.0-ee"})
 
@@ -187,3 +187,13 @@ def test_a_flow_file_is_read() -> None:
 def test_a_flow_file_with_a_fault_is_refused_by_name(old: str, new: str) -> None:
     with pytest.raises(Invalid, match=r"Failed to load flow x@1\.0\.0"):
         parse(GOOD.replace(old, new).encode(), "x@1.0.0")
+
+
+def test_each_listed_instance_has_records_of_its_own() -> None:
+    assert numbered("7", "") == "7"
+    acme, globex = numbered("7", "acme"), numbered("7", "globex")
+    assert len({"7", acme, globex}) == 3
+    assert int(acme) < 2**63
+    assert int(acme) & (2**PART_BITS - 1) == 7
+    with pytest.raises(Invalid, match="too large"):
+        numbered(str(2**PART_BITS), "acme")
