@@ -3,6 +3,7 @@
 import asyncio
 import json
 import re
+import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -75,6 +76,9 @@ def test_everything_that_is_shown_and_alarmed_about_is_there(watched: Watched) -
     assert raised(prometheus, "IsthmusCertificateEndsSoon")
     assert not prometheus.values('ALERTS{alertname="IsthmusSessionsStuck"}')
     asyncio.run(watched.traffic.stall(lambda: raised(prometheus, "IsthmusSessionsStuck")))
+    # The first signal begins a drain without an end, the second one ends it.
+    server.process.send_signal(signal.SIGTERM)
+    assert raised(prometheus, "IsthmusDrainStuck")
     assert server.stop() == 0
     assert raised(prometheus, "IsthmusDown")
 

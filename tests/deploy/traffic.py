@@ -51,6 +51,7 @@ routing:
     sonnet-2: {model: claude_sonnet_4_6}
     nano-broken: {model: gpt_5_4_nano, base_url: "%(nobody)s"}
 platform: {action_s: %(action_s)s}
+drain: {notice_s: 600}
 http:
   tls: {enabled: true, cert_file: cert.pem, key_file: key.pem}
 """
