@@ -21,7 +21,7 @@ BUDGET = {
     "edge": 12_450,
     "adapters": 18_000,
     "executor": 3_450,
-    "app": 1_600,
+    "app": 1_650,
     "cli": 2_250,
     "doctor": 2_900,
     "settings": 2_650,
