@@ -15,6 +15,7 @@ from tests.support.fixtures_store import required
 from tests.support.nginx import FRONT, nginx
 from tests.support.postgres import fresh_schema, postgres_server
 from tests.support.process import RunningServer, prepare, running_server, start
+from tests.support.proxies import KINDS, Ahead, proxy
 from tests.support.redis import redis_server
 from tests.support.tokens import payload, signed
 from tests.support.vendor_stream import STREAM
@@ -73,6 +74,34 @@ def test_a_proxy_that_speaks_tls(tmp_path: Path, stack: ExitStack) -> None:
     opened = nginx(tmp_path / "nginx", FRONT, server.http, server.grpc, pair)
     front = required(stack.enter_context(opened))
     seen = beside(server, "--via", front.http, "--via", front.grpc)
+    assert well(seen, "via.stream", "via.upgrade", "via.grpc", "via.forwarded")
+
+
+@pytest.fixture(scope="module")
+def ahead(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[RunningServer, Ahead]]:
+    """A server that believes proxies of this machine, and what the shipped ones want."""
+    folder = tmp_path_factory.mktemp("ahead")
+    pair = Authority(folder).sign("front")
+    copies = {"ca.crt": folder / "root.pem", "server.crt": pair.chain, "server.key": pair.key}
+    for name, source in copies.items():
+        (folder / name).write_bytes(source.read_bytes())
+    settings = {
+        "ISTHMUS_HTTP__TRUSTED_PROXIES": "127.0.0.1",
+        "ISTHMUS_OUTBOUND__CA_FILE": str(folder / "ca.crt"),
+    }
+    with running_server(folder, settings) as server:
+        server.wait_for_sessions()
+        yield server, Ahead(server.http, server.grpc, False, folder)
+
+
+@pytest.mark.parametrize("name", list(KINDS))
+def test_the_proxies_that_are_shipped(
+    name: str, ahead: tuple[RunningServer, Ahead], tmp_path: Path
+) -> None:
+    server, behind = ahead
+    with proxy(name, behind, tmp_path / "proxy") as front:
+        ways = f"https://localhost:{front.http}", f"grpcs://localhost:{front.grpc}"
+        seen = beside(server, "--via", ways[0], "--via", ways[1])
     assert well(seen, "via.stream", "via.upgrade", "via.grpc", "via.forwarded")
 
 
@@ -170,6 +199,18 @@ def test_a_client_certificate_and_a_model(tmp_path: Path, stack: ExitStack) -> N
     }
     assert well(examine(tmp_path, settings), "models.openai", "tls.client", "egress")
     assert 1 <= len(vendor.asked) <= 2
+
+
+def test_a_model_that_answers_with_no_single_token(tmp_path: Path, stack: ExitStack) -> None:
+    vendor = stack.enter_context(answering())
+    refusal = {"error": {"message": "max_output_tokens must be at least 16"}}
+    for path in ("/v1/chat/completions", "/v1/completions"):
+        vendor.put(path, refusal, 400)
+    settings = {
+        "ISTHMUS_PROVIDERS__OPENAI__BASE_URL": f"{vendor.url}/v1",
+        "ISTHMUS_PROVIDERS__OPENAI__MODEL": "small",
+    }
+    assert well(examine(tmp_path, settings), "models.openai")
 
 
 def test_offline(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """The database: reached, let in, its schema as new as this release, and how fast it answers."""
 
 import asyncio
+import importlib.util
 import sqlite3
 import time
 from collections.abc import Sequence
@@ -103,6 +104,20 @@ def _judged(
     case: Case, subject: Subject, steps: Sequence[str], took_ms: float, server: str
 ) -> Finding:
     """What the schema's version means for this release."""
+    if importlib.util.find_spec("sqlalchemy") is None:
+        return subject.skip(f"{server} answers; more needs the extra isthmus[platform]")
+    misfit = _misfit(case, subject, steps)
+    if misfit is not None:
+        return misfit
+    if took_ms > SLOW_MS:
+        cause = f"it took {took_ms:.0f} ms to answer: each step of a session waits for it"
+        return subject.warn(cause, "database.url", "move it nearer, or look at its load")
+    state = f"schema {steps[-1]}" if steps else "empty: the first start makes the schema"
+    return subject.ok(f"{server}, {state}, {took_ms:.0f} ms")
+
+
+def _misfit(case: Case, subject: Subject, steps: Sequence[str]) -> Finding | None:
+    """A schema that is not the one of this release."""
     from isthmus.adapters.stores.schema import OURS, Fit, fit, schema_of  # noqa: PLC0415 - slow
 
     found = schema_of(steps)
@@ -120,11 +135,7 @@ def _judged(
     if how is Fit.UNFINISHED or (how is Fit.BEHIND and steps):
         cause = f"its schema is {found}, and {OURS} is the one of this release"
         return subject.warn(cause, "database.url", MIGRATE)
-    if took_ms > SLOW_MS:
-        cause = f"it took {took_ms:.0f} ms to answer: each step of a session waits for it"
-        return subject.warn(cause, "database.url", "move it nearer, or look at its load")
-    state = f"schema {found}" if steps else "empty: the first start makes the schema"
-    return subject.ok(f"{server}, {state}, {took_ms:.0f} ms")
+    return None
 
 
 def _refused(subject: Subject, error: Exception, url: str) -> Finding:

@@ -1,6 +1,7 @@
 """Every model that a feature would use: one call of one token each, as the server would make it."""
 
 import asyncio
+import re
 from collections.abc import Mapping, Sequence
 from typing import Final, Literal
 from urllib.parse import urlsplit
@@ -26,6 +27,7 @@ from isthmus.core.messages import (
     Message,
     ModelCall,
     Text,
+    Tuning,
     gather,
 )
 from isthmus.core.ports import ModelProvider
@@ -45,6 +47,7 @@ KEYS: Final[Mapping[str, str]] = {
     "vertex": "providers.vertex.credentials_file",
 }
 _QUESTION: Final = Chat((Message("user", (Text("Say yes."),)),))
+_TOO_FEW: Final = re.compile(rb"(?i)max[a-z_ ]{0,20}tokens")
 _CODE: Final = Infill("def add(a, b):\n    return ", "\n", "a.py", "python")
 
 
@@ -126,9 +129,9 @@ async def _asked(case: Case, trial: Trial, provider: ModelProvider) -> bool:
         await provider.embed(call, case.deadline())
         return False
     prompt = _CODE if trial.kind == "infill" and choice.fills else _QUESTION
-    call = ModelCall(
-        choice.upstream, prompt, 1, tuning=choice.tuning, target=choice.target, alone=False
-    )
+    # Reasoning has limits of its own, and one token is below them.
+    tuning = Tuning(fim_format=choice.tuning.fim_format, headers=choice.tuning.headers)
+    call = ModelCall(choice.upstream, prompt, 1, tuning=tuning, target=choice.target, alone=False)
     await gather(provider.stream(call, case.deadline()), Gathering())
     return True
 
@@ -147,22 +150,37 @@ def _not_streaming(subject: Subject, setting: str) -> Finding:
 
 
 def _failed(case: Case, subject: Subject, trial: Trial, error: Failure) -> Finding:
-    provider = trial.deployment.choice.provider
-    key = KEYS.get(provider, f"providers.{provider}.api_key")
+    key = _key(trial)
     if isinstance(error, MisconfiguredProvider):
         return subject.fail(error.detail, key, f"set {key}")
     if isinstance(error, UpstreamLimited):
         return subject.warn("the provider asks us to slow down", key, "have its limit raised")
-    status = error.status if isinstance(error, UpstreamFailed) else 0
+    told = _refusal(case, subject, trial, error) if isinstance(error, UpstreamFailed) else None
+    if told is not None:
+        return told
+    reason = reason_of(error, _base(case, trial), _setting(trial))
+    return subject.fail(reason.cause, reason.setting, reason.mend)
+
+
+def _refusal(case: Case, subject: Subject, trial: Trial, error: UpstreamFailed) -> Finding | None:
+    """What the status of an answer says; None when it says nothing of us."""
+    status, key = error.status, _key(trial)
     if status in {401, 403}:
         cause = f"the provider refuses our key (status {status})"
         return subject.fail(cause, key, f"have a new key made there, and set {key}")
     if status == 402:
         return subject.fail("the account there has no credit", key, "add credit there")
-    if isinstance(error, UpstreamFailed) and status == 404:
+    if status == 404:
         return _absent(case, subject, trial, error)
-    reason = reason_of(error, _base(case, trial), _setting(trial))
-    return subject.fail(reason.cause, reason.setting, reason.mend)
+    if status == 400 and _TOO_FEW.search(error.body):
+        return subject.ok("key accepted, model present; it answers with more than one token alone")
+    return None
+
+
+def _key(trial: Trial) -> str:
+    """The setting that holds the provider's key."""
+    provider = trial.deployment.choice.provider
+    return KEYS.get(provider, f"providers.{provider}.api_key")
 
 
 def _absent(case: Case, subject: Subject, trial: Trial, error: UpstreamFailed) -> Finding:

@@ -31,15 +31,18 @@ UNREAD: Final = frozenset(
     }
 )
 """Names of the published contracts that are spelled right, and that nothing here reads."""
+_NO_FILE: Final = ("variable", "flag", "file of ")
 _ALIKE: Final = 0.9
 
 
 async def check(case: Case) -> Sequence[Finding]:
     """Where settings come from; then each variable that seems misspelled."""
     kinds = dict.fromkeys(source.partition(",")[0] for source in case.sources.values())
-    files = [kind for kind in kinds if not kind.startswith(("variable", "flag"))]
+    files = [kind for kind in kinds if not kind.startswith(_NO_FILE)]
     variables = sum(source.startswith("variable") for source in case.sources.values())
-    said = ", ".join([*files, f"{variables} variables"])
+    secrets = sum(source.startswith("file of ") for source in case.sources.values())
+    kept = [f"{secrets} files of secrets"] if secrets else []
+    said = ", ".join([*files, f"{variables} variables", *kept])
     subject = Subject("settings", f"{len(case.sources)} settings that are not default")
     found = [subject.ok(said), *_misspelled(case)]
     return [*found, *await asyncio.to_thread(_open_files, case, files)]
