@@ -9,20 +9,21 @@ from grpc import aio
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import HealthStub
 
+from isthmus.adapters.outbound.trust import Papers
+
 SERVICE: Final = "DuoWorkflow"
 _Check: TypeAlias = Callable[..., Awaitable[HealthCheckResponse]]
 
 
 @dataclass(frozen=True, slots=True)
 class Door:
-    """Where to ask. `roots` are trusted certificates, PEM; None trusts those that grpc knows.
+    """Where to ask; without `papers` in the clear, with them by TLS.
 
     `name` is the one that the certificate must bear, where it is not the target's.
     """
 
     target: str
-    secure: bool = False
-    roots: bytes | None = None
+    papers: Papers | None = None
     name: str = ""
 
 
@@ -35,10 +36,10 @@ async def ask(door: Door, limit_s: float) -> str:
     ]
     if door.name:
         options.append(("grpc.ssl_target_name_override", door.name))
-    if not door.secure:
+    if door.papers is None:
         channel = aio.insecure_channel(door.target, options=options)
     else:
-        secrets = grpc.ssl_channel_credentials(door.roots)
+        secrets = grpc.ssl_channel_credentials(*door.papers)
         channel = aio.secure_channel(door.target, secrets, options=options)
     async with channel:
         try:

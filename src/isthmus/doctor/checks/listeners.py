@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from isthmus.adapters.keysets.jwks import ANSWER_LIMIT_BYTES, parse_jwks
 from isthmus.adapters.keysets.keyfile import UnsafeKeyFile, load_former
 from isthmus.adapters.outbound.client import HttpClient
-from isthmus.adapters.outbound.trust import authorities, roots
+from isthmus.adapters.outbound.trust import Papers, authorities, papers
 from isthmus.auth.strict import Malformed, decode_object
 from isthmus.core.errors import Failure
 from isthmus.core.messages import OutboundRequest
@@ -177,15 +177,15 @@ async def _grpc(case: Case, place: Place, subject: Subject) -> Finding:
         from isthmus.doctor.grpc_health import Door, ask  # noqa: PLC0415 - an extra
     except ImportError:
         return subject.skip("it answers; asking more needs the extra isthmus[platform]")
-    trusted, name = None, ""
+    shown, name = None, ""
     if place.tls.enabled:
         known = await asyncio.to_thread(_roots, case, place.tls)
         if known is None:
             return subject.skip(
                 "it answers; its certificate is not trusted here, so no more is asked"
             )
-        trusted, name = known
-    said = await ask(Door(place.address, place.tls.enabled, trusted, name), case.limit_s * 0.9)
+        shown, name = known
+    said = await ask(Door(place.address, shown, name), case.limit_s * 0.9)
     if said == "SERVING":
         return subject.ok("ours, by HTTP/2, and takes sessions")
     if said == "NOT_SERVING":
@@ -193,7 +193,7 @@ async def _grpc(case: Case, place: Place, subject: Subject) -> Finding:
     return await asyncio.to_thread(_taken, subject, place)
 
 
-def _roots(case: Case, tls: TlsSettings) -> tuple[bytes | None, str] | None:
+def _roots(case: Case, tls: TlsSettings) -> tuple[Papers, str] | None:
     """What to trust so as to reach our own listener, and by which name; None: nothing will do."""
     if tls.cert_file is None or tls.key_file is None:
         return None
@@ -201,10 +201,10 @@ def _roots(case: Case, tls: TlsSettings) -> tuple[bytes | None, str] | None:
     if isinstance(pair, Flaw) or not pair.names:
         return None
     if pair.alone:
-        return pair.leaf.public_bytes(Encoding.PEM), pair.names[0]
+        return Papers(pair.leaf.public_bytes(Encoding.PEM)), pair.names[0]
     if handshake_flaw(pair, authorities(case.settings.outbound), "") is not None:
         return None
-    return roots(case.settings.outbound), pair.names[0]
+    return papers(case.settings.outbound), pair.names[0]
 
 
 def _served(place: Place, subject: Subject) -> Finding | None:

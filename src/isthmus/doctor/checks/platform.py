@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 
-from isthmus.adapters.outbound.trust import roots
+from isthmus.adapters.outbound.trust import papers
 from isthmus.doctor.case import Case
 from isthmus.doctor.finding import Finding, Subject
 
@@ -22,8 +22,8 @@ async def check(case: Case) -> Sequence[Finding]:
     except ImportError:
         return [subject.skip("needs the extra isthmus[platform]")]
     secure = settings.secure
-    trusted = await asyncio.to_thread(roots, case.settings.outbound) if secure else None
-    said = await ask(Door(target, secure, trusted), case.limit_s * 0.8)
+    shown = await asyncio.to_thread(papers, case.settings.outbound) if secure else None
+    said = await ask(Door(target, shown), case.limit_s * 0.8)
     if said == "SERVING":
         return [subject.ok("it takes sessions")]
     if said == "NOT_SERVING":

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec import Struct
 
-from isthmus.adapters.outbound.trust import authorities, roots, trust
+from isthmus.adapters.outbound.trust import identified, papers, trust
 from isthmus.core.errors import Failure
 from isthmus.core.messages import OutboundRequest
 from isthmus.doctor.case import Case
@@ -179,12 +179,12 @@ async def _grpc(case: Case, url: str) -> Finding:
     parts = urlsplit(url)
     secure = parts.scheme == "grpcs"
     target = f"{parts.hostname}:{parts.port or (443 if secure else 80)}"
-    trusted = await asyncio.to_thread(roots, case.settings.outbound) if secure else None
+    shown = await asyncio.to_thread(papers, case.settings.outbound) if secure else None
     if secure:
         flaw = await asyncio.to_thread(_untrusted, case, target)
         if flaw is not None:
             return subject.fail(*flaw)
-    said = await ask(Door(target, secure, trusted), case.limit_s * 0.8)
+    said = await ask(Door(target, shown), case.limit_s * 0.8)
     if said == "SERVING":
         return subject.ok("HTTP/2 and gRPC pass")
     cause = f"gRPC does not pass ({said})"
@@ -198,7 +198,7 @@ def _untrusted(case: Case, target: str) -> tuple[str, str, str] | None:
     import ssl  # noqa: PLC0415
 
     host, _, port = target.rpartition(":")
-    context = authorities(case.settings.outbound)
+    context = identified(case.settings.outbound)
     context.set_alpn_protocols(["h2"])
     try:
         with (
