@@ -1,5 +1,6 @@
 """Faults that are put into a real set-up, one at a time: the doctor names each, and its mend."""
 
+import json
 import shutil
 import socket
 import sqlite3
@@ -18,7 +19,7 @@ from tests.support.doctor_stand import Answers, Examined, answering, delayed, ex
 from tests.support.fixtures_store import required
 from tests.support.postgres import postgres_server
 from tests.support.servers import Missing, Server, free_port, running, scratch
-from tests.support.tokens import payload, pem_of, private_key, signed
+from tests.support.tokens import jwk_of, payload, pem_of, private_key, signed
 from tests.support.vendor_stream import STREAM
 
 
@@ -64,11 +65,19 @@ class Bench:
         self.put("providers.openai.model", "small")
         return answers
 
+    def listed(self, **urls: str) -> None:
+        """Instances by name, in the settings file."""
+        tree = {"instances": {name: {"url": url} for name, url in urls.items()}}
+        (self.folder / "isthmus.yml").write_text(json.dumps(tree), encoding="utf-8")
+
     def token(self, **claims: object) -> None:
         """A token of the instance, in a file."""
-        issuer = self.issuer()
+        self.signed(self.issuer().url, **claims)
+
+    def signed(self, issuer: str, **claims: object) -> None:
+        """A token that names this issuer, in a file."""
         now = int(time.time())
-        told = {"iss": issuer.url, "iat": now - 60, "nbf": now - 60, "exp": now + 3600} | claims
+        told = {"iss": issuer, "iat": now - 60, "nbf": now - 60, "exp": now + 3600} | claims
         file = self.folder / "token"
         file.write_text(signed(payload(**told)), encoding="ascii")
         self.arguments += ["--token-file", str(file)]
@@ -190,6 +199,17 @@ def wrong_address(bench: Bench) -> None:
 
 def other_audience(bench: Bench) -> None:
     bench.token(aud="somebody-else")
+
+
+def of_another_instance(bench: Bench) -> None:
+    acme, other = (bench.stack.enter_context(gitlab()) for _ in range(2))
+    other.put("/oauth/discovery/keys", {"keys": [jwk_of(private_key("other"))]})
+    bench.listed(acme=acme.url, other=other.url)
+    bench.signed(other.url)  # by the key of acme
+
+
+def instance_down(bench: Bench) -> None:
+    bench.listed(acme=f"http://127.0.0.1:{free_port()}")
 
 
 def other_issuer(bench: Bench) -> None:
@@ -412,6 +432,8 @@ FAULTS: dict[Callable[[Bench], None], Named] = {
     no_keys: Named("issuers", "auth.gitlab_url", "no usable RSA"),
     wrong_address: Named("issuers", "auth.gitlab_url", "cannot be used"),
     other_audience: Named("token", "auth.service_name", "audience"),
+    of_another_instance: Named("token", "instances.other.url", "none of its keys"),
+    instance_down: Named("issuers", "instances.acme.url", "nothing listens"),
     other_issuer: Named("token", "auth.gitlab_url", "https://other.example"),
     old_token: Named("token", "the token, or a clock", "expired"),
     forged_token: Named("token", "auth.gitlab_url", "signature"),

@@ -1,6 +1,7 @@
 """Set-ups that are well: the doctor reports nothing. Those with a listener run the real server."""
 
 import asyncio
+import json
 import ssl
 import time
 from collections.abc import Iterator
@@ -174,6 +175,17 @@ def test_an_issuer_whose_token_is_accepted(tmp_path: Path, stack: ExitStack) -> 
     seen = examine(tmp_path, settings, "--token-file", str(file))
     assert well(seen, "issuers", "token", "clock", "instance")
     assert token not in seen.text
+
+
+def test_three_instances(tmp_path: Path, stack: ExitStack) -> None:
+    urls = {name: stack.enter_context(gitlab()).url for name in ("one", "two", "three")}
+    listed = {"instances": {name: {"url": url} for name, url in urls.items()}}
+    (tmp_path / "isthmus.yml").write_text(json.dumps(listed), encoding="utf-8")
+    now = int(time.time())
+    token = signed(payload(iss=urls["two"], iat=now - 60, nbf=now - 60, exp=now + 3600))
+    seen = examine(tmp_path, {}, "--token", token)
+    assert well(seen, "issuers", "instance", "token")
+    assert sum(one["name"] == "issuers" for one in seen.report["findings"]) == 3
 
 
 def test_an_authority_of_ones_own(tmp_path: Path, stack: ExitStack) -> None:

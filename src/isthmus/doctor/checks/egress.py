@@ -69,6 +69,7 @@ def _tried(case: Case) -> Iterator[tuple[str, str]]:
     yield "providers.bedrock.base_url", providers.bedrock.base_url
     for name, one in case.settings.routing.deployments.items():
         yield f"routing.deployments.{name}.base_url", one.base_url
+    yield from ((f"instances.{name}.url", one.url) for name, one in case.settings.instances.items())
     yield "instance.gitlab_url", case.settings.instance.gitlab_url
     yield "instance.oidc.issuer", case.settings.instance.oidc.issuer
 

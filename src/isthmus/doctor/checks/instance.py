@@ -26,12 +26,13 @@ class Answer:
 async def check(case: Case) -> Sequence[Finding]:
     """A finding for each instance that settings name."""
     settings = case.settings
-    ci = settings.runners.gitlab_ci
-    named = (
+    ci, listed = settings.runners.gitlab_ci, settings.instances
+    named: tuple[tuple[str, str, str], ...] = (
         ("auth.gitlab_url", settings.auth.gitlab_url, ""),
         ("instance.gitlab_url", settings.instance.gitlab_url, ""),
         ("runners.gitlab_ci.url", ci.url, ci.token.get_secret_value()),
     )
+    named += tuple((f"instances.{name}.url", one.url, "") for name, one in listed.items())
     roots: dict[str, tuple[str, str]] = {}
     for path, url, token in named:
         root = url.strip().rstrip("/").removesuffix("/api/v4")

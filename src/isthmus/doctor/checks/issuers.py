@@ -35,7 +35,10 @@ def settings_of(case: Case) -> Mapping[str, str]:
     )
     known = {url.strip().rstrip("/"): path for path, url in paths}
     urls = dict.fromkeys((*gateway_issuers(auth), *platform_issuers(auth)))
-    return {url: known.get(url, "auth.issuers") for url in urls}
+    found = {url: known.get(url, "auth.issuers") for url in urls}
+    for name, one in case.settings.instances.items():
+        found[one.url] = f"instances.{name}.url"
+    return found
 
 
 async def keys_of(case: Case, url: str) -> tuple[VerificationKey, ...]:

@@ -72,26 +72,47 @@ async def _signature(case: Case, subject: Subject, token: Token) -> list[Finding
     if token.algorithm != "RS256":
         cause = f"it is signed by {str(token.algorithm)[:20]}, and RS256 alone is accepted"
         return [subject.fail(cause, "the token", AGAIN)]
-    own = await asyncio.to_thread(_own, case)
-    if signed_by(token, own):
+    issuer = str(token.payload.get("iss", ""))[:200].rstrip("/")
+    for name, one in case.settings.instances.items():
+        if one.iss == issuer:
+            return await _listed(case, subject, token, name)
+    if signed_by(token, await asyncio.to_thread(_own, case)):
         return []
     named = settings_of(case)
     sets = await asyncio.gather(*(_published(case, url) for url in named))
     if signed_by(token, [key for keys in sets for key in keys]):
         return []
-    issuer = str(token.payload.get("iss", ""))[:200]
-    if issuer.rstrip("/") in named:
-        path = named[issuer.rstrip("/")]
+    return [_unverified(case, subject, issuer, named)]
+
+
+async def _listed(case: Case, subject: Subject, token: Token, name: str) -> list[Finding]:
+    """What is wrong with a token of a listed instance, which its own keys alone verify."""
+    one, path = case.settings.instances[name], f"instances.{name}"
+    if not signed_by(token, await _published(case, one.url)):
+        cause = f"its issuer is the instance `{name}`, and none of its keys verifies the signature"
+        mend = "see the finding on this issuer; or the token is forged"
+        return [subject.fail(cause, f"{path}.url", mend)]
+    realm = str(token.payload.get("gitlab_realm", ""))[:80]
+    if one.realm and realm != one.realm:
+        cause = f"its realm is {realm or '(none)'}, and that of `{name}` is {one.realm}"
+        return [subject.fail(cause, f"{path}.realm", f"correct {path}.realm, or leave it out")]
+    return []
+
+
+def _unverified(case: Case, subject: Subject, issuer: str, named: Mapping[str, str]) -> Finding:
+    """Why no key verifies the signature."""
+    if issuer in named:
+        path = named[issuer]
         cause = f"its issuer {issuer} is set, and no key that it publishes verifies the signature"
-        return [subject.fail(cause, path, "see the finding on this issuer; or the token is forged")]
+        return subject.fail(cause, path, "see the finding on this issuer; or the token is forged")
     ours = {case.settings.auth.service_name, case.settings.auth.platform_service_name}
     if issuer in ours or issuer == DEVELOPMENT_ISSUER:
         cause = f"it says that we ({issuer}) signed it, and none of our keys did"
         mend = "isthmus keys show; the key it was signed with belongs into auth.validation_key"
-        return [subject.fail(cause, "auth.validation_key", mend)]
+        return subject.fail(cause, "auth.validation_key", mend)
     cause = f"its issuer {issuer or '(none)'} is none of those that are set"
     mend = f"set auth.gitlab_url, or add it to auth.issuers, as it stands there: {issuer}"
-    return [subject.fail(cause, "auth.gitlab_url", mend)]
+    return subject.fail(cause, "auth.gitlab_url", mend)
 
 
 def _own(case: Case) -> list[VerificationKey]:
