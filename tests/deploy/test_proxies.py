@@ -1,4 +1,4 @@
-"""The proxies of deploy/compose before the real server, with certificates of our own authority.
+"""The proxies of deploy/compose before the real server, with certificates made as the guide says.
 
 Each with the server behind it in the clear, and speaking TLS itself.
 """
@@ -16,10 +16,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.contract.outbound.pki import Authority, authority
 from tests.support.process import PROGRAM, RunningServer, prepare, start
 from tests.support.proxies import KINDS, Ahead, Proxy, proxy
 from tests.support.scripted_upstream import Upstream, scripted_upstream
+from tests.support.tls_guide import certificates
 from tests.support.upstream_wires import Call
 
 SUGGESTIONS, COMPLETIONS = "/v4/code/suggestions", "/v2/code/completions"
@@ -43,13 +43,13 @@ class House:
 
     server: RunningServer
     vendor: Upstream
-    ours: Authority
+    authority: Path
     ahead: Ahead
     headers: dict[str, str]
 
     @property
     def context(self) -> ssl.SSLContext:
-        return ssl.create_default_context(cafile=self.ours.file)
+        return ssl.create_default_context(cafile=self.authority)
 
     def connection(self, port: int, *, tls: bool = True) -> http.client.HTTPConnection:
         if not tls:
@@ -58,7 +58,7 @@ class House:
 
     def run(self, workspace: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
         """A session of the real executor, which knows our authority by one setting."""
-        variables = {"ISTHMUS_OUTBOUND__CA_FILE": str(self.ours.file)}
+        variables = {"ISTHMUS_OUTBOUND__CA_FILE": str(self.authority)}
         goal = ("--goal", "Look around", "--workspace", str(workspace), "--approve", "all")
         return subprocess.run(
             [PROGRAM, "executor", *goal, *arguments],
@@ -77,13 +77,7 @@ def house(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[House]:
     folder = tmp_path_factory.mktemp("house")
-    ours = authority(folder)
-    files = folder / "tls"
-    files.mkdir()
-    pem = ours.issue("isthmus", also=("localhost",)).read_bytes()
-    for name in ("server.crt", "server.key"):
-        (files / name).write_bytes(pem)
-    (files / "ca.crt").write_bytes(ours.file.read_bytes())
+    files = certificates(folder, "localhost")
     tls = request.param == "tls"
     with scripted_upstream(SCRIPTS) as vendor:
         settings = vendor.settings() | {"ISTHMUS_HTTP__TRUSTED_PROXIES": "127.0.0.1"}
@@ -101,7 +95,7 @@ def house(
             headers = server.headers("complete_code", "generate_code")
             headers["content-type"] = "application/json"
             ahead = Ahead(server.http, server.grpc, tls, files)
-            yield House(server, vendor, ours, ahead, headers)
+            yield House(server, vendor, files / "ca.crt", ahead, headers)
         finally:
             server.stop()
 
@@ -214,9 +208,19 @@ def test_a_session_over_the_web_socket(house: House, front: Proxy, workspace: Pa
 def test_the_server_is_told_the_clients_address_and_no_made_up_one(
     house: House, front: Proxy
 ) -> None:
-    connection = house.connection(front.http)
     mark = f"/nowhere/{front.http}"
+    connection = http.client.HTTPSConnection(
+        "localhost",
+        front.http,
+        timeout=LIMIT_S,
+        context=house.context,
+        source_address=("127.0.0.2", 0),
+    )
     connection.request("GET", mark, headers=house.headers | {"x-forwarded-for": "203.0.113.9"})
-    connection.getresponse().read()
+    assert connection.getresponse().read()
     connection.close()
-    assert "203.0.113.9" not in house.server.log
+    until_s = time.monotonic() + LIMIT_S
+    while not (lines := [line for line in house.server.log.splitlines() if mark in line]):
+        assert time.monotonic() < until_s
+        time.sleep(0.05)
+    assert {json.loads(line)["client_ip"] for line in lines} == {"127.0.0.2"}
