@@ -42,7 +42,7 @@ class QuotaSettings(Group):
 
     url: str = Field(
         default="",
-        description="The portal; empty: `auth`'s, the platform's first, else GitLab's own.",
+        description="The portal; empty: `auth`'s. Where that is set and empty too, none is asked.",
     )
     api_user: str = Field(default="", description="Who asks; empty: no check.")
     api_token: SecretStr = Field(default=NONE, description="Its token; empty: no check.")

@@ -13,7 +13,7 @@ from isthmus.adapters.search.sqlite import SqliteSearch, index_file
 from isthmus.app.foundation import Foundation
 from isthmus.auth.authenticate import Authenticator, Bound, gateway_policy
 from isthmus.auth.bypass import bypasses
-from isthmus.auth.issue import SigningKey, signing_kid
+from isthmus.auth.issue import DEVELOPMENT_ISSUER, SigningKey, signing_kid
 from isthmus.core.ports import KeySet, VerificationKey
 from isthmus.edge.services import Readiness, Services
 from isthmus.gateway.chat import ReactChat
@@ -133,16 +133,18 @@ async def accepted_keys(
 ) -> AsyncIterator[Accepted]:
     """Our own keys, those of the issuers, and of the listed instances. Raises SettingsError.
 
-    Where instances are listed, each one's tokens are verified with its own keys alone, and tokens
-    of our own with ours: no instance can speak for another one, or for us.
+    Tokens of our own are verified with ours at once, whoever else is slow to answer. Where
+    instances are listed, each one's tokens are verified with its own keys alone, and tokens of our
+    own with ours alone: no instance can speak for another one, or for us.
     """
     auth, instances = foundation.settings.auth, foundation.settings.instances
     async with AsyncExitStack() as stack:
         urls = {one.url for one in instances.values()}
         others = tuple(url for url in issuers if url not in urls)
         keys = await stack.enter_async_context(key_set(foundation, own, others))
-        services = (auth.service_name, auth.platform_service_name) if instances else ()
-        bound = {name: Bound("", MergedKeys(own)) for name in services}
+        ours = Bound("", MergedKeys(own), alone=bool(instances))
+        services = (auth.service_name, auth.platform_service_name, DEVELOPMENT_ISSUER)
+        bound = dict.fromkeys(services, ours)
         for name, one in instances.items():
             opened = key_set(foundation, (), (one.url,), f"instances.{name}.url")
             theirs = await stack.enter_async_context(opened)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:  # loaded where it is wanted
     from isthmus.adapters.telemetry.otlp import Spans
 
 GITLAB_PORTAL = "https://customers.gitlab.com"
+_PORTALS = frozenset(("customer_portal_url", "platform_customer_portal_url"))
 _HEADER = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?")
 
 
@@ -26,6 +27,7 @@ def open_quota(
 ) -> Quota | None:
     """The check for credits; None unless a user and a token for it are set.
 
+    With an offline licence, which is a portal that is set and empty, there is nobody to ask.
     Raises SettingsError for values that cannot be sent.
     """
     own, auth = settings.quota, settings.auth
@@ -36,6 +38,8 @@ def open_quota(
         if not _HEADER.fullmatch(value):
             raise SettingsError(f"{name}: holds a character that a header cannot carry")
     url = own.url or auth.platform_customer_portal_url or auth.customer_portal_url
+    if not url and _PORTALS & auth.model_fields_set:
+        return None
     portal = Portal(
         url=_url("quota.url", url or GITLAB_PORTAL),
         user=own.api_user,

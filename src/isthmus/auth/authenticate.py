@@ -13,6 +13,7 @@ from isthmus.auth.verify import (
     REFUSED,
     TOKEN_LIMIT_BYTES,
     Claims,
+    Token,
     claims_of,
     parse,
     signed_by,
@@ -87,7 +88,7 @@ def platform_policy(settings: AuthSettings) -> AuthPolicy:
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """What tokens that name one issuer are verified with, and nothing else.
+    """What tokens that name one issuer are verified with: `alone`, or before everybody's keys.
 
     `name` is the listed instance's, "" for issuers of our own. An empty `realm` takes any.
     """
@@ -95,6 +96,7 @@ class Bound:
     name: str
     keys: KeySet
     realm: str = ""
+    alone: bool = True
 
 
 UNBOUND: Mapping[str, Bound] = {}
@@ -186,19 +188,24 @@ class Authenticator:
         now_s = self._clock.utc().timestamp()
         claims = claims_of(parsed, self._policy.service_name, now_s)
         bound = self._bound.get(claims.issuer.rstrip("/"))
-        keys = self._keys if bound is None else bound.keys
         if self._policy.bypass_signature:
             self._note("critical", "authentication.signature_not_checked", claims)
-        elif not signed_by(parsed, await keys.keys(parsed.kid)):
+        elif not await self._signed(parsed, bound):
             raise Unauthenticated(REFUSED)
         if bound is not None and bound.realm and claims.realm != bound.realm:
             raise Unauthenticated(REFUSED)
         return claims
 
+    async def _signed(self, token: Token, bound: Bound | None) -> bool:
+        if bound is not None:
+            if signed_by(token, await bound.keys.keys(token.kid)):
+                return True
+            if bound.alone:
+                return False
+        return signed_by(token, await self._keys.keys(token.kid))
+
     def _instance(self, claims: Claims) -> str:
         """The listed instance of a verified token. Raises Unauthenticated for one of the past."""
-        if not self._bound:
-            return ""
         if claims.issuer == self._policy.service_name:
             named = claims.extra.get(INSTANCE_CLAIM, "")
             if named and named not in self._listed:
