@@ -11,9 +11,12 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import grpc
 import pytest
 
 from tests.support.process import PROGRAM, RunningServer, prepare, start
@@ -35,6 +38,8 @@ PAYLOAD = {
 }
 ROUNDS, PAIRS = 5, 15
 LIMIT_S = 60.0
+SERVING = b"\x08\x01"
+"""A health check's answer on the wire."""
 
 
 @dataclass
@@ -179,6 +184,31 @@ def first_byte_ms(connection: http.client.HTTPConnection, headers: dict[str, str
     taken = time.perf_counter() - begin
     reply.read()
     return taken * 1_000
+
+
+def test_what_is_too_large_is_refused_by_the_server_itself(house: House, front: Proxy) -> None:
+    connection = house.connection(front.http)
+    # The answer may come, and the connection end, while the body is still being sent.
+    with suppress(OSError):
+        connection.request("POST", SUGGESTIONS, b"x" * 9 * 1024 * 1024, house.headers)
+    reply = connection.getresponse()
+    assert reply.status == 413
+    assert "detail" in json.loads(reply.read())
+    connection.close()
+
+
+def test_headers_may_be_as_long_as_tokens_are(house: House, front: Proxy) -> None:
+    connection = house.connection(front.http)
+    connection.request("GET", "/monitoring/healthz", headers={"x-filler": "a" * 20_000})
+    assert connection.getresponse().status == 200
+    connection.close()
+    trusted = grpc.ssl_channel_credentials(house.authority.read_bytes())
+    with grpc.secure_channel(f"localhost:{front.grpc}", trusted) as channel:
+        call: Any = channel.unary_unary  # pyright: ignore[reportUnknownVariableType] - no stubs
+        said = call("/grpc.health.v1.Health/Check")(
+            b"", timeout=LIMIT_S, metadata=(("x-filler", "a" * 20_000),)
+        )
+    assert said == SERVING
 
 
 @pytest.fixture
