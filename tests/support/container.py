@@ -5,7 +5,7 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -94,6 +94,11 @@ class Container:
     pid: int = 0
 
     @property
+    def door(self) -> list[str]:
+        """What to put before a command of this machine that is to reach the container's ports."""
+        return ["nsenter", "--target", str(self.pid), "--net", "--"]
+
+    @property
     def out(self) -> str:
         """All that it has printed and logged."""
         return (self.folder / "out.txt").read_text(encoding="utf-8", errors="replace")
@@ -115,13 +120,14 @@ class Container:
         user, _, group = self.user.partition(":")
         entry = ("--mount", "--net", "--pid", "--root", f"--setuid={user}", f"--setgid={group}")
         inside = ["env", "-i", "-C", DATA, *(f"{k}={v}" for k, v in self.environment.items())]
-        return self._nsenter(*entry, "--", *inside, *words, limit_s=limit_s)
+        entered = ["nsenter", "--target", str(self.pid), *entry, "--"]
+        return _done([*entered, *inside, *words], limit_s)
 
     def at_its_ports(
         self, *words: str, limit_s: float = 60.0
     ) -> "subprocess.CompletedProcess[str]":
         """Run a command of this machine where the container's ports can be reached."""
-        return self._nsenter("--net", "--", *words, limit_s=limit_s)
+        return _done([*self.door, *words], limit_s)
 
     def wait_for(self, url: str, limit_s: float = 90.0) -> str:
         """Return what `url` answers, once it is a 200."""
@@ -152,14 +158,9 @@ class Container:
         os.kill(self.pid, number)
         return self.process.wait(limit_s)
 
-    def _nsenter(self, *words: str, limit_s: float) -> "subprocess.CompletedProcess[str]":
-        return subprocess.run(
-            ["nsenter", "--target", str(self.pid), *words],
-            capture_output=True,
-            text=True,
-            timeout=limit_s,
-            check=False,
-        )
+
+def _done(words: list[str], limit_s: float) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(words, capture_output=True, text=True, timeout=limit_s, check=False)
 
 
 @contextmanager
@@ -170,10 +171,12 @@ def running(
     command: tuple[str, ...] = (),
     user: str = "",
     options: tuple[str, str] = ("no tmp", "read-only"),
+    mount: Callable[[Path], object] = str,
 ) -> Iterator[Container]:
     """Run the image as its configuration says; `folder` gets data and output.
 
-    `options` other than `("tmp", "writable")` take away `/tmp` and the right to write.
+    `options` other than `("tmp", "writable")` take away `/tmp` and the right to write; `mount`
+    puts into the data volume what is to be there from the start.
     """
     about = config()
     who = user or str(about["User"])
@@ -182,6 +185,7 @@ def running(
     data.mkdir()
     os.chown(data, *map(int, who.split(":")))
     data.chmod(0o770)
+    mount(data)
     inside = [*about["Entrypoint"], *(command or about["Cmd"])]
     words = [str(image().rootfs), str(folder), *options, who, "/usr/bin/env", "-i", "-C", DATA]
     words += [f"{name}={value}" for name, value in environment.items()]
