@@ -6,7 +6,7 @@ PIP = $(BIN)/python -m pip --quiet --disable-pip-version-check
 SOURCES = src tests bench deploy
 DEPLOY = $(VENV)/.deploy
 
-.PHONY: install run test pytest test-long check fmt style types types-source types-tests layers contract e2e fuzz proto lock bench docs image clean
+.PHONY: install run test pytest test-long check fmt style types types-source types-tests layers contract e2e fuzz proto lock bench docs image sbom bundle bundle-test clean
 
 $(VENV)/.runtime: requirements.lock pyproject.toml
 	@echo "Installing into $(VENV); this takes a minute or two."
@@ -86,6 +86,14 @@ bench: $(VENV)/.dev  ## figures side by side; PEERS=1 adds LiteLLM and Portkey
 
 image: $(DEPLOY)  ## the image without a container engine: files, archive to load, list, SBOM
 	$(BIN)/python -m deploy.bundle.image
+
+sbom: image  ## what the image is made of: build/image/isthmus-VERSION-sbom.cdx.json
+
+bundle: $(DEPLOY)  ## one archive that installs where there is no network
+	$(BIN)/python -m deploy.bundle $(ARGS)
+
+bundle-test: $(DEPLOY)  ## two bundles, built apart, are the same
+	$(BIN)/python -m deploy.bundle --twice $(ARGS)
 
 clean:
 	rm -rf .venv .venv-* build dist .pytest_cache .ruff_cache

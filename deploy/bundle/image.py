@@ -55,7 +55,7 @@ def build(folder: Path = BUILD) -> Image:
         image / f"isthmus-{version}-sbom.cdx.json",
     )
     folder.mkdir(parents=True, exist_ok=True)
-    with _alone(folder):
+    with alone(folder):
         mark = f"{inputs()} {epoch()}\n"
         if not _is(image, mark):
             shutil.rmtree(image, ignore_errors=True)
@@ -78,7 +78,7 @@ def inputs() -> str:
     """A digest of every file of ours that the image is made of."""
     digest = hashlib.sha256()
     for path in [*SOURCES, LOCK]:
-        for file in sorted(_files(ROOT / path)):
+        for file in sorted(files_below(ROOT / path)):
             digest.update(f"{file.relative_to(ROOT)} {tree.sha256(file)}\n".encode())
     return digest.hexdigest()
 
@@ -86,9 +86,9 @@ def inputs() -> str:
 def _make(made: Image) -> None:
     when = epoch()
     shutil.rmtree(made.wheels, ignore_errors=True)
-    _script("wheels.sh", made.wheels)
+    script("wheels.sh", made.wheels)
     made.rootfs.parent.mkdir()
-    _script("rootfs.sh", made.wheels, made.rootfs)
+    script("rootfs.sh", made.wheels, made.rootfs)
     layer = oci.Layer(made.layer, tree.packed(made.rootfs, made.layer, when))
     made.files.write_text(tree.listing(made.rootfs), encoding="utf-8")
     made.sbom.write_text(sbom.document(made.rootfs, made.version, when), encoding="utf-8")
@@ -96,13 +96,15 @@ def _make(made: Image) -> None:
     oci.write(layer, config, f"isthmus:{made.version}", made.archive, when)
 
 
-def _script(name: str, *arguments: Path) -> None:
-    environment = os.environ | {"PYTHON": sys.executable, "SOURCE_DATE_EPOCH": str(epoch())}
+def script(name: str, *arguments: Path, python: str = sys.executable) -> None:
+    """Run a script of deploy/docker. Raises CalledProcessError."""
+    environment = os.environ | {"PYTHON": python, "SOURCE_DATE_EPOCH": str(epoch())}
     words = [str(SCRIPTS / name), *map(str, arguments)]
     subprocess.run(words, cwd=ROOT, env=environment, check=True)
 
 
-def _files(path: Path) -> Iterator[Path]:
+def files_below(path: Path) -> Iterator[Path]:
+    """The file, or all that are in the folder; what Python compiled is none."""
     if path.is_file():
         yield path
     for found in path.rglob("*"):
@@ -118,7 +120,7 @@ def _is(folder: Path, mark: str) -> bool:
 
 
 @contextmanager
-def _alone(folder: Path) -> Iterator[None]:
+def alone(folder: Path) -> Iterator[None]:
     """Others that build in the same folder wait."""
     with (folder / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

@@ -5,16 +5,14 @@ what Docker before 25 looks for.
 """
 
 import hashlib
-import io
 import json
 import platform
-import tarfile
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from deploy.bundle.tree import sha256
+from deploy.bundle.tree import gathered, sha256
 
 _KIND = "application/vnd.oci.image"
 _MACHINES = {"x86_64": "amd64", "aarch64": "arm64"}
@@ -63,21 +61,7 @@ def write(layer: Layer, config: dict[str, Any], name: str, out: Path, when: int)
         _blob(manifest): manifest,
         f"blobs/sha256/{digest}": layer.path,
     }
-    _pack(files, out, when)
-
-
-def _pack(files: dict[str, bytes | Path], out: Path, when: int) -> None:
-    with tarfile.open(out, "w", format=tarfile.GNU_FORMAT) as tar:
-        for name, content in sorted(files.items()):
-            about = tarfile.TarInfo(name)
-            about.mtime = when
-            if isinstance(content, bytes):
-                about.size = len(content)
-                tar.addfile(about, io.BytesIO(content))
-            else:
-                about.size = content.stat().st_size
-                with content.open("rb") as stream:
-                    tar.addfile(about, stream)
+    gathered(files, out, when)
 
 
 def _described(kind: str, digest: str, size: int) -> dict[str, Any]:

@@ -5,12 +5,12 @@ Owners are kept; times are all one time, order is that of the names.
 
 import gzip
 import hashlib
+import io
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, cast
 
-CHUNK_BYTES = 1 << 20
 LEVEL = 5
 
 
@@ -18,14 +18,25 @@ def packed(root: Path, out: Path, when: int) -> str:
     """Write what is in `root` as a packed tar file; the SHA-256 of the unpacked one."""
     with out.open("wb") as file, gzip.GzipFile("", "wb", LEVEL, file, mtime=when) as stream:
         summed = _Summed(stream)
-        _write(root, summed, when, "")
+        _write(root, summed, when)
     return summed.sum.hexdigest()
 
 
-def plain(root: Path, out: Path, when: int, below: str) -> None:
-    """Write what is in `root` as a tar file, its names below `below`."""
-    with out.open("wb") as file:
-        _write(root, file, when, below)
+def gathered(files: Mapping[str, bytes | Path], out: Path, when: int) -> None:
+    """Write a tar file of these files, by their names in it. Programs stay programs."""
+    with tarfile.open(out, "w", format=tarfile.GNU_FORMAT) as tar:
+        for name, content in sorted(files.items()):
+            about = tarfile.TarInfo(name)
+            about.mtime = when
+            if isinstance(content, bytes):
+                about.size = len(content)
+                tar.addfile(about, io.BytesIO(content))
+            else:
+                found = content.stat()
+                about.size = found.st_size
+                about.mode = 0o755 if found.st_mode & 0o100 else 0o644
+                with content.open("rb") as stream:
+                    tar.addfile(about, stream)
 
 
 def listing(root: Path) -> str:
@@ -52,13 +63,13 @@ class _Summed:
         return self._stream.write(data)
 
 
-def _write(root: Path, stream: IO[bytes] | _Summed, when: int, below: str) -> None:
+def _write(root: Path, stream: _Summed, when: int) -> None:
     # It needs no more than `write`.
     target = cast("IO[bytes]", stream)
     with tarfile.open(fileobj=target, mode="w|", format=tarfile.GNU_FORMAT) as tar:
         for path in sorted(root.rglob("*")):
             name = str(path.relative_to(root))
-            about = tar.gettarinfo(path, f"{below}/{name}" if below else name)
+            about = tar.gettarinfo(path, name)
             about.mtime = when
             about.uname = about.gname = ""
             # Hard links depend on the order in which the files were made.

@@ -15,8 +15,10 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-PROGRAM = str(Path(sys.executable).with_name("isthmus"))
-KEPT = ("PATH", "HOME", "LANG", "TMPDIR", "VIRTUAL_ENV", "PYTHONPATH")
+# What was installed elsewhere can be tested in the place of what stands beside these tests.
+INSTALLED = os.environ.get("TESTED_PROGRAM")
+PROGRAM = INSTALLED or str(Path(sys.executable).with_name("isthmus"))
+KEPT = ("PATH", "HOME", "LANG", "TMPDIR", *(() if INSTALLED else ("VIRTUAL_ENV", "PYTHONPATH")))
 UNTRUSTING = ssl.create_default_context()
 """For servers that sign their own certificates."""
 UNTRUSTING.check_hostname = False
