@@ -9,23 +9,36 @@ import tarfile
 from pathlib import Path
 
 from deploy.bundle.image import ROOT
+from isthmus.settings import load as load_settings
 from tests.support.bundled import archive, unpacked
+from tests.support.certificates import write_pair
+from tests.support.container import DATA, config, image
 from tests.support.sealed import sealed
 
+PAGE = ROOT / "docs" / "guide" / "offline.md"
 SUITES = ("tests/e2e/test_first_minute.py", "tests/e2e/test_tour.py", "tests/e2e/test_sdks.py")
 CHOSEN = "banner or tour_reads or private_and_kept or sdk or metrics"
 INSTALL_S = 300
 SUITE_S = 600
 
 
+def blocks(kind: str) -> list[str]:
+    return re.findall(rf"```{kind}\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+
+
 def test_it_installs_and_passes_the_journeys_with_loopback_alone(tmp_path: Path) -> None:
-    (tmp_path / "bundle").mkdir()
-    top = unpacked(tmp_path / "bundle")
     place = tmp_path / "place"
-    bare = {"PATH": os.environ["PATH"], "HOME": str(tmp_path)}
-    words = [str(top / "install.sh"), "--python", sys.executable, str(place)]
+    with_python = tmp_path / "bin"
+    with_python.mkdir()
+    (with_python / "python3").symlink_to(sys.executable)
+    (tmp_path / archive().name).symlink_to(archive())
+    bare = {"PATH": f"{with_python}:{os.environ['PATH']}", "HOME": str(tmp_path)}
+    # As the guide says, but for the place.
+    _, install, _ = blocks("sh")
+    words = ["bash", "-euxc", install.replace("/opt/isthmus", str(place))]
     done = sealed(words, tmp_path, bare, INSTALL_S)
     assert done.code == 0, done.out
+    assert done.out.endswith("ok\n")
     assert done.left == (0, 0)
     assert min(done.seen) > 0, "the counters count"
     program = place / "bin" / "isthmus"
@@ -94,3 +107,48 @@ def test_nothing_in_it_says_where_to_download() -> None:
                 content = tar.extractfile(member)
                 assert content is not None
                 assert b"://" not in content.read(), member.name
+
+
+def test_the_image_is_loaded_and_run_as_the_guide_says(tmp_path: Path) -> None:
+    """There is no engine here: what it is told is compared with what the image is."""
+    (tmp_path / "bundle").mkdir()
+    top = unpacked(tmp_path / "bundle")
+    engine = tmp_path / "docker"
+    engine.write_text('#!/bin/sh\nprintf "%s\\n" "$@" --- >>"$ASKED"\n', "utf-8")
+    engine.chmod(0o755)
+    (top.parent / "duo_workflow_jwt.key").write_text("the key", "utf-8")
+    asked = tmp_path / "asked"
+    environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "ASKED": str(asked)}
+    subprocess.run(["bash", "-euc", blocks("sh")[2]], cwd=top.parent, env=environment, check=True)
+    load, run = (part.split("\n") for part in asked.read_text("utf-8").split("\n---\n")[:2])
+    assert load[:2] == ["load", "--input"]
+    assert (top.parent / load[2]).is_file()
+    assert run[-1] == f"isthmus:{image().version}"
+    ports = {value.partition(":")[2] + "/tcp" for value in _values(run, "-p")}
+    assert ports <= set(config()["ExposedPorts"])
+    assert {value.partition(":")[2] for value in _values(run, "--volume")} == {DATA}
+    given = dict(value.split("=", 1) for value in _values(run, "-e"))
+    assert given["DUO_WORKFLOW_SELF_SIGNED_JWT__SIGNING_KEY"] == "the key"
+    assert load_settings(environ=given).auth.gitlab_url == "https://gitlab.example.com"
+
+
+def test_the_settings_of_the_guide_can_be_read(tmp_path: Path) -> None:
+    (example,) = blocks("yaml")
+    authority = write_pair(tmp_path, 1).cert_file
+    written = example.replace("/etc/isthmus/ca.pem", str(authority))
+    (tmp_path / "offline.yml").write_text(written, "utf-8")
+    settings = load_settings(tmp_path / "offline.yml", environ={})
+    assert settings.auth.customer_portal_url == ""
+    assert settings.outbound.ca_file == authority
+
+
+def test_make_knows_what_the_guide_asks_of_it() -> None:
+    first = blocks("sh")[0]
+    for line in [*first.splitlines(), "make bundle-test", "make image", "make sbom"]:
+        words = [*line.split(), "--dry-run", "--question", "DEPLOY="]
+        done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
+        assert "No rule" not in done.stderr, done.stderr
+
+
+def _values(words: list[str], option: str) -> list[str]:
+    return [words[index + 1] for index, word in enumerate(words) if word == option]
