@@ -3,6 +3,7 @@
 import asyncio
 import json
 import ssl
+import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -18,6 +19,7 @@ from tests.support.postgres import fresh_schema, postgres_server
 from tests.support.process import RunningServer, prepare, running_server, start
 from tests.support.proxies import KINDS, Ahead, proxy
 from tests.support.redis import redis_server
+from tests.support.servers import Missing
 from tests.support.tokens import payload, signed
 from tests.support.vendor_stream import STREAM
 
@@ -145,6 +147,25 @@ def test_clients_must_show_a_certificate(tmp_path: Path) -> None:
         assert well(beside(server), "tls.http", "tls.http_clients", "listeners.http")
     finally:
         server.stop()
+
+
+def test_a_key_that_a_container_engine_mounted(tmp_path: Path) -> None:
+    """Read-only, and readable for everybody, as Kubernetes mounts secrets by default."""
+    authority = Authority(tmp_path / "ca")
+    pair = authority.sign("listener")
+    pair.key.chmod(0o644)
+    settings = {
+        "ISTHMUS_OUTBOUND__CA_FILE": str(authority.root),
+        "ISTHMUS_HTTP__TLS__ENABLED": "true",
+        "ISTHMUS_HTTP__TLS__CERT_FILE": str(pair.chain),
+        "ISTHMUS_HTTP__TLS__KEY_FILE": str(pair.key),
+    }
+    place = tmp_path / "ca"
+    mount = f"mount --bind {place} {place} && mount -o remount,ro,bind {place}"
+    prefix = ["unshare", "--mount", "sh", "-c", f'{mount} && exec "$@"', "sh"]
+    if subprocess.run([*prefix, "true"], capture_output=True, check=False).returncode:
+        required(Missing("no file system of its own for a test"))
+    assert well(examine(tmp_path, settings, prefix=prefix), "files.http_tls_key")
 
 
 def test_postgres(tmp_path: Path, stack: ExitStack) -> None:

@@ -133,8 +133,37 @@ def test_a_person_reads_cause_setting_and_mend(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "wrong",
-    [("--via", "ai.example"), ("--via", "https://u:p@ai.example"), ("--timeout", "0")],
+    [
+        *(("--via", url) for url in ("ai.example", "https://u:p@ai.example", "https://[bad")),
+        ("--timeout", "0"),
+    ],
 )
 def test_wrong_usage_is_told(wrong: tuple[str, str], tmp_path: Path) -> None:
     with pytest.raises(AssertionError, match=wrong[0]):
         examine(tmp_path, {}, *wrong)
+
+
+def test_settings_that_make_no_sense_break_no_check(tmp_path: Path) -> None:
+    settings = {
+        "ISTHMUS_AUTH__GITLAB_URL": "not a url",
+        "ISTHMUS_AUTH__ISSUERS": "http://[::1,ftp://x,http://a:99999",
+        "ISTHMUS_LIMITS__URL": "nonsense",
+        "ISTHMUS_DATABASE__URL": "nonsense",
+        "ISTHMUS_TRACING__ENABLED": "true",
+        "ISTHMUS_TRACING__ENDPOINT": "http://[bad",
+        "ISTHMUS_INSTANCE__EXTERNAL_URL": "https://[bad",
+        "ISTHMUS_INSTANCE__GITLAB_URL": "https://",
+        "ISTHMUS_PLATFORM__URL": "::::",
+        "ISTHMUS_PROVIDERS__OPENAI__BASE_URL": "http://[bad",
+        "ISTHMUS_PROVIDERS__OPENAI__MODEL": "x",
+        "ISTHMUS_OUTBOUND__PROXY_URL": "socks5://x",
+        "ISTHMUS_HTTP__HOST": "no such host",
+    }
+    seen = examine(tmp_path, settings, "--token", "a.b")
+    assert seen.code == 3
+    assert not [one for one in seen.found if "itself broke" in one["cause"]]
+    assert {one["setting"] for one in seen.found} >= {
+        *("auth.gitlab_url", "auth.issuers", "limits.url", "database.url", "platform.url"),
+        *("instance.gitlab_url", "outbound.proxy_url", "http.port", "--token"),
+        "providers.openai.base_url",
+    }

@@ -7,6 +7,7 @@ import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, cast
+from urllib.parse import urlsplit
 
 from isthmus.settings import Settings, SettingsError, environment, read
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:  # loaded once there are settings
 LIMIT_S: Final = 15.0
 LEAST_S: Final = 2.0
 WRONG: Final = 2
+SCHEMES: Final = frozenset({"http", "https", "grpc", "grpcs"})
 _EPILOG: Final = (
     "Exit codes: 0 healthy, 1 warnings, 2 wrong usage or settings that cannot be read, 3 faults."
 )
@@ -119,12 +121,14 @@ def _leave(loop: asyncio.AbstractEventLoop, found: "Examined", code: int) -> int
 def _wrong(args: argparse.Namespace) -> str:
     if args.timeout < LEAST_S:
         return f"--timeout must be at least {LEAST_S:.0f} seconds"
-    for url in args.via:
-        scheme, mark, rest = str(url).partition("://")
-        if scheme not in {"http", "https", "grpc", "grpcs"} or not mark or not rest or "@" in rest:
-            return (
-                "--via must be http://, https://, grpc:// or grpcs://, with a host and no password"
-            )
+    for url in cast("list[str]", args.via):
+        try:
+            parts = urlsplit(url)
+            sound = parts.scheme in SCHEMES and parts.hostname and parts.port != 0
+        except ValueError:
+            sound = False
+        if not sound or "@" in url:
+            return "--via must be an http, https, grpc or grpcs URL, without a password"
     return ""
 
 

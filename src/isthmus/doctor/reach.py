@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from isthmus.core.errors import Failure, UpstreamTimeout
 
+UNREADABLE: Final = "an address that cannot be read"
 _UNKNOWN_CA: Final = frozenset({2, 18, 19, 20, 21})
 _EXPIRED: Final = frozenset({9, 10})
 _WRONG_NAME: Final = frozenset({62, 64})
@@ -30,13 +31,17 @@ def place_of(url: str) -> str:
         parts = urlsplit(url)
         port = parts.port or {"https": 443, "wss": 443, "grpcs": 443}.get(parts.scheme, 80)
     except ValueError:
-        return "an address that cannot be read"
-    return f"{parts.hostname}:{port}"
+        return UNREADABLE
+    return f"{parts.hostname}:{port}" if parts.hostname else UNREADABLE
 
 
 def reason_of(error: BaseException, url: str, setting: str) -> Reason:
     """What kept a call of `url`, which `setting` names, from being answered."""
     where = place_of(url)
+    if where == UNREADABLE:
+        return Reason(
+            "the address cannot be read", setting, f"set {setting} to http(s)://HOST/PATH"
+        )
     for cause in _causes(error):
         found = _known(cause, where, url, setting)
         if found is not None:

@@ -35,6 +35,11 @@ async def check(case: Case) -> Sequence[Finding]:
     url = database_url(case.settings)
     if url.startswith("sqlite"):
         return [Subject("database", "SQLite in memory").ok()]
+    if not url.startswith("postgres"):
+        subject = Subject("database", f"database.url ({case.source('database.url')})")
+        cause = "the URL is neither PostgreSQL's nor SQLite's"
+        mend = "sqlite:///FILE or postgresql://USER:PASSWORD@HOST/NAME"
+        return [subject.fail(cause, "database.url", mend)]
     where = f"PostgreSQL at {_place(url)} ({case.source('database.url')})"
     return [await _postgres(case, Subject("database", where), url)]
 

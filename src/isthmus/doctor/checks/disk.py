@@ -12,8 +12,11 @@ from typing import Final
 from isthmus.doctor.case import Case
 from isthmus.doctor.finding import Finding, Subject
 
-LEAST_BYTES: Final = 64 * 1024 * 1024
+LEAST_BYTES: Final = 16 * 1024 * 1024
+FEW_BYTES: Final = 64 * 1024 * 1024
 WANTED_BYTES: Final = 512 * 1024 * 1024
+SMALL_SHARE: Final = 0.1
+"""Of a volume: a small one that is mostly free is not full."""
 LEAST_INODES: Final = 1_000
 _TRIAL: Final = b"\0" * 65_536
 
@@ -54,11 +57,12 @@ def _look(case: Case) -> Finding:
     state = os.statvfs(there)
     free = f"{usage.free / 1024**2:.0f} MiB free"
     mend = f"make room on that file system: df -h {there}"
-    if usage.free < LEAST_BYTES:
+    scarce = usage.free < usage.total * SMALL_SHARE
+    if usage.free < LEAST_BYTES or (scarce and usage.free < FEW_BYTES):
         return subject.fail(f"the disk is full: {free}", "data_dir", mend)
     if state.f_files and state.f_favail < LEAST_INODES:
         return subject.fail("the disk has no inodes left", "data_dir", f"df -i {there}")
-    if usage.free < WANTED_BYTES:
+    if scarce and usage.free < WANTED_BYTES:
         return subject.warn(f"the disk is nearly full: {free}", "data_dir", mend)
     return subject.ok(free if there == path else f"{free}; it will be made at the first start")
 

@@ -75,4 +75,6 @@ def _judged(subject: Subject, told: Mapping[str, object], took_ms: float) -> Fin
 
 def _place(url: str) -> str:
     found = place_of(url)
+    if url.startswith("unix:"):
+        return "a socket of this machine"
     return f"{found.removesuffix(':80')}:6379" if found.endswith(":80") else found

@@ -24,7 +24,7 @@ from isthmus.doctor.ports import accepts, joined, near, owner, refusal, served
 from isthmus.running import snapshots
 from isthmus.settings import OutboundSettings, TlsSettings
 
-SERIES = b"# TYPE "
+SERIES = b"isthmus_build_info"
 
 
 @dataclass(frozen=True, slots=True)

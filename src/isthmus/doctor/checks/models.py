@@ -4,7 +4,6 @@ import asyncio
 import re
 from collections.abc import Mapping, Sequence
 from typing import Final, Literal
-from urllib.parse import urlsplit
 
 from msgspec import Struct
 
@@ -33,7 +32,7 @@ from isthmus.core.messages import (
 from isthmus.core.ports import ModelProvider
 from isthmus.doctor.case import Case
 from isthmus.doctor.finding import Finding, Subject
-from isthmus.doctor.reach import reason_of
+from isthmus.doctor.reach import place_of, reason_of
 from isthmus.routing.catalogue import CatalogueError, Kind, parse_catalogue
 from isthmus.routing.deployment import Deployment, deployments, doors
 from isthmus.routing.plan import candidates
@@ -138,8 +137,8 @@ async def _asked(case: Case, trial: Trial, provider: ModelProvider) -> bool:
 
 def _plain_type(case: Case, trial: Trial) -> bool:
     """Whether the provider answered a question for a stream in one piece."""
-    host = urlsplit(_base(case, trial)).netloc
-    types = [kind for url, kind in case.outbound.types.items() if urlsplit(url).netloc == host]
+    host = place_of(_base(case, trial))
+    types = [kind for url, kind in case.outbound.types.items() if place_of(url) == host]
     return any(kind.partition(";")[0].strip() == "application/json" for kind in types)
 
 
@@ -152,7 +151,8 @@ def _not_streaming(subject: Subject, setting: str) -> Finding:
 def _failed(case: Case, subject: Subject, trial: Trial, error: Failure) -> Finding:
     key = _key(trial)
     if isinstance(error, MisconfiguredProvider):
-        return subject.fail(error.detail, key, f"set {key}")
+        wrong = _setting(trial) if "URL" in error.detail else key
+        return subject.fail(error.detail, wrong, f"set {wrong} as docs/reference/settings.md says")
     if isinstance(error, UpstreamLimited):
         return subject.warn("the provider asks us to slow down", key, "have its limit raised")
     told = _refusal(case, subject, trial, error) if isinstance(error, UpstreamFailed) else None

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from isthmus.doctor.case import Case
+from isthmus.doctor.checks.files import mounted_for_us
 from isthmus.doctor.finding import Finding, Subject
 from isthmus.settings import Settings
 from isthmus.settings_names import OPERATOR_NAMES
@@ -74,7 +75,8 @@ def _open_files(case: Case, files: Sequence[str]) -> list[Finding]:
             if path in paths and source.partition(",")[0] == file
         )
         path = Path(file)
-        if secret and path.is_file() and path.stat().st_mode & stat.S_IROTH:
+        readable = path.is_file() and path.stat().st_mode & stat.S_IROTH
+        if secret and readable and not mounted_for_us(path):
             cause = "it holds secrets, and everybody on this machine may read it"
             subject = Subject("settings.file", file)
             found.append(subject.warn(cause, secret[0], f"chmod o-rwx {file}"))
