@@ -2,6 +2,7 @@
 
 import json
 import socket
+import subprocess
 import time
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,9 @@ import isthmus
 from isthmus.settings import Settings
 from isthmus.settings_sources import leaves
 from tests.support.doctor_stand import answering, examine
+from tests.support.fixtures_store import required
 from tests.support.process import running_server
-from tests.support.servers import free_port
+from tests.support.servers import Missing, free_port
 
 FIELDS = {"schema", "version", "verdict", "took_s", "counts", "findings"}
 FINDING = {"name", "verdict", "looked_at", "cause", "setting", "mend"}
@@ -112,6 +114,33 @@ def test_servers_that_never_answer_do_not_hold_it_up(tmp_path: Path) -> None:
     # The bound itself, and what a machine under load adds to starting and ending a program.
     assert seen.report["took_s"] < 6 + 3
     assert took_s < 30
+
+
+SILENT_DNS = """
+ip link set lo up
+echo 'nameserver 127.0.0.1\noptions timeout:30 attempts:3' > "$0/resolv.conf"
+mount --bind "$0/resolv.conf" "$(readlink -f /etc/resolv.conf)"
+exec python3 - "$@" <<'END'
+import socket, subprocess, sys
+with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
+    silent.bind(("127.0.0.1", 53))
+    sys.exit(subprocess.call(sys.argv[1:]))
+END
+"""
+
+
+def test_a_name_server_that_never_answers_does_not_hold_it_up(tmp_path: Path) -> None:
+    apart = ["unshare", "--mount", "--net"]
+    if subprocess.run([*apart, "true"], capture_output=True, check=False).returncode:
+        required(Missing("no network of its own for a test"))
+    settings = {"AIGW_GITLAB_URL": "https://gitlab.example", "OPENAI_API_KEY": "some-key"}
+    prefix = [*apart, "bash", "-c", SILENT_DNS, str(tmp_path)]
+    began_s = time.monotonic()
+    seen = examine(tmp_path, settings, "--timeout", "4", prefix=prefix)
+    # The resolver alone would wait for 90 s.
+    assert time.monotonic() - began_s < 45
+    assert seen.code == 3
+    assert {one["name"] for one in seen.found} == {"issuers", "models.openai", "instance"}
 
 
 def test_nothing_is_made_or_changed(tmp_path: Path) -> None:

@@ -4,19 +4,21 @@ import argparse
 import asyncio
 import os
 import sys
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, cast
+from typing import Final, cast
 from urllib.parse import urlsplit
 
 from isthmus.settings import Settings, SettingsError, environment, read
 
-if TYPE_CHECKING:  # loaded once there are settings
-    from isthmus.doctor.run import Examined
-
 LIMIT_S: Final = 15.0
 LEAST_S: Final = 2.0
 WRONG: Final = 2
+NAME: Final = "doctor"
+THREADS: Final = 64
+PATIENCE_S: Final = 0.5
 SCHEMES: Final = frozenset({"http", "https", "grpc", "grpcs"})
 _EPILOG: Final = (
     "Exit codes: 0 healthy, 1 warnings, 2 wrong usage or settings that cannot be read, 3 faults."
@@ -76,12 +78,16 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     _, sources = read(args.config)
     asked = Asked(token, tuple(args.via))
     left_s = args.timeout - (time.monotonic() - since_s)
+    # Name servers that do not answer hold threads: there are enough for everybody else.
+    pool = ThreadPoolExecutor(THREADS, thread_name_prefix=NAME)
     loop = asyncio.new_event_loop()
+    loop.set_default_executor(pool)
     found = loop.run_until_complete(examine(settings, sources, environment(), asked, left_s))
+    loop.close()
     secrets = {*secrets_of(settings), token}
-    told = report(found.findings, time.monotonic() - since_s, secrets)
+    told = report(found, time.monotonic() - since_s, secrets)
     sys.stdout.write(as_json(told) if args.json else as_text(told))
-    return _leave(loop, found, _code(told.verdict))
+    return _leave(_code(told.verdict))
 
 
 def refused(args: argparse.Namespace, error: SettingsError) -> int:
@@ -107,15 +113,17 @@ def _code(verdict: str) -> int:
     return next(code for name, code in EXIT.items() if name == verdict)
 
 
-def _leave(loop: asyncio.AbstractEventLoop, found: "Examined", code: int) -> int:
-    if not found.late:
-        loop.run_until_complete(loop.shutdown_default_executor())
-        loop.close()
-        return code
-    # A name server that does not answer holds a thread, for which the interpreter would wait.
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)
+def _leave(code: int) -> int:
+    """The exit code; where a thread is held, for which the interpreter would wait, ends at once."""
+    until_s = time.monotonic() + PATIENCE_S
+    held = [thread for thread in threading.enumerate() if thread.name.startswith(NAME)]
+    for thread in held:
+        thread.join(max(until_s - time.monotonic(), 0.0))
+    if any(thread.is_alive() for thread in held):
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    return code
 
 
 def _wrong(args: argparse.Namespace) -> str:

@@ -4,7 +4,6 @@ import asyncio
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
 
 from isthmus.adapters.outbound.client import open_client
 from isthmus.app.foundation import SystemClock
@@ -58,23 +57,13 @@ REPORT_S = 1.0
 """Of the whole time, what starting and telling may take."""
 
 
-@dataclass(frozen=True, slots=True)
-class Examined:
-    """All findings; `late` are the checks that did not end in time."""
-
-    findings: tuple[Finding, ...]
-    took_s: float
-    late: tuple[str, ...] = ()
-    secrets: tuple[str, ...] = field(default=(), repr=False)
-
-
 async def examine(
     settings: Settings,
     sources: Mapping[str, str],
     environ: Mapping[str, str],
     asked: Asked,
     limit_s: float,
-) -> Examined:
+) -> tuple[Finding, ...]:
     """Look at everything, in at most `limit_s`."""
     began_s = time.monotonic()
     system = SystemClock()
@@ -97,20 +86,18 @@ async def examine(
         watched = clock.watched(client)
         began = each_s, system.now_s()
         case = Case(settings, sources, environ, asked, system, watched, *began)
-        late: list[str] = []
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(_bounded(name, check, case, late)) for name, check in CHECKS]
+            tasks = [group.create_task(_bounded(name, check, case)) for name, check in CHECKS]
         found = [*trust, *(one for task in tasks for one in task.result())]
-        found += await _bounded("clock", clock.check, case, late)
-    return Examined(tuple(found), time.monotonic() - began_s, tuple(late))
+        found += await _bounded("clock", clock.check, case)
+    return tuple(found)
 
 
-async def _bounded(name: str, check: Check, case: Case, late: list[str]) -> Sequence[Finding]:
+async def _bounded(name: str, check: Check, case: Case) -> Sequence[Finding]:
     try:
         async with asyncio.timeout(case.limit_s):
             return await check(case)
     except TimeoutError:
-        late.append(name)
         cause = f"the check did not end within {case.limit_s:.0f} s"
         mend = "isthmus doctor --timeout 60"
         return [Subject(name, "the whole check").fail(cause, "", mend)]
