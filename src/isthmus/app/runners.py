@@ -6,13 +6,15 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from isthmus.adapters.outbound.client import open_client
-from isthmus.adapters.outbound.trust import customised, identified
+from isthmus.adapters.outbound.trust import customised, identified, papers
 from isthmus.adapters.runners import subprocess
 from isthmus.adapters.runners.cluster import cluster_of
 from isthmus.adapters.runners.kubernetes import KubernetesRunner
 from isthmus.adapters.runners.none import NoRunner
 from isthmus.core.ports import Clock, Runner
-from isthmus.settings import OutboundSettings, Settings, SettingsError, environment
+from isthmus.settings import Settings, SettingsError, environment
+
+_BUNDLE = "authorities.pem"
 
 
 @asynccontextmanager
@@ -23,7 +25,7 @@ async def open_runner(settings: Settings, clock: Clock) -> AsyncIterator[Runner]
         case "none":
             yield NoRunner()
         case "subprocess":
-            given = environment() | _trust(settings.outbound)
+            given = await asyncio.to_thread(_trusting, settings)
             async with subprocess.open_runner(
                 wanted.subprocess, settings.data_dir, given
             ) as runner:
@@ -40,14 +42,23 @@ async def open_runner(settings: Settings, clock: Clock) -> AsyncIterator[Runner]
             yield await asyncio.to_thread(_gitlab_ci, settings)
 
 
-def _trust(limits: OutboundSettings) -> dict[str, str]:
-    """Variables by which jobs on this machine trust whom we trust."""
-    if limits.ca_file is None:
-        return {}
-    return {
-        "ISTHMUS_OUTBOUND__CA_FILE": str(limits.ca_file.absolute()),
-        "ISTHMUS_OUTBOUND__CA_ONLY": str(limits.ca_only).lower(),
-    }
+def _trusting(settings: Settings) -> dict[str, str]:
+    """Our variables, and those by which jobs here, and their git, trust whom we trust."""
+    limits, roots = settings.outbound, papers(settings.outbound).roots
+    if limits.ca_file is None or roots is None:
+        return environment()
+    # Git knows one file, and no others beside it.
+    bundle = settings.data_dir.absolute() / _BUNDLE
+    bundle.parent.mkdir(parents=True, exist_ok=True)
+    bundle.write_bytes(roots)
+    return (
+        {"GIT_SSL_CAINFO": str(bundle)}
+        | environment()
+        | {
+            "ISTHMUS_OUTBOUND__CA_FILE": str(limits.ca_file.absolute()),
+            "ISTHMUS_OUTBOUND__CA_ONLY": str(limits.ca_only).lower(),
+        }
+    )
 
 
 def _gitlab_ci(settings: Settings) -> Runner:

@@ -24,7 +24,7 @@ INHERITED: Final = frozenset(
         *("PATH", "HOME", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "PYTHONPATH", "VIRTUAL_ENV"),
         *("SSL_CERT_FILE", "SSL_CERT_DIR", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"),
         *("http_proxy", "https_proxy", "no_proxy"),
-        *("ISTHMUS_OUTBOUND__CA_FILE", "ISTHMUS_OUTBOUND__CA_ONLY"),
+        *("ISTHMUS_OUTBOUND__CA_FILE", "ISTHMUS_OUTBOUND__CA_ONLY", "GIT_SSL_CAINFO"),
     }
 )
 """What a job gets of our own environment."""
