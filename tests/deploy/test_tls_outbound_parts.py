@@ -113,7 +113,11 @@ def repository(folder: Path) -> Iterator[int]:
             thread.join()
 
 
-def test_working_copies_of_this_machines_jobs(ours: Authority, tmp_path: Path) -> None:
+def test_working_copies_of_this_machines_jobs(
+    ours: Authority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # What git is told itself wins, and machines of tests may tell it something.
+    monkeypatch.delenv("GIT_SSL_CAINFO", raising=False)
     context = ours.serving("localhost")
     context.set_alpn_protocols(["http/1.1"])
     with repository(tmp_path) as port, terminated(port, context) as door:
