@@ -41,13 +41,15 @@ def ours(tmp_path: Path) -> Authority:
 
 
 async def started(given: dict[str, str]) -> int:
-    """Start a job on the runner that the settings name; its number there, 0 when it cannot be."""
+    """Start a job on the runner that is set, and stop it; its number, 0 when it cannot start."""
     settings = await asyncio.to_thread(load, environ=given)
     async with open_runner(settings, SystemClock()) as runner:
         try:
-            return (await runner.start(job())).number
+            ref = await runner.start(job())
         except Unavailable:
             return 0
+        await runner.stop(ref)
+        return ref.number
 
 
 @pytest.mark.parametrize("kind", ["kubernetes", "gitlab_ci"])
