@@ -6,7 +6,7 @@ PIP = $(BIN)/python -m pip --quiet --disable-pip-version-check
 SOURCES = src tests bench deploy
 DEPLOY = $(VENV)/.deploy
 
-.PHONY: install run test pytest test-long check fmt style types types-source types-tests layers contract e2e fuzz proto lock bench docs image sbom bundle bundle-test clean
+.PHONY: install run test pytest test-long check fmt style types types-source types-tests layers contract e2e fuzz proto lock bench docs site image sbom bundle bundle-test clean
 
 $(VENV)/.runtime: requirements.lock pyproject.toml
 	@echo "Installing into $(VENV); this takes a minute or two."
@@ -75,6 +75,9 @@ proto: $(VENV)/.dev  ## regenerate src/isthmus/contract
 docs: $(VENV)/.dev  ## write the reference pages again
 	$(BIN)/isthmus config docs > docs/reference/settings.md
 	$(BIN)/python -m tests.support.reference
+
+site: $(DEPLOY)  ## the pages as a site that needs no network, in build/site
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet $(ARGS)
 
 lock: $(VENV)/.dev  ## resolve again: hashes, no addresses
 	$(BIN)/uv pip compile -q pyproject.toml --all-extras --group build --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -o requirements.lock
