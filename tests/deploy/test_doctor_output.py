@@ -196,3 +196,11 @@ def test_settings_that_make_no_sense_break_no_check(tmp_path: Path) -> None:
         *("instance.gitlab_url", "outbound.proxy_url", "http.port", "--token"),
         "providers.openai.base_url",
     }
+
+
+def test_settings_are_told_with_their_sources(tmp_path: Path) -> None:
+    (tmp_path / "isthmus.yml").write_text("http: {host: 127.0.0.1}\n", encoding="utf-8")
+    findings = examine(tmp_path, {"AIGW_GITLAB_URL": ""}).report["findings"]
+    (told,) = (one["cause"] for one in findings if one["name"] == "settings")
+    assert "isthmus.yml: http.host" in told
+    assert "variable AIGW_GITLAB_URL" in told

@@ -40,13 +40,19 @@ async def check(case: Case) -> Sequence[Finding]:
     """Where settings come from; then each variable that seems misspelled."""
     kinds = dict.fromkeys(source.partition(",")[0] for source in case.sources.values())
     files = [kind for kind in kinds if not kind.startswith(_NO_FILE)]
-    variables = sum(source.startswith("variable") for source in case.sources.values())
-    secrets = sum(source.startswith("file of ") for source in case.sources.values())
-    kept = [f"{secrets} files of secrets"] if secrets else []
-    said = ", ".join([*files, f"{variables} variables", *kept])
     subject = Subject("settings", f"{len(case.sources)} settings that are not default")
-    found = [subject.ok(said), *_misspelled(case)]
+    found = [subject.ok("; ".join(_sources(case, files))), *_misspelled(case)]
     return [*found, *await asyncio.to_thread(_open_files, case, files)]
+
+
+def _sources(case: Case, files: Sequence[str]) -> Iterator[str]:
+    """Each file with the settings that it gives, then the variables and flags that give others."""
+    for file in files:
+        paths = [path for path, one in case.sources.items() if one.partition(",")[0] == file]
+        yield f"{file}: {', '.join(paths)}"
+    others = [one for one in case.sources.values() if one.startswith(_NO_FILE)]
+    if others:
+        yield ", ".join(dict.fromkeys(others))
 
 
 def _misspelled(case: Case) -> Iterator[Finding]:
