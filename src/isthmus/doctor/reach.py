@@ -50,7 +50,8 @@ def reason_of(error: BaseException, url: str, setting: str) -> Reason:
     if "made no tunnel" in said:
         mend = f"allow {where} there, or add it to outbound.no_proxy"
         return Reason(f"{where}: {said}", "outbound.proxy_url", mend)
-    return Reason(f"{where}: {said}", setting, _curl(url, where))
+    mend = f"see to that server, or correct {setting} ({_curl(url, where)})"
+    return Reason(f"{where}: {said}", setting, mend)
 
 
 def _known(cause: BaseException, where: str, url: str, setting: str) -> Reason | None:
@@ -58,15 +59,19 @@ def _known(cause: BaseException, where: str, url: str, setting: str) -> Reason |
         return certificate_reason(cause, where, setting)
     if isinstance(cause, ssl.SSLError):
         text = f"{where} and we do not agree on TLS ({cause.reason or 'broken off'})"
-        return Reason(text, setting, f"openssl s_client -connect {where}")
+        mend = f"correct {setting}: another port, or http? (openssl s_client -connect {where})"
+        return Reason(text, setting, mend)
     if isinstance(cause, socket.gaierror):
         host = where.rpartition(":")[0]
-        return Reason(f"no name server knows {host}", setting, f"getent hosts {host}")
+        mend = f"correct {setting}, or have the name known (getent hosts {host})"
+        return Reason(f"no name server knows {host}", setting, mend)
     if isinstance(cause, TimeoutError | UpstreamTimeout):
         text = f"{where} did not answer in time: a firewall, or a proxy that is not set"
-        return Reason(text, setting, f"curl -v --max-time 10 {scheme_of(url)}://{where}/")
+        mend = f"open the way there, set outbound.proxy_url, or correct {setting}"
+        return Reason(text, setting, f"{mend} ({_curl(url, where)})")
     if isinstance(cause, OSError):
-        return Reason(_refused(cause, where), setting, _curl(url, where))
+        mend = f"start what should answer there, or correct {setting} ({_curl(url, where)})"
+        return Reason(_refused(cause, where), setting, mend)
     return None
 
 
@@ -75,7 +80,7 @@ def certificate_reason(error: ssl.SSLCertVerificationError, where: str, setting:
     code = error.verify_code
     if code in _UNKNOWN_CA:
         text = f"the certificate of {where} is signed by an authority that is not trusted here"
-        mend = f"put that authority's PEM into outbound.ca_file ({error.verify_message})"
+        mend = f"set outbound.ca_file to that authority's PEM ({error.verify_message})"
         return Reason(text, "outbound.ca_file", mend)
     if code in _EXPIRED:
         text = f"the certificate of {where} is not valid now: {error.verify_message}"
@@ -105,7 +110,7 @@ def _refused(error: OSError, where: str) -> str:
 
 
 def _curl(url: str, where: str) -> str:
-    return f"curl -v {scheme_of(url) or 'https'}://{where}/"
+    return f"curl -v --max-time 10 {scheme_of(url) or 'https'}://{where}/"
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

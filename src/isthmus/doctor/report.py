@@ -18,6 +18,8 @@ SCHEMA: Final = 1
 EXIT: Final[Mapping[Verdict, int]] = {"ok": 0, "skip": 0, "warn": 1, "fail": 3}
 MASK: Final = "**********"
 _SECRET: Final = re.compile(r"(?i)key|secret|token|password|authorization|cookie")
+_ADDRESS: Final = re.compile(r"[a-z]+://[A-Za-z0-9.:\[\]-]+(/[A-Za-z0-9_.-]*)?/?")
+"""Of a server, with nothing in it that would let anybody in."""
 _SHORTEST: Final = 4
 _PEM_LINE: Final = 16
 
@@ -94,7 +96,8 @@ def _members(value: object) -> Iterator[tuple[str, object]]:
 
 def _pieces(text: str) -> Iterator[str]:
     """A secret, and what of it would tell: the password in an address, the lines of a key."""
-    yield text
+    if not _ADDRESS.fullmatch(text):
+        yield text
     yield from _password(text)
     if "-----BEGIN" in text:
         yield from (

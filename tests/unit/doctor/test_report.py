@@ -33,6 +33,15 @@ def test_every_secret_of_the_settings_is_known() -> None:
     }
 
 
+def test_an_address_that_lets_nobody_in_may_be_shown() -> None:
+    given = {
+        "ISTHMUS_LIMITS__URL": "redis://127.0.0.1:6379/0",
+        "ISTHMUS_DATABASE__URL": "postgresql://db.example/x?password=sekrit",
+        "HTTPS_PROXY": "http://proxy.example:3128",
+    }
+    assert secrets_of(load(environ=given)) - {""} == {given["ISTHMUS_DATABASE__URL"]}
+
+
 def test_a_secret_is_masked_in_every_field() -> None:
     finding = Finding("name", "fail", "at sekrit", "sekrit is wrong", "a.sekrit", "set sekrit")
     told = report([finding], 1.0, ["sekrit", "", "a"])

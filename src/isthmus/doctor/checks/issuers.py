@@ -52,7 +52,7 @@ async def _one(case: Case, url: str, path: str) -> Finding:
     try:
         keys = await keys_of(case, url)
     except Malformed as error:
-        mend = f"curl {url}/.well-known/openid-configuration"
+        mend = f"correct {path}, or see to it there: curl {url}/.well-known/openid-configuration"
         return subject.fail(f"what it publishes cannot be used: {error}", path, mend)
     except ValueError as error:
         return subject.fail(str(error), path, f"set {path} to a URL such as https://gitlab.example")
