@@ -50,7 +50,7 @@ OTHERS = {
 }
 """Of the proxies and the executor, and one that operators set and nothing here needs."""
 _VARIABLE = re.compile(r"\b((?:ISTHMUS|AIGW|DUO_WORKFLOW)_[A-Z0-9_]+)=")
-_FILE = re.compile(r"(?<![\w.])/[\w/.-]+\.(?:pem|crt|key)\b")
+_FILE = re.compile(r"(?<![\w./-])[\w./-]+\.(?:pem|crt|key)\b")
 _OURS = re.compile(rf"(?:^|[\s(;&|/])isthmus ((?:{'|'.join(COMMANDS)})\b[^|;&>)\n]*)")
 
 

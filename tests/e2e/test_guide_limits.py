@@ -9,16 +9,11 @@ import pytest
 import yaml
 
 from isthmus.settings import load
+from tests.support.guide import blocks
 from tests.support.process import running_server
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "guide" / "limits.md"
 
-
-def blocks(kind: str) -> list[str]:
-    return re.findall(rf"```{kind}\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
-
-
-@pytest.mark.parametrize("example", blocks("yaml"))
+@pytest.mark.parametrize("example", blocks("limits", "yaml"))
 def test_every_example_can_be_read(example: str, tmp_path: Path) -> None:
     path = tmp_path / "limits.yml"
     path.write_text(example, encoding="utf-8")
@@ -27,8 +22,8 @@ def test_every_example_can_be_read(example: str, tmp_path: Path) -> None:
 
 
 def test_the_third_answer_is_the_one_that_the_page_shows(tmp_path: Path) -> None:
-    (tmp_path / "limits.yml").write_text(blocks("yaml")[0], encoding="utf-8")
-    (script,), (shown,) = blocks("sh"), blocks("http")
+    (tmp_path / "limits.yml").write_text(blocks("limits", "yaml")[0], encoding="utf-8")
+    (script,), (shown,) = blocks("limits", "sh"), blocks("limits", "http")
     found = re.search(r"-d '(.*)'", script)
     assert found
     with running_server(tmp_path, arguments=("--config", "limits.yml")) as server:

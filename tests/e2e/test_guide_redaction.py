@@ -1,6 +1,5 @@
 """The examples of docs/guide/redaction.md, as a person would follow them."""
 
-import re
 from pathlib import Path
 
 import msgspec
@@ -10,20 +9,17 @@ from isthmus.core.errors import Withheld
 from isthmus.core.messages import Destination
 from isthmus.redaction.guard import SecretGuard, open_guard
 from isthmus.settings import Settings
+from tests.support.guide import blocks
 from tests.support.process import running_server
 from tests.support.sink import MemorySink
 
-PAGE = (Path(__file__).resolve().parents[2] / "docs" / "guide" / "redaction.md").read_text("utf-8")
 WAIT_S = 60.0
 KEY = "sk_live_" + "A1b2C3d4E5f6G7h8"
 
 
 def block(title: str, kind: str) -> str:
     """The first block of this kind in the section."""
-    section = PAGE.partition(f"## {title}\n")[2]
-    found = re.search(rf"```{kind}\n(.*?)```", section, re.DOTALL)
-    assert found
-    return found[1]
+    return blocks("redaction", kind, title)[0]
 
 
 def guard(title: str) -> SecretGuard:

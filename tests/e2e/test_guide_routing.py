@@ -1,7 +1,6 @@
 """The example of `docs/guide/routing.md`, as it stands there."""
 
 import asyncio
-import re
 from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -10,10 +9,10 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.support.guide import block
 from tests.support.process import RunningServer, running_server
 from tests.support.replay import Replay, replaying
 
-GUIDE = Path(__file__).resolve().parents[2] / "docs" / "guide" / "routing.md"
 BODY = {
     "prompt_version": 1,
     "current_file": {
@@ -57,13 +56,12 @@ class Example:
 
 @pytest.fixture(name="example")
 async def _example(tmp_path: Path) -> AsyncIterator[Example]:
-    found = re.search(r"```yaml\n(# isthmus\.yml\n.*?)```", GUIDE.read_text("utf-8"), re.DOTALL)
-    assert found, "the guide has its example"
+    example = block("routing", "yaml", "# isthmus.yml\n")
     async with (
         replaying("fireworks", "key-of-the-vendor") as vendor,
         replaying("fireworks", "key-of-our-own") as own,
     ):
-        text = found[1].replace("http://vendor.example/v1", vendor.base_url)
+        text = example.replace("http://vendor.example/v1", vendor.base_url)
         text = text.replace("http://gpu-1.example:8000/v1", own.base_url)
         (tmp_path / "isthmus.yml").write_text(text, "utf-8")
         arguments = ("--config", "isthmus.yml", "--transports", "http")

@@ -4,15 +4,14 @@ import re
 import subprocess
 from pathlib import Path
 
+from tests.support.guide import blocks
 from tests.support.otlp import Collected, collecting
 from tests.support.process import PROGRAM, running_server
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "guide" / "telemetry.md"
 
-
-def blocks(kind: str) -> list[str]:
-    example = PAGE.read_text(encoding="utf-8").partition("## Metrics\n")[0]
-    return re.findall(rf"```{kind}\n(.*?)```", example, re.DOTALL)
+def example(kind: str) -> list[str]:
+    """The blocks of the example."""
+    return blocks("telemetry", kind, "One complete example")
 
 
 def tree(collected: Collected, parent_id: str, indent: str = "") -> str:
@@ -25,8 +24,8 @@ def tree(collected: Collected, parent_id: str, indent: str = "") -> str:
 
 
 def test_the_scrape_and_the_trace_are_those_that_the_page_shows(tmp_path: Path) -> None:
-    (settings,), (script,), (answer,) = blocks("yaml"), blocks("sh"), blocks("http")
-    series, spans = blocks("text")
+    (settings,), (script,), (answer,) = example("yaml"), example("sh"), example("http")
+    series, spans = example("text")
     with collecting() as collected:
         written = settings.replace("http://127.0.0.1:4318", collected.url)
         (tmp_path / "telemetry.yml").write_text(written, encoding="utf-8")

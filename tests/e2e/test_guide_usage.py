@@ -4,19 +4,16 @@ import re
 import time
 from pathlib import Path
 
+from tests.support.guide import blocks
 from tests.support.process import running_server
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "guide" / "telemetry.md"
 WAIT_S = 60.0
 TIMES = ("P50", "P95")
 
 
 def block(kind: str) -> str:
     """The first block of this kind in the section."""
-    section = PAGE.read_text(encoding="utf-8").partition("## Usage\n")[2]
-    found = re.search(rf"```{kind}\n(.*?)```", section, re.DOTALL)
-    assert found
-    return found[1]
+    return blocks("telemetry", kind, "Usage")[0]
 
 
 def cells(table: str) -> list[list[str]]:

@@ -12,16 +12,21 @@ _BLOCK = re.compile(
     r"(?:^ *<!-- not run: (?P<reason>.+?) -->\n+)?^ *```(?P<kind>\w+)\n(?P<text>.*?)^ *```$",
     re.DOTALL | re.MULTILINE,
 )
+_HEADING = re.compile(r"^## (.+)$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
 class Block:
-    """A fenced block. `reason` is why no test runs it; "" when one does."""
+    """A fenced block, and the heading that it stands under.
+
+    `reason` is why no test runs it; "" when one does.
+    """
 
     page: str
     kind: str
     text: str
     line: int
+    section: str = ""
     reason: str = ""
 
     def __str__(self) -> str:
@@ -39,12 +44,16 @@ def found(name: str) -> Iterator[Block]:
     text = page(name)
     for match in _BLOCK.finditer(text):
         line = text.count("\n", 0, match.start("kind")) + 1
-        yield Block(name, match["kind"], match["text"], line, match["reason"] or "")
+        headings = _HEADING.findall(text, 0, match.start())
+        section = headings[-1] if headings else ""
+        yield Block(name, match["kind"], match["text"], line, section, match["reason"] or "")
 
 
-def blocks(name: str, kind: str) -> list[str]:
-    """The texts of a page's blocks of one kind."""
-    return [block.text for block in found(name) if block.kind == kind]
+def blocks(name: str, kind: str, section: str = "") -> list[str]:
+    """The texts of a page's blocks of one kind; with a heading, those of its section."""
+    return [
+        block.text for block in found(name) if block.kind == kind and section in ("", block.section)
+    ]
 
 
 def block(name: str, kind: str, holding: str) -> str:
