@@ -1,10 +1,13 @@
 """Faults of a proxy in front of a server that runs: seen through real nginx."""
 
+import http.client
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from websockets.exceptions import InvalidStatus
+from websockets.sync.client import connect
 
 from tests.support.authority import Authority
 from tests.support.doctor_stand import Examined, examine
@@ -96,3 +99,20 @@ def test_a_port_at_which_the_running_server_is_not(server: RunningServer) -> Non
     given = {name: text for name, text in server.environment.items() if name[:7] == "ISTHMUS"}
     seen = examine(server.folder, given | {"ISTHMUS_HTTP__PORT": str(free_port())})
     assert "listeners.http" in names(seen)
+
+
+def test_the_probe_is_for_callers_with_a_token_alone(server: RunningServer) -> None:
+    known = server.headers("complete_code")
+    for headers, status in (({}, 401), (known, 200)):
+        connection = http.client.HTTPConnection("127.0.0.1", server.http, timeout=30)
+        connection.request("GET", "/monitoring/probe", headers=headers)
+        reply = connection.getresponse()
+        assert reply.status == status
+        assert reply.read().count(b"\n\n") == (4 if status == 200 else 0)
+        connection.close()
+    where = f"ws://127.0.0.1:{server.http}/monitoring/probe"
+    with pytest.raises(InvalidStatus) as refused:
+        connect(where, proxy=None)
+    assert refused.value.response.status_code == 401
+    with connect(where, additional_headers=known, proxy=None) as socket:
+        assert socket.recv() == "ok"
