@@ -249,6 +249,8 @@ class Catalogue:
     closed: Mapping[tuple[str, str], str] = field(default_factory=dict[tuple[str, str], str])
     """The same for providers' own wires, by provider and the model's name there."""
     bounds: Bounds = ANYWHERE
+    selected: bool = False
+    """Whether an instance may have the listed models alone, and no other one of a vendor's."""
     extras: Mapping[str, frozenset[str]] = field(default_factory=lambda: PROXIED)
 
     def admit(self, choice: ModelChoice) -> None:
@@ -258,9 +260,19 @@ class Catalogue:
         target = choice.target
         elsewhere = target is not None and target.base_url
         # Unless the caller names the server, it is one of ours.
-        ours = choice.brought and not elsewhere
-        if ours and not self.bounds.covers(choice.provider, "", choice.upstream):
+        if not choice.brought or elsewhere:
+            return
+        if not self.bounds.covers(choice.provider, "", choice.upstream):
             raise Forbidden(f"`{choice.id}` is served in no region of this instance.")
+        if self.selected and not self._has(choice):
+            raise Forbidden(f"`{choice.upstream}` is not for this instance.")
+
+    def _has(self, choice: ModelChoice) -> bool:
+        """Whether an entry is this model, by whatever name it was asked for."""
+        return any(
+            (model.provider, model.upstream) == (choice.provider, choice.upstream)
+            for model in self.models.values()
+        )
 
     def proxied(self, provider: str) -> frozenset[str]:
         """Upstream names that the proxy route of a provider may name."""

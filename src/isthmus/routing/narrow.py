@@ -55,6 +55,7 @@ def narrowed(
         features={key: _left(feature, kept) for key, feature in features.items()},
         barred=barred,
         bounds=bounds,
+        selected=bool(one.models.allow or one.models.deny),
         extras=_extras(catalogue, one, bounds, barred),
     )
     return replace(left, closed=_closed(catalogue, left, name))

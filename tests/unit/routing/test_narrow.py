@@ -10,7 +10,7 @@ from isthmus.core.errors import Forbidden, NotFound, Rejected, Unavailable
 from isthmus.core.identity import Who
 from isthmus.core.messages import ModelChoice, ModelMetadata, Target
 from isthmus.routing.calls import Governance
-from isthmus.routing.catalogue import Catalogue, CatalogueError, CustomModels, parse_catalogue
+from isthmus.routing.catalogue import Catalogue, CatalogueError, parse_catalogue
 from isthmus.routing.models import Models
 from isthmus.routing.narrow import narrowed
 from isthmus.routing.region import Bounds
@@ -179,4 +179,20 @@ def test_of_a_server_that_a_caller_names_no_region_is_asked() -> None:
     left.admit(ModelChoice("llama3", "vertex", "vertex-ai", "x", brought=True))
     there = Target("http://theirs.test/v1")
     left.admit(ModelChoice("llama3", "custom", "custom_openai", "x", target=there, brought=True))
-    assert CustomModels().enabled is False
+
+
+@pytest.mark.parametrize("models", [{"deny": [SONNET]}, {"allow": [HAIKU, "general"]}])
+def test_no_other_name_leads_to_a_model_that_is_not_for_an_instance(
+    models: dict[str, list[str]],
+) -> None:
+    own = models_of(narrow(models=models)).of(ACME)
+    seats = own._calls.seats  # pyright: ignore[reportPrivateUsage]
+
+    def brought(upstream: str, url: str = "") -> ModelChoice:
+        there = Target(url, "key")
+        return ModelChoice("general", "anthropic", "x", upstream, target=there, brought=True)
+
+    with pytest.raises(Forbidden, match="`claude-sonnet-4-6` is not for this instance"):
+        seats.tiers(CHAT, brought("claude-sonnet-4-6"), "model")
+    seats.tiers(CHAT, brought("claude-haiku-4-5-20251001"), "model")
+    seats.tiers(CHAT, brought("claude-sonnet-4-6", "http://theirs.test"), "model")
