@@ -11,12 +11,10 @@ import pytest
 from tests.support.authority import Authority
 from tests.support.doctor_stand import examine
 from tests.support.fixtures_store import required
+from tests.support.guide import blocks, page
 from tests.support.nginx import FRONT, nginx
 from tests.support.process import RunningServer, running_server
 
-PAGE = (Path(__file__).resolve().parents[2] / "docs" / "guide" / "troubleshoot.md").read_text(
-    "utf-8"
-)
 CHECKS = {
     *("settings", "modes", "licence", "files", "disk", "keys", "tls", "listeners", "process"),
     *("proxies", "running", "issuers", "token", "clock", "models", "database", "limits"),
@@ -24,12 +22,9 @@ CHECKS = {
 }
 
 
-def block(title: str, kind: str = "sh") -> str:
-    """The first block of this kind in the section; the page's first one without a title."""
-    section = PAGE.partition(f"## {title}\n")[2] if title else PAGE
-    found = re.search(rf"```{kind}\n(.*?)```", section, re.DOTALL)
-    assert found
-    return found[1]
+def block(section: str, kind: str = "sh") -> str:
+    """The first block of this kind in the section; the page's first one without a name."""
+    return blocks("troubleshoot", kind, section)[0]
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +83,7 @@ def test_the_report_for_programs(server: RunningServer) -> None:
 
 
 def test_every_finding_is_on_the_page(tmp_path: Path) -> None:
-    table = PAGE.partition("## What is looked at\n")[2].partition("\n## ")[0]
+    table = page("troubleshoot").partition("## What is looked at\n")[2].partition("\n## ")[0]
     told = set(
         re.findall(
             r"`([a-z]+)`", "".join(line.split("|")[1] for line in table.splitlines() if "|" in line)
@@ -100,8 +95,7 @@ def test_every_finding_is_on_the_page(tmp_path: Path) -> None:
 
 
 def test_keys_are_shown_made_and_changed_and_tokens_outlive_that(tmp_path: Path) -> None:
-    section = re.findall(r"```sh\n(.*?)```", PAGE.partition("## Keys\n")[2], re.DOTALL)
-    show, generate, rotate = section
+    show, generate, rotate = blocks("troubleshoot", "sh", "Keys")
     with running_server(tmp_path) as server:
         old = server.headers("complete_code")
         assert "isthmus_local_key" in server.script(show).stdout
