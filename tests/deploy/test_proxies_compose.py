@@ -3,6 +3,7 @@
 There is no Docker here: what Compose would refuse is looked for by its own rules.
 """
 
+import json
 import re
 import subprocess
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 import yaml
 
 from isthmus.cli.main import COMMANDS
-from tests.support.proxies import COMPOSE
+from tests.support.proxies import BIN, COMPOSE
 
 FILES = ("compose.yml", "compose.caddy.yml", "compose.envoy.yml")
 SERVICE_KEYS = {
@@ -159,3 +160,31 @@ def test_a_renewed_certificate_replaces_the_one_before(tmp_path: Path) -> None:
     assert (tls / "server.crt").read_text() == "chain"
     assert (tls / "server.key").read_text() == "key"
     assert sorted(path.name for path in tls.iterdir()) == ["server.crt", "server.key"]
+
+
+def test_an_hour_of_silence_ends_nothing() -> None:
+    """Each limit was found by sessions that fell silent, or by streams; waiting is for nobody."""
+    nginx = (COMPOSE / "nginx.conf").read_text()
+    for limit in ("proxy_read_timeout", "proxy_send_timeout", "client_body_timeout"):
+        assert f" {limit} 3600s;" in nginx
+    for limit in ("grpc_read_timeout", "grpc_send_timeout", "keepalive_timeout"):
+        assert f" {limit} 3600s;" in nginx
+    caddy = subprocess.run(
+        [str(BIN / "caddy"), "adapt", "--config", "Caddyfile"],
+        cwd=COMPOSE,
+        capture_output=True,
+        check=True,
+        timeout=60,
+    )
+    servers = json.loads(caddy.stdout)["apps"]["http"]["servers"]
+    for one in servers.values():
+        for limit in ("read_idle_timeout", "write_idle_timeout", "idle_timeout"):
+            assert one[limit] == 3600 * 10**9
+    envoy: Json = yaml.safe_load((COMPOSE / "envoy.yaml").read_text())
+    for listener in envoy["static_resources"]["listeners"]:
+        (chain,) = listener["filter_chains"]
+        manager = chain["filters"][0]["typed_config"]
+        assert manager["stream_idle_timeout"] == "3600s"
+        assert manager["request_timeout"] == "0s"
+        for host in manager["route_config"]["virtual_hosts"]:
+            assert [route["route"]["timeout"] for route in host["routes"]] == ["0s"]
