@@ -24,6 +24,7 @@ FOLDERS = {
     "deploy/systemd": "systemd",
     "docs/guide": "guide",
 }
+IMAGE_PYTHON = "3.11"
 SITE = ROOT / "mkdocs.yml"
 VERSION = "import sys; print('%d.%d' % sys.version_info[:2])"
 
@@ -54,8 +55,10 @@ def _files(image: Image, work: Path, pythons: tuple[str, ...]) -> dict[str, Path
         **{f"image/{path.name}": path for path in (image.archive, image.files, image.sbom)},
         **{f"wheels/{path.name}": path for path in image.wheels.glob("*.whl")},
     }
-    versions = {_version(sys.executable)}
-    for number, python in enumerate(pythons):
+    versions = {IMAGE_PYTHON}
+    for number, python in enumerate((sys.executable, *pythons)):
+        if _version(python) in versions:
+            continue
         script("wheels.sh", work / str(number), python=python)
         files |= {f"wheels/{path.name}": path for path in (work / str(number)).glob("*.whl")}
         versions.add(_version(python))

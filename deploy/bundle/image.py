@@ -86,9 +86,8 @@ def inputs() -> str:
 def _make(made: Image) -> None:
     when = epoch()
     shutil.rmtree(made.wheels, ignore_errors=True)
-    script("wheels.sh", made.wheels)
     made.rootfs.parent.mkdir()
-    script("rootfs.sh", made.wheels, made.rootfs)
+    assemble(made.wheels, made.rootfs)
     layer = oci.Layer(made.layer, tree.packed(made.rootfs, made.layer, when))
     made.files.write_text(tree.listing(made.rootfs), encoding="utf-8")
     made.sbom.write_text(sbom.document(made.rootfs, made.version, when), encoding="utf-8")
@@ -96,9 +95,20 @@ def _make(made: Image) -> None:
     oci.write(layer, config, f"isthmus:{made.version}", made.archive, when)
 
 
-def script(name: str, *arguments: Path, python: str = sys.executable) -> None:
+def assemble(wheels: Path, rootfs: Path) -> None:
+    """Make the root file system as the Dockerfile does, and its wheels where there are none."""
+    script("base.sh", rootfs)
+    if not wheels.exists():
+        script("wheels.sh", wheels, python=str(SCRIPTS / "python"), root=rootfs)
+    script("finish.sh", wheels, rootfs)
+
+
+def script(
+    name: str, *arguments: Path, python: str = sys.executable, root: Path | None = None
+) -> None:
     """Run a script of deploy/docker. Raises CalledProcessError."""
-    environment = os.environ | {"PYTHON": python, "SOURCE_DATE_EPOCH": str(epoch())}
+    environment = os.environ | {"PYTHON": python, "ROOT": str(root or "")}
+    environment |= {"SOURCE_DATE_EPOCH": str(epoch())}
     words = [str(SCRIPTS / name), *map(str, arguments)]
     subprocess.run(words, cwd=ROOT, env=environment, check=True)
 

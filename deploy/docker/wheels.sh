@@ -3,7 +3,7 @@
 # requirements.lock, and nothing more. Run it in the root of the repository.
 set -euo pipefail
 [ $# -eq 1 ] || { echo "usage: wheels.sh NEW_DIRECTORY" >&2; exit 2; }
-python=${PYTHON:-python3.11}
+python=${PYTHON:?the Python that the wheels are for}
 out=$1
 : "${SOURCE_DATE_EPOCH:?the time that files in the wheel are to have, in seconds since 1970}"
 export SOURCE_DATE_EPOCH PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
@@ -15,8 +15,8 @@ trap 'rm -rf "$work"' EXIT
 "$python" -m pip download -qq --only-binary :all: --require-hashes -r requirements.lock \
   --dest "$work/all"
 alone=(env PIP_CONFIG_FILE=/dev/null "$python" -m pip --isolated --quiet)
-"${alone[@]}" install --no-index --find-links "$work/all" --target "$work/tools" hatchling
-PYTHONPATH=$work/tools "${alone[@]}" wheel --no-index --no-deps --no-build-isolation \
+"${alone[@]}" install --root-user-action ignore --no-index --find-links "$work/all" --target "$work/tools" hatchling
+PYTHONPATH=$work/tools PYTHONHASHSEED=0 "${alone[@]}" wheel --no-index --no-deps --no-build-isolation \
   --wheel-dir "$work/all" .
 "${alone[@]}" wheel --no-index --find-links "$work/all" --wheel-dir "$work/out" 'isthmus[all]'
 mv "$work/out" "$out"

@@ -3,7 +3,6 @@
 import gzip
 import hashlib
 import json
-import os
 import subprocess
 import sys
 import tarfile
@@ -15,7 +14,7 @@ from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 
 from deploy.bundle import tree
-from deploy.bundle.image import ROOT, SCRIPTS, epoch
+from deploy.bundle.image import ROOT, SCRIPTS, assemble
 from tests.support.container import config, image
 
 HADOLINT = Path(sys.executable).with_name("hadolint")
@@ -112,9 +111,7 @@ def test_the_sbom_is_valid_and_names_every_part() -> None:
 def test_the_same_parts_make_the_same_files(tmp_path: Path) -> None:
     made = image()
     again = tmp_path / "rootfs"
-    environment = os.environ | {"PYTHON": sys.executable, "SOURCE_DATE_EPOCH": str(epoch())}
-    words = [str(SCRIPTS / "rootfs.sh"), str(made.wheels), str(again)]
-    subprocess.run(words, env=environment, check=True)
+    assemble(made.wheels, again)
     assert tree.listing(again) == made.files.read_text(encoding="utf-8")
 
 

@@ -20,6 +20,13 @@ COMPLETION = {
         "content_below_cursor": "\n",
     },
 }
+# Which libraries a part needs depends on the version of Python: some are for older ones alone.
+EVERYTHING = """
+import importlib, pkgutil, isthmus
+for module in pkgutil.walk_packages(isthmus.__path__, "isthmus."):
+    if not module.name.endswith("__main__"):
+        importlib.import_module(module.name)
+"""
 
 
 def test_a_stranger_serves_both_with_nothing_to_write_on(tmp_path: Path) -> None:
@@ -32,6 +39,8 @@ def test_a_stranger_serves_both_with_nothing_to_write_on(tmp_path: Path) -> None
         container.wait_for("http://127.0.0.1:8083/metrics")
         assert container.memory_bytes() <= MEMORY_BYTES
         assert container.run("isthmus", "health").returncode == 0
+        loaded = container.run("python3", "-c", EVERYTHING)
+        assert loaded.returncode == 0, loaded.stderr
         for folder in ("/", "/etc", "/var/tmp", "/run", "/dev"):  # noqa: S108 - not ours
             assert container.run("touch", f"{folder}/a").returncode != 0, folder
         assert container.run("ls", "/tmp").returncode != 0  # noqa: S108 - not there
