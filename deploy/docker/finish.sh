@@ -21,7 +21,7 @@ install -D -m 755 "$here/start" "$root/usr/local/bin/start"
 
 # The root is read-only when it runs: what is not compiled now is compiled at every start.
 find "$root/usr" -depth -type d -name __pycache__ -exec rm -rf {} +
-"$here/python" -m compileall -q -j 1 --invalidation-mode unchecked-hash -s "$root" -p / \
+"$here/python" -m compileall -q -f -j 1 --invalidation-mode unchecked-hash -s "$root" -p / \
   "$root/usr/lib/python3.11" "$site"
 
 grep -v '^#' "$here/unwanted" | while read -r pattern; do

@@ -83,7 +83,7 @@ def test_it_holds_what_a_server_needs_and_nothing_to_build_with() -> None:
 
 
 def test_nothing_in_it_knows_where_it_was_made() -> None:
-    site = image().rootfs / "usr" / "local"
+    site = image().rootfs / "usr"
     here = [str(ROOT).encode(), sys.prefix.encode()]
     told = [
         str(path.relative_to(site))
