@@ -192,7 +192,8 @@ def test_an_issuer_whose_token_is_accepted(tmp_path: Path, stack: ExitStack) -> 
     token = signed(payload(iss=issuer.url, iat=now - 60, nbf=now - 60, exp=now + 3600))
     file = tmp_path / "token"
     file.write_text(token, encoding="ascii")
-    settings = {"AIGW_GITLAB_URL": issuer.url}
+    # The second one is in every guide, and nothing here reads it.
+    settings = {"AIGW_GITLAB_URL": issuer.url, "AIGW_GITLAB_API_URL": f"{issuer.url}/api/v4/"}
     seen = examine(tmp_path, settings, "--token-file", str(file))
     assert well(seen, "issuers", "token", "clock", "instance")
     assert token not in seen.text
