@@ -124,6 +124,7 @@ def scripted_upstream(scripts: Mapping[str, Script]) -> Iterator[Upstream]:
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
     vendor: Upstream
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's

@@ -140,7 +140,7 @@ async def open_certificate(
         yield certificate
 
 
-class _Frank(ssl.SSLObject):
+class _Alerting(ssl.SSLObject):
     """A connection that says why it refuses: loops close one that fails before that is sent."""
 
     _failed = False
@@ -165,7 +165,7 @@ def _context(mode: ssl.VerifyMode) -> ssl.SSLContext:
     context.options |= ssl.OP_NO_RENEGOTIATION
     context.set_alpn_protocols(["http/1.1"])
     context.verify_mode = mode
-    context.sslobject_class = _Frank
+    context.sslobject_class = _Alerting
     if mode:
         # Whoever resumes a session is not looked at again, though its authority may be gone.
         context.options |= ssl.OP_NO_TICKET
