@@ -62,13 +62,15 @@ class GitLab:
 def gitlab(name: str) -> Iterator[GitLab]:
     """An instance whose issuer answers on a free port for as long as the context lasts."""
     one = GitLab(name)
+    # Made before anybody asks: two threads at once would make two of them.
+    key = jwk_of(private_key(name), one.kid)
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             one.asked.append(self.path)
             body = {
                 "/.well-known/openid-configuration": {"jwks_uri": f"{one.url}/keys"},
-                "/keys": {"keys": [jwk_of(private_key(name), one.kid)]},
+                "/keys": {"keys": [key]},
             }.get(self.path)
             data = json.dumps(body).encode()
             self.send_response(404 if body is None else 200)
