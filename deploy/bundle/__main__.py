@@ -75,7 +75,7 @@ def _files(image: Image, work: Path, pythons: tuple[str, ...]) -> dict[str, Path
 def _site(folder: Path) -> list[Path]:
     """The documentation as pages for a browser. The map with its times is left out."""
     words = [sys.executable, "-m", "mkdocs", "build", "--quiet", "--site-dir", str(folder)]
-    environment = os.environ | {"SOURCE_DATE_EPOCH": str(epoch())}
+    environment = os.environ | {"SOURCE_DATE_EPOCH": str(epoch()), "NO_MKDOCS_2_WARNING": "1"}
     subprocess.run(words, cwd=ROOT, env=environment, check=True)
     return [path for path in files_below(folder) if not path.name.startswith("sitemap.xml")]
 

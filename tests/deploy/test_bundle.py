@@ -97,7 +97,7 @@ def test_it_holds_every_part_and_sums_them() -> None:
     for folder, name in (("helm", "chart"), ("systemd", "systemd")):
         shipped = any((ROOT / "deploy" / folder).rglob("*"))
         assert shipped == any(each.startswith(f"{name}/") for each in names)
-    assert {"install.sh", "README.md", "requirements.lock"} <= names
+    assert {"install.sh", "README.md", "requirements.lock", "docs/index.html"} <= names
 
 
 def test_nothing_in_it_says_where_to_download() -> None:
