@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-APART = ("unshare", "--net", "--pid", "--fork", "--kill-child", "--")
+APART = ("unshare", "--net", "--pid", "--mount-proc", "--fork", "--kill-child", "--")
 SEAL = """
 ip link set lo up
 ip link add way type veth peer name nowhere
