@@ -17,7 +17,8 @@ Failure
  ├─ Withheld            a guard keeps this from leaving: it holds a secret
  ├─ ClientGone          the caller left; nobody reads the answer
  ├─ ToolRefused         a tool may not do this; the model is told, the session goes on
- ├─ Unavailable         we cannot serve now: draining, a store is down
+ ├─ Unavailable         we cannot serve now: draining, nothing is configured
+ │   └─ StoreDown           the database does not answer, or its disk is full
  ├─ Interrupted         a running session was stopped by us; it resumes elsewhere
  ├─ MisconfiguredProvider   a model provider lacks what its calls need
  ├─ CannotSign          no usable key to sign a token with
@@ -148,6 +149,10 @@ class Unavailable(Failure):
     def __init__(self, detail: str, retry_after_s: float | None = None) -> None:
         super().__init__(detail)
         self.retry_after_s = retry_after_s
+
+
+class StoreDown(Unavailable):
+    """A database does not answer, or cannot write. What it stored is safe."""
 
 
 class Interrupted(Failure):

@@ -276,7 +276,7 @@ class SessionAnswered(Struct, frozen=True, gc=False):
 class SessionEnded(Struct, frozen=True, gc=False):
     """A session's stream ended.
 
-    `outcome`: finished, waiting, stopped, failed, aborted or interrupted.
+    `outcome`: finished, waiting, stopped, failed, aborted, interrupted or paused.
     """
 
     workflow_id: str

@@ -11,6 +11,7 @@ from isthmus.core.errors import (
     Interrupted,
     LimitExceeded,
     MisconfiguredProvider,
+    StoreDown,
     TooLarge,
     UpstreamFailed,
     UpstreamTimeout,
@@ -20,6 +21,7 @@ from isthmus.platform.protocol import Halt, Reason
 
 PROVIDER_TROUBLE = "The model's provider has a problem at the moment. Try again a little later."
 MODEL_FAILED = "The model could not answer. Try again, or ask your administrator."
+PAUSED = "The session pauses; nothing that was stored is lost. Go on with it a little later."
 UNKNOWN = "Something went wrong in this session. Try again, or contact your support."
 
 
@@ -46,20 +48,33 @@ class How:
 
 def of(how: How, limit_bytes: int) -> Ending:
     """The ending of a turn that was halted, failed, or came to its end."""
-    error, settled = how.error, how.settled
     if how.halt is not None:
         return _halted(how.halt, limit_bytes)
-    if isinstance(error, Interrupted):
-        return Ending("interrupted", raised=error)
-    if error is not None:
-        # A turn whose record waits for the user keeps it so, even when its last step was lost.
-        event = None if settled else StatusEvent.DROP
-        return Ending("failed", error, event, Status.FAILED, told(error))
+    if how.error is not None:
+        return _failed(how.error, settled=how.settled)
     if how.final is Status.FINISHED:
         return Ending("finished", event=StatusEvent.FINISH, shown=Status.RUNNING)
     if how.final is Status.FAILED:
         return Ending("failed", event=StatusEvent.DROP, shown=Status.RUNNING)
     return Ending("waiting", shown=Status.RUNNING)
+
+
+def _failed(error: Exception, *, settled: bool) -> Ending:
+    if isinstance(error, Interrupted):
+        return Ending("interrupted", raised=error)
+    if isinstance(error, StoreDown):
+        return paused(error)
+    # A turn whose record waits for the user keeps it so, even when its last step was lost.
+    event = None if settled else StatusEvent.DROP
+    return Ending("failed", error, event, Status.FAILED, told(error))
+
+
+def paused(error: StoreDown) -> Ending:
+    """The records are out of reach: the turn goes on from its last stored step, when asked again.
+
+    The record stays as it is, for it cannot be moved.
+    """
+    return Ending("paused", error, None, Status.PAUSED, f"{error.detail} {PAUSED}")
 
 
 def _halted(halt: Halt, limit_bytes: int) -> Ending:

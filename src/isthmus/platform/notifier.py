@@ -81,6 +81,11 @@ class Notifier:
         self._log.append((entry, _JSON.encode(entry)))
         self._status, self._partial, self._changed = Status.FAILED, None, True
 
+    def pause(self, entry: Entry) -> None:
+        """The session pauses; `entry` says why."""
+        self.fail(entry)
+        self._status = Status.PAUSED
+
     def stop(self) -> None:
         """The user stopped the session: the log is shown empty."""
         self._log, self._sent = [], []

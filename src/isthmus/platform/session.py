@@ -13,7 +13,7 @@ from isthmus.contract.contract_pb2 import (
     NewCheckpoint,
     PlainTextResponse,
 )
-from isthmus.core.errors import Failure, Interrupted, ToolRefused
+from isthmus.core.errors import Failure, Interrupted, StoreDown, ToolRefused
 from isthmus.core.events import (
     ActionAnswered,
     CheckpointWritten,
@@ -281,15 +281,19 @@ class Session:
         how = ending.How(self._halt, self._error, self._final, self._settled)
         end = ending.of(how, limit_bytes)
         if end.event is not None and self._began:
-            await self._settle(end.event)
+            refused = await self._settle(end.event)
+            if end.event is StatusEvent.FINISH and isinstance(refused, StoreDown):
+                # Nobody could tell that it is finished: it ends once more, when asked again.
+                end = ending.paused(refused)
         await self._keep_home()
         match end.shown:
             case Status.STOPPED:
                 self._notifier.stop()
                 self._notice()
-            case Status.FAILED if self._began:
-                at = self.utc().isoformat()
-                self._notifier.fail(entries.error(end.text, f"error-{uuid4()}", at))
+            case Status.FAILED | Status.PAUSED if self._began:
+                entry = entries.error(end.text, f"error-{uuid4()}", self.utc().isoformat())
+                failed = end.shown is Status.FAILED
+                (self._notifier.fail if failed else self._notifier.pause)(entry)
                 self._notice()
             case Status.RUNNING:
                 if self._held is not None:
@@ -326,13 +330,16 @@ class Session:
         self._composed.set()
         return self._notifier.compose(self._wiring.clock.now_s())
 
-    async def _settle(self, event: StatusEvent) -> None:
+    async def _settle(self, event: StatusEvent) -> Failure | None:
+        """Move the record; tells what kept it from that."""
         try:
             await self._wiring.workflows.move(self._start.workflow_id, event)
         except Failure as error:
             details = (("workflow_id", self._start.workflow_id), ("event", event.value))
             name = f"status not moved: {type(error).__name__}"
             self._wiring.telemetry.emit(Noted("warning", name, details))
+            return error
+        return None
 
     async def _keep_home(self) -> None:
         home = self._home

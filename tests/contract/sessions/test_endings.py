@@ -6,19 +6,21 @@ from contextlib import aclosing
 import pytest
 
 from isthmus.contract.contract_pb2 import Action, ActionResponse, ClientEvent, HttpResponse
+from isthmus.core.checkpoint import PendingWrites, StoredCheckpoint
 from isthmus.core.errors import (
     ClientGone,
     Interrupted,
     Invalid,
     LimitExceeded,
+    StoreDown,
     Unavailable,
 )
 from isthmus.core.events import CheckpointWritten, SessionEnded
 from isthmus.core.identity import ClientInfo
 from isthmus.core.messages import Text, ToolResult
 from isthmus.core.ports import CheckpointStore, WorkflowStore
-from isthmus.core.workflow import Status, StatusEvent
-from tests.support.memory_store import MemoryWorkflows
+from isthmus.core.workflow import Status, StatusEvent, Workflow
+from tests.support.memory_store import MemoryCheckpoints, MemoryWorkflows
 from tests.support.scripted_models import ScriptedModels, say, use
 from tests.support.session_client import CALLER, Stand, Told, chat, feed, stop
 
@@ -121,6 +123,75 @@ async def test_a_drain_ends_a_session_at_its_next_step_to_go_on_elsewhere() -> N
         again = await other.stream(chat(""))
     assert again.work == []
     assert [e["content"] for e in again.log()] == ["go", "I look.", "List .", "done"]
+
+
+class Outage:
+    """Stores that are down between two moves of the test's hand."""
+
+    def __init__(self) -> None:
+        self.down = False
+        self.workflows = _Records(self)
+        self.checkpoints = _Steps(self)
+
+    def check(self) -> None:
+        """Raise what a store raises."""
+        if self.down:
+            raise StoreDown("The disk of the database is full.")
+
+
+class _Records(MemoryWorkflows):
+    def __init__(self, outage: Outage) -> None:
+        super().__init__()
+        self._outage = outage
+
+    async def move(self, workflow_id: str, event: StatusEvent) -> Workflow:
+        self._outage.check()
+        return await super().move(workflow_id, event)
+
+
+class _Steps(MemoryCheckpoints):
+    def __init__(self, outage: Outage) -> None:
+        super().__init__()
+        self._outage = outage
+
+    async def put(self, checkpoint: StoredCheckpoint) -> None:
+        self._outage.check()
+        await super().put(checkpoint)
+
+    async def put_writes(self, writes: PendingWrites) -> None:
+        self._outage.check()
+        await super().put_writes(writes)
+
+
+async def test_a_store_that_is_down_pauses_a_session_which_goes_on_when_it_is_back() -> None:
+    outage = Outage()
+    stand = Stand(
+        ScriptedModels(LOOK, say("lost"), say("done")),
+        workflows=outage.workflows,
+        checkpoints=outage.checkpoints,
+    )
+
+    def fail(_: Action) -> str:
+        outage.down = True
+        return "files"
+
+    async with stand.serving():
+        told = await stand.stream(chat("go"), fail)
+        assert isinstance(told.error, StoreDown)
+        assert told.statuses[-1] == "PAUSED"
+        last = told.log()[-1]
+        assert "The disk of the database is full. The session pauses" in last["content"]
+        # The record could not be moved, and nobody claims that it was.
+        assert (await stand.workflows.get("7")).status is Status.RUNNING
+        refused = await stand.stream(chat(""))
+        assert isinstance(refused.error, StoreDown)
+        outage.down = False
+        again = await stand.stream(chat(""))
+    assert again.error is None
+    assert (await stand.workflows.get("7")).status is Status.INPUT_REQUIRED
+    assert [e["content"] for e in again.log()][:2] == ["go", "I look."]
+    outcomes = [fact.outcome for fact in stand.sink.of(SessionEnded)]
+    assert (outcomes[0], outcomes[-1]) == ("paused", "waiting")
 
 
 async def test_a_stop_by_a_failed_ping_ends_normally_and_moves_nothing() -> None:

@@ -22,7 +22,7 @@ from isthmus.adapters.stores.record_tables import records
 from isthmus.adapters.stores.tables import counters, workflows
 from isthmus.adapters.stores.users import SqlUserStore
 from isthmus.adapters.stores.workflows import SqlWorkflowStore
-from isthmus.core.errors import Conflict, Failure, Invalid, Unavailable
+from isthmus.core.errors import Conflict, Failure, Invalid, StoreDown, Unavailable
 from isthmus.core.workflow import Terms
 from tests.contract.stores.samples import THREAD, checkpoint, whole
 from tests.support.clock import HandClock
@@ -352,6 +352,20 @@ async def test_other_errors_are_translated_and_not_tried_again(
     with pytest.raises(failure):
         await ask(driver)
     assert driver.runs == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (FULL, "disk"),
+        (driver_error("53100"), "disk"),
+        (BUSY, "not available"),
+        (driver_error("08006"), "not available"),
+    ],
+)
+async def test_a_full_disk_is_told_from_other_outages(error: Exception, words: str) -> None:
+    with pytest.raises(StoreDown, match=words):
+        await ask(Breaking(error))
 
 
 def everything_said(failure: Failure) -> str:

@@ -9,11 +9,12 @@ from typing import Final
 from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from isthmus.core.errors import Conflict, Failure, Unavailable
+from isthmus.core.errors import Conflict, Failure, StoreDown
 
 DRIVER_ERRORS: Final = (SQLAlchemyError, sqlite3.Error, OSError)
 """What a driver may raise; TimeoutError is an OSError."""
 
+_DISK_FULL: Final = "53100"
 _LOCKED: Final = "55P03"
 _RACES: Final = frozenset({"40001", "40P01"})
 _OUTAGES: Final = ("08", "25006", "53", "55P03", "57", "58", "28", "3D")
@@ -31,8 +32,10 @@ def translate(error: BaseException) -> Failure | None:
         return Conflict("The database already holds another record like this one.")
     if _state(error) in _RACES:
         return Conflict("Another change to the same record came first.")
+    if _is_full(error):
+        return StoreDown("The disk of the database is full.")
     if isinstance(error, OSError | PoolTimeoutError | CommitUnsure) or _is_outage(error):
-        return Unavailable("The database is not available.")
+        return StoreDown("The database is not available.")
     return None
 
 
@@ -48,6 +51,14 @@ def may_retry(error: BaseException) -> bool:
 def is_locked(error: BaseException | None) -> bool:
     """Whether a transaction gave up waiting for somebody else's lock."""
     return error is not None and _state(error) == _LOCKED
+
+
+def _is_full(error: BaseException | None) -> bool:
+    if isinstance(error, CommitUnsure):
+        return _is_full(error.__cause__)
+    driver = error.orig if isinstance(error, DBAPIError) else error
+    code = getattr(driver, "sqlite_errorcode", 0) & 0xFF
+    return code == sqlite3.SQLITE_FULL or (error is not None and _state(error) == _DISK_FULL)
 
 
 def _is_outage(error: BaseException) -> bool:

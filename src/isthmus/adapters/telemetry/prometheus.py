@@ -391,7 +391,7 @@ class Platform:
         elif fact.outcome == "failed":
             reason = fact.reason or UNKNOWN
             self._failures[flow, reason, UNKNOWN, *_NO_METADATA].value += 1
-        elif fact.outcome in ("aborted", "interrupted"):
+        elif fact.outcome in ("aborted", "interrupted", "paused"):
             self._aborts[flow, UNKNOWN, *_NO_METADATA].value += 1
 
 

@@ -30,6 +30,7 @@ CODE: dict[type[Failure], StatusCode] = {
     errors.ClientGone: StatusCode.CANCELLED,
     errors.ToolRefused: StatusCode.INTERNAL,
     errors.Unavailable: StatusCode.UNAVAILABLE,
+    errors.StoreDown: StatusCode.UNAVAILABLE,
     errors.Interrupted: StatusCode.UNAVAILABLE,
     errors.CannotSign: StatusCode.INTERNAL,
     errors.MisconfiguredProvider: StatusCode.INTERNAL,

@@ -33,6 +33,7 @@ CLOSE_CODE: Final[dict[type[Failure], int]] = {
     errors.ClientGone: OVER,
     errors.ToolRefused: OVER,
     errors.Unavailable: AWAY,
+    errors.StoreDown: AWAY,
     errors.Interrupted: AWAY,
     errors.CannotSign: OVER,
     errors.MisconfiguredProvider: OVER,
@@ -60,6 +61,7 @@ STATUS: Final[dict[type[Failure], str]] = {
     errors.Withheld: "PERMISSION_DENIED",
     errors.ClientGone: "CANCELLED",
     errors.Unavailable: "UNAVAILABLE",
+    errors.StoreDown: "UNAVAILABLE",
     errors.Interrupted: "UNAVAILABLE",
 }
 """gRPC's name of a failure, where it is not INTERNAL: the label under which ends are counted."""

@@ -21,7 +21,7 @@ APART_S: Final = 0.06
 REST_S: Final = 0.1
 """Between that and the closing of the socket."""
 ONGOING: Final = frozenset({"", "CREATED", "RUNNING"})
-_ABRUPT: Final = frozenset({"FAILED", "STOPPED"})
+_ABRUPT: Final = frozenset({"FAILED", "PAUSED", "STOPPED"})
 
 
 class Pace:
