@@ -1,9 +1,10 @@
-"""The chart, by Helm's own engine: what it makes is valid, safe, and what the server takes."""
+"""The chart, by Helm's own engine: valid, safe, what the server takes; and `docs/guide/helm.md`."""
 
 import json
+import shlex
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import helm_python
 import kubernetes_validate
@@ -11,6 +12,7 @@ import pytest
 import yaml
 
 from isthmus.settings import load
+from tests.support.guide import ROOT, blocks
 from tests.support.helm import (
     ALL,
     CHART,
@@ -173,7 +175,7 @@ def test_sqlite_is_one_replica_on_a_volume_and_postgresql_needs_none() -> None:
         ({"image": {"digest": "sha256:abc"}}, "/image/digest"),
         ({"gitlab": {"url": "gitlab.example.com"}}, "/gitlab/url"),
         ({"extraEnvironmentVariables": [{"value": "x"}]}, "name"),
-        ({"ingress": {"hosts": [{"paths": []}]}}, "host"),
+        ({"ingress": {"hosts": [{"paths": [{"path": "/"}]}]}}, "host"),
         ({"drain": {"deadlineSeconds": "long"}}, "/drain/deadlineSeconds"),
     ],
 )
@@ -266,7 +268,8 @@ def test_pods_are_scaled_by_what_the_adapter_tells() -> None:
 def leaves(values: Any, path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
     """Every value of values.yaml, by its path; an empty map or list is one."""
     if isinstance(values, dict) and values:
-        return [leaf for name, one in values.items() for leaf in leaves(one, (*path, name))]
+        held = cast("dict[str, Any]", values)
+        return [leaf for name, one in held.items() for leaf in leaves(one, (*path, name))]
     return [path]
 
 
@@ -336,3 +339,47 @@ def test_every_value_changes_what_is_made(path: tuple[str, ...]) -> None:
     for part in reversed(path):
         change = {part: change}
     assert rendered(merged(base, change)) != rendered(base)
+
+
+def given(command: str) -> Values:
+    """The values of a `helm upgrade` line, files and all."""
+    words = iter(shlex.split(command))
+    values: Values = {}
+    for word in words:
+        if word == "--values":
+            values = merged(values, yaml.safe_load((ROOT / next(words)).read_text("utf-8")))
+        elif word == "--set":
+            values = _with(values, helm_python.parse_set_string(next(words)))
+    return values
+
+
+def _with(old: Any, new: Any) -> Any:
+    """As `merged`, but lists grow by what stands at a further place, or inside of one."""
+    if isinstance(old, list) and isinstance(new, list):
+        before, after = cast("list[Any]", old), cast("list[Any]", new)
+        return [
+            _with(before[at] if at < len(before) else None, one) if one is not None else before[at]
+            for at, one in enumerate(after)
+        ]
+    if isinstance(old, dict) and isinstance(new, dict):
+        held, more = cast("dict[str, Any]", old), cast("dict[str, Any]", new)
+        return {**held, **{name: _with(held.get(name), one) for name, one in more.items()}}
+    return new
+
+
+@pytest.mark.parametrize("command", blocks("helm", "sh", "Install")[:1])
+def test_the_guides_line_installs(command: str) -> None:
+    manifests = rendered(given(command), namespace="ai-gateway")
+    told = variables(container(manifests))
+    assert told["AIGW_GITLAB_URL"] == "https://gitlab.example.com"
+    assert told["AIGW_LOGGING__LEVEL"] == "INFO"
+    assert container(manifests)["image"] == "registry.example.com/isthmus:0.1.0"
+    [ingress] = of(manifests, "Ingress").values()
+    assert ingress["spec"]["rules"][0]["host"] == "ai-gateway.example.com"
+
+
+def test_the_guides_other_line_and_values_are_taken() -> None:
+    [command] = blocks("helm", "sh", "More than one pod")
+    assert len(of(rendered(given(command)), "Deployment")) == 2
+    for text in blocks("helm", "yaml"):
+        rendered(yaml.safe_load(text))

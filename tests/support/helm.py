@@ -49,7 +49,7 @@ def rendered(values: Values | None = None, namespace: str = "ai") -> list[Manife
     with helm_python.Chart.load(CHART) as chart:
         given = dict(values or {})
         chart.validate_schema(given)
-        texts = cast("dict[str, str]", chart.render(given, name="isthmus", namespace=namespace))
+        texts = chart.render(given, name="isthmus", namespace=namespace)
     return [
         manifest
         for path, text in sorted(texts.items())

@@ -61,6 +61,10 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- define "isthmus.podSecurity" -}}
 runAsNonRoot: true
 seccompProfile: {type: RuntimeDefault}
+{{- if .Values.podSecurityContext.fsGroup }}
+# Else the key on the volume would be made writable for the group at each start.
+fsGroupChangePolicy: OnRootMismatch
+{{- end }}
 {{- with .Values.podSecurityContext }}
 {{- range $name, $value := . }}
 {{- if not (kindIs "invalid" $value) }}
