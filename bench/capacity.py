@@ -9,9 +9,11 @@ import argparse
 import asyncio
 import os
 import platform
+import random
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,11 +27,9 @@ from bench.machine import (
     CLIENT_CORE,
     Load,
     free_port,
-    post,
     require,
     tree_rss_mb,
     wait_for_port,
-    wrk,
 )
 from bench.server import isthmus
 from bench.upstream import COMPLETION_STREAM
@@ -40,7 +40,9 @@ STREAMS = (100, 200, 500, 750, 1000)
 ADDED_P99_MS = 50.0
 STALL_MS = 100.0
 MODEL_S = 1.0
-SECONDS = 15.0
+CALLS_EACH = 10
+WARM_S = 5.0
+"""What is loaded late is loaded by then; calls are measured with connections that are open."""
 BODY = (
     '{"prompt_version":1,"current_file":{"file_name":"a.py","content_above_cursor":"'
     + "# a line of context\\n" * 48
@@ -98,7 +100,8 @@ def main() -> None:
     arguments.add_argument("--calls", type=int, nargs="*", default=CALLS, metavar="N")
     arguments.add_argument("--streams", type=int, nargs="*", default=STREAMS, metavar="N")
     chosen = arguments.parse_args()
-    require("wrk", "taskset")
+    require("taskset")
+    os.sched_setaffinity(0, {CLIENT_CORE})
     with tempfile.TemporaryDirectory(prefix="capacity-") as name:
         calls = _calls(Path(name), chosen.calls)
         running = _streams(Path(name), chosen.streams)
@@ -110,12 +113,13 @@ def _calls(folder: Path, levels: Sequence[int]) -> list[Calls]:
     found: list[Calls] = []
     with _model() as port:
         for level in levels:
-            direct = _wrk(f"http://127.0.0.1:{port}/v1/completions", {}, level, folder)
+            direct = uvloop.run(_waves(port, "/v1/completions", {}, level))
             # A server for each level: what it holds in memory is this level's alone.
             with isthmus(folder, extra=streams.settings(port)) as server:
-                url = f"http://127.0.0.1:{server.port}/v2/code/completions"
-                _wrk(url, server.headers, level, folder, 4.0)
-                ours = _wrk(url, server.headers, level, folder)
+                path = "/v2/code/completions"
+                time.sleep(WARM_S)
+                uvloop.run(_waves(server.port, path, server.headers, level))
+                ours = uvloop.run(_waves(server.port, path, server.headers, level))
                 found.append(Calls(direct, ours, tree_rss_mb(server.pid)))
             print(found[-1], flush=True)
             if not found[-1].held:
@@ -123,41 +127,69 @@ def _calls(folder: Path, levels: Sequence[int]) -> list[Calls]:
     return found
 
 
-def _wrk(
-    url: str, headers: dict[str, str], connections: int, folder: Path, seconds: float = SECONDS
-) -> Load:
-    return wrk(url, post(BODY, headers), connections, folder, seconds)
+async def _waves(port: int, path: str, headers: dict[str, str], at_once: int) -> Load:
+    """So many callers, each with one call after another, spread over a call's time."""
+    lines = [f"POST {path} HTTP/1.1", "host: bench", f"content-length: {len(BODY)}"]
+    lines += [f"{name}: {value}" for name, value in headers.items()]
+    request = "\r\n".join([*lines, "", BODY]).encode()
+    spread = random.Random(7)  # noqa: S311 - the same moments in every run
+    began_s = time.perf_counter()
+    async with asyncio.TaskGroup() as group:
+        tasks = [
+            group.create_task(_caller(port, request, spread.random() * MODEL_S))
+            for _ in range(at_once)
+        ]
+    took = sorted(one for task in tasks for one in task.result())
+    errors = at_once * CALLS_EACH - len(took)
+    rps = len(took) / (time.perf_counter() - began_s)
+    return Load(at_once, rps, _ms(took, 0.5), _ms(took, 0.99), errors)
+
+
+async def _caller(port: int, request: bytes, wait_s: float) -> list[float]:
+    """How long each call took that was answered."""
+    await asyncio.sleep(wait_s)
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    took: list[float] = []
+    for _ in range(CALLS_EACH):
+        since_s = time.perf_counter()
+        writer.write(request)
+        head = await reader.readuntil(b"\r\n\r\n")
+        length = head.lower().partition(b"content-length:")[2].split(b"\r\n")[0]
+        await reader.readexactly(int(length))
+        if head.startswith(b"HTTP/1.1 200"):
+            took.append(time.perf_counter() - since_s)
+    writer.close()
+    return took
+
+
+def _ms(took: Sequence[float], part: float) -> float:
+    return took[int(len(took) * part)] * 1e3 if took else 0.0
 
 
 def _streams(folder: Path, levels: Sequence[int]) -> list[Running]:
-    cores = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {CLIENT_CORE})
     found: list[Running] = []
-    try:
-        for level in levels:
-            with (
-                streams.paced() as port,
-                isthmus(folder, extra=streams.settings(port)) as server,
-            ):
-                direct = uvloop.run(streams.load(port, "/v1/completions", {}, b"{}", level))
-                load = streams.load(server.port, streams.PATH, server.headers, streams.BODY, level)
-                seen = uvloop.run(load)
-                firsts = sorted(each.first_byte_s for each in seen)
-                found.append(
-                    Running(
-                        level,
-                        len(seen),
-                        firsts[int(len(firsts) * 0.99)] * 1e3,
-                        _stall_ms(seen),
-                        _stall_ms(direct),
-                        tree_rss_mb(server.pid),
-                    )
+    for level in levels:
+        with (
+            streams.paced() as port,
+            isthmus(folder, extra=streams.settings(port)) as server,
+        ):
+            direct = uvloop.run(streams.load(port, "/v1/completions", {}, b"{}", level))
+            load = streams.load(server.port, streams.PATH, server.headers, streams.BODY, level)
+            seen = uvloop.run(load)
+            firsts = sorted(each.first_byte_s for each in seen)
+            found.append(
+                Running(
+                    level,
+                    len(seen),
+                    firsts[int(len(firsts) * 0.99)] * 1e3,
+                    _stall_ms(seen),
+                    _stall_ms(direct),
+                    tree_rss_mb(server.pid),
                 )
-            print(found[-1], flush=True)
-            if not found[-1].held:
-                break
-    finally:
-        os.sched_setaffinity(0, cores)
+            )
+        print(found[-1], flush=True)
+        if not found[-1].held:
+            break
     return found
 
 
