@@ -10,15 +10,12 @@ import asyncio
 import os
 import platform
 import random
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
 
 import uvloop
 
@@ -26,13 +23,12 @@ from bench import streams
 from bench.machine import (
     CLIENT_CORE,
     Load,
-    free_port,
     require,
     tree_rss_mb,
-    wait_for_port,
 )
 from bench.server import isthmus
 from bench.upstream import COMPLETION_STREAM
+from bench.vendor import Vendor, beside, serve
 
 OUT = Path(__file__).parent / "CAPACITY.md"
 CALLS = (40, 250, 500, 1000, 1500, 2000, 3000)
@@ -94,7 +90,7 @@ class Running:
 def main() -> None:
     """Measure both, and write the page."""
     if sys.argv[1:2] == ["model"]:
-        uvloop.run(_serve(int(sys.argv[2])))
+        serve(_Slow, int(sys.argv[2]))
         return
     arguments = argparse.ArgumentParser(prog="python -m bench.capacity")
     arguments.add_argument("--calls", type=int, nargs="*", default=CALLS, metavar="N")
@@ -111,7 +107,7 @@ def main() -> None:
 
 def _calls(folder: Path, levels: Sequence[int]) -> list[Calls]:
     found: list[Calls] = []
-    with _model() as port:
+    with beside("bench.capacity") as port:
         for level in levels:
             direct = uvloop.run(_waves(port, "/v1/completions", {}, level))
             # A server for each level: what it holds in memory is this level's alone.
@@ -233,46 +229,11 @@ def _page(calls: Sequence[Calls], running: Sequence[Running]) -> str:
     return "\n".join([*lines, ""])
 
 
-class _Slow(asyncio.Protocol):
+class _Slow(Vendor):
     """Answers every request after a second."""
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        # uvloop's transports are asyncio's by what they do, not by descent.
-        self._transport = cast("asyncio.WriteTransport", transport)
-        self._seen = b""
-
-    def data_received(self, data: bytes) -> None:
-        self._seen += data
-        head, end, body = self._seen.partition(b"\r\n\r\n")
-        if not end:
-            return
-        length = head.lower().partition(b"content-length:")[2].split(b"\r\n")[0]
-        if len(body) >= int(length or b"0"):
-            self._seen = b""
-            asyncio.get_running_loop().call_later(MODEL_S, self._answer)
-
-    def _answer(self) -> None:
-        if not self._transport.is_closing():
-            self._transport.write(_REPLY)
-
-
-@contextmanager
-def _model() -> Iterator[int]:
-    port = free_port()
-    command = ["taskset", "-c", str(CLIENT_CORE), sys.executable, "-m", "bench.capacity", "model"]
-    process = subprocess.Popen([*command, str(port)])
-    try:
-        wait_for_port(port)
-        yield port
-    finally:
-        process.terminate()
-        process.wait()
-
-
-async def _serve(port: int) -> None:
-    loop = asyncio.get_running_loop()
-    server = await loop.create_server(_Slow, "127.0.0.1", port, backlog=4096)
-    await server.serve_forever()
+    def asked(self) -> None:
+        asyncio.get_running_loop().call_later(MODEL_S, self.write, _REPLY)
 
 
 if __name__ == "__main__":

@@ -3,20 +3,18 @@
 import asyncio
 import os
 import random
-import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
-from typing import cast
 
 import uvloop
 
-from bench.machine import CLIENT_CORE, free_port, wait_for_port
+from bench.machine import CLIENT_CORE
 from bench.report import Streams
 from bench.server import isthmus
+from bench.vendor import Vendor, beside, serve
 
 TOKENS = 200
 PACE_S = 0.04
@@ -124,38 +122,22 @@ async def _stream(
     return Seen(first_s, gap_s)
 
 
-class _Paced(asyncio.Protocol):
+class _Paced(Vendor):
     """Answers every request with tokens, one at a time."""
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        # uvloop's transports are asyncio's by what they do, not by descent.
-        self._transport = cast("asyncio.WriteTransport", transport)
-        self._seen = b""
-
-    def data_received(self, data: bytes) -> None:
-        self._seen += data
-        head, end, body = self._seen.partition(b"\r\n\r\n")
-        if not end:
-            return
-        length = head.lower().partition(b"content-length:")[2].split(b"\r\n")[0]
-        if len(body) >= int(length or b"0"):
-            self._seen = b""
-            self._write(_HEAD + _framed(_CHUNK))
-            self._later(TOKENS - 1)
+    def asked(self) -> None:
+        self.write(_HEAD + _framed(_CHUNK))
+        self._later(TOKENS - 1)
 
     def _later(self, left: int) -> None:
         asyncio.get_running_loop().call_later(PACE_S, self._next, left)
 
     def _next(self, left: int) -> None:
         if left:
-            self._write(_framed(_CHUNK))
+            self.write(_framed(_CHUNK))
             self._later(left - 1)
         else:
-            self._write(_framed(_LAST) + b"0\r\n\r\n")
-
-    def _write(self, data: bytes) -> None:
-        if not self._transport.is_closing():
-            self._transport.write(data)
+            self.write(_framed(_LAST) + b"0\r\n\r\n")
 
 
 def _framed(data: bytes) -> bytes:
@@ -172,24 +154,10 @@ def settings(port: int) -> dict[str, str]:
     }
 
 
-@contextmanager
-def paced() -> Iterator[int]:
-    """An upstream whose answers are streams of tokens; yields its port."""
-    port = free_port()
-    command = ["taskset", "-c", str(CLIENT_CORE), sys.executable, "-m", "bench.streams", str(port)]
-    process = subprocess.Popen(command)
-    try:
-        wait_for_port(port)
-        yield port
-    finally:
-        process.terminate()
-        process.wait()
-
-
-async def _serve(port: int) -> None:
-    server = await asyncio.get_running_loop().create_server(_Paced, "127.0.0.1", port)
-    await server.serve_forever()
+def paced() -> AbstractContextManager[int]:
+    """A model whose answers are streams of tokens; its port."""
+    return beside("bench.streams")
 
 
 if __name__ == "__main__":
-    uvloop.run(_serve(int(sys.argv[1])))
+    serve(_Paced, int(sys.argv[2]))

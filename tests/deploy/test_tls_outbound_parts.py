@@ -130,7 +130,7 @@ def test_working_copies_of_this_machines_jobs(
         }
         assert asyncio.run(started(given)) == 0
         assert asyncio.run(started(given | {CA_FILE: str(ours.file)})) > 0
-    assert [path.read_text() for path in tmp_path.glob("data/jobs/*/work/README.md")] == [
+    assert [path.read_text() for path in tmp_path.glob("data/jobs/*/*/README.md")] == [
         "# Bridges\n"
     ]
 
