@@ -2,7 +2,6 @@
 
 import shutil
 import subprocess
-import time
 from configparser import ConfigParser
 from pathlib import Path
 
@@ -10,7 +9,7 @@ import pytest
 
 from isthmus.settings import load
 from tests.support.guide import ROOT
-from tests.support.process import PROGRAM, RunningServer, running_server
+from tests.support.process import PROGRAM, running_server
 
 UNIT = ROOT / "deploy" / "systemd" / "isthmus.service"
 INSTALLED = "/opt/isthmus/bin/isthmus"
@@ -74,12 +73,5 @@ def test_its_commands_start_reload_and_stop_the_server(tmp_path: Path) -> None:
         file.write_text("logging: {level: DEBUG}\n", encoding="utf-8")
         reload = service()["ExecReload"].replace("$MAINPID", str(server.process.pid))
         subprocess.run(reload.split(), check=True, timeout=30)
-        assert soon(server, "logging.level")
+        assert server.logs("logging.level")
         assert server.stop() == 0
-
-
-def soon(server: RunningServer, text: str) -> bool:
-    until = time.monotonic() + 60
-    while text not in server.log and time.monotonic() < until:
-        time.sleep(0.05)
-    return text in server.log

@@ -69,6 +69,13 @@ class RunningServer:
     def log(self) -> str:
         return (self.folder / "log.txt").read_text(encoding="utf-8", errors="replace")
 
+    def logs(self, text: str, limit_s: float = 60.0) -> bool:
+        """Whether the log holds a text, or soon does: facts are written a little later."""
+        until_s = time.monotonic() + limit_s
+        while text not in self.log and time.monotonic() < until_s:
+            time.sleep(0.05)
+        return text in self.log
+
     def script(self, text: str, timeout_s: float = 60.0) -> "subprocess.CompletedProcess[str]":
         """Run the commands of a page, which has the usual address, against this server."""
         path = f"{Path(PROGRAM).parent}:{self.environment['PATH']}"
