@@ -1,6 +1,7 @@
 """The departure layer on a loop of its own: who is cancelled, by whom, and what is left behind."""
 
 import asyncio
+import gc
 from collections.abc import Awaitable, Callable
 
 import pytest
@@ -134,3 +135,25 @@ async def test_a_handler_that_fails_while_it_is_cancelled_has_its_failure() -> N
     async with asyncio.timeout(PATIENCE_S), asyncio.TaskGroup() as group:
         group.create_task(request())
     assert seen == [0]
+
+
+async def test_a_request_that_was_watched_waits_for_no_collection() -> None:
+    line = Line()
+
+    async def work() -> None:
+        await line.heard.wait()
+        await asyncio.sleep(ROUND_S)
+
+    gc.collect()
+    gc.disable()
+    before = _exchanges()
+    try:
+        async with asyncio.timeout(PATIENCE_S):
+            assert await asked(layer(work), line) == 0
+        assert _exchanges() <= before
+    finally:
+        gc.enable()
+
+
+def _exchanges() -> set[int]:
+    return {id(each) for each in gc.get_objects() if isinstance(each, Exchange)}

@@ -90,6 +90,10 @@ class _Watch:
     async def _wait(self) -> None:
         try:
             await self._exchange.receive()
+        except asyncio.CancelledError:
+            # Its end. In the task the error would hold its frames, they this watch, and it the
+            # task: all of a request, until somebody collects it.
+            return
         except ClientGone:
             if self._exchange.gone:
                 self._left = True
