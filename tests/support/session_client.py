@@ -25,6 +25,7 @@ from isthmus.core.ports import CheckpointStore, WorkflowStore
 from isthmus.platform.catalogue import load
 from isthmus.platform.engine.run import Equipment, GraphEngine
 from isthmus.platform.host import LocalHost, Parts, load_tools
+from isthmus.platform.stores import SessionStores
 from isthmus.platform.vault import Vaults
 from isthmus.redaction.rules import Rule, Rules, Shape
 from isthmus.settings import PlatformSettings
@@ -104,7 +105,6 @@ class Stand:
         engine = GraphEngine(
             Equipment(
                 self.models,
-                self.checkpoints,
                 self.sink,
                 self.clock,
                 Vaults(RULES, lambda: bytes(32)),
@@ -115,7 +115,7 @@ class Stand:
             FLOWS,
             TOOLS,
             self.models,
-            self.workflows,
+            SessionStores(self.workflows, self.checkpoints),
             lambda: engine,
             self.sink,
             self.clock,

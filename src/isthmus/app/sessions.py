@@ -24,6 +24,7 @@ from isthmus.edge.grpc.server import GrpcListener, PlatformServices, open_server
 from isthmus.platform import catalogue
 from isthmus.platform.engine.run import Equipment, GraphEngine
 from isthmus.platform.host import LocalHost, Parts, load_tools
+from isthmus.platform.stores import SessionStores
 from isthmus.platform.vault import Vaults
 from isthmus.redaction.policy import rules_of
 from isthmus.settings import SettingsError
@@ -78,7 +79,6 @@ def local_host(foundation: Foundation, stores: Stores) -> LocalHost:
     engine = GraphEngine(
         Equipment(
             foundation.models,
-            stores.checkpoints,
             foundation.telemetry,
             foundation.clock,
             Vaults(rules_of(foundation.settings.redaction), partial(token_bytes, 32)),
@@ -89,7 +89,7 @@ def local_host(foundation: Foundation, stores: Stores) -> LocalHost:
         flows=catalogue.load(LIBRARY / "flows"),
         tools=load_tools(tools_package),
         models=foundation.models,
-        workflows=stores.workflows,
+        stores=SessionStores(stores.workflows, stores.checkpoints),
         engine=lambda: engine,
         telemetry=foundation.telemetry,
         clock=foundation.clock,

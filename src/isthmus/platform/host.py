@@ -14,13 +14,14 @@ from isthmus.core.discovery import discover
 from isthmus.core.errors import Conflict, LimitExceeded, Unavailable
 from isthmus.core.events import Crashed
 from isthmus.core.identity import Caller, ClientInfo
-from isthmus.core.ports import Clock, Telemetry, WorkflowStore
+from isthmus.core.ports import Clock, Telemetry
 from isthmus.core.trace import deepen
 from isthmus.platform import start
 from isthmus.platform.catalogue import Catalogue, select
 from isthmus.platform.opening import Opening, Wiring
 from isthmus.platform.protocol import Begin, Conversation, Halt, Reason
 from isthmus.platform.session import Session
+from isthmus.platform.stores import SessionStores
 from isthmus.platform.tool import Tool
 from isthmus.platform.turn import Engine
 from isthmus.routing.models import Models
@@ -52,7 +53,7 @@ class Parts:
     flows: Catalogue
     tools: Mapping[str, Tool]
     models: Models
-    workflows: WorkflowStore
+    stores: SessionStores
     engine: Callable[[], Engine]
     telemetry: Telemetry
     clock: Clock
@@ -167,7 +168,7 @@ class LocalHost:
             events=stream[1],
         )
         wiring = Wiring(
-            workflows=parts.workflows,
+            stores=parts.stores,
             models=parts.models,
             engine=parts.engine(),
             tools=parts.tools,

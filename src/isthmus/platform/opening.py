@@ -18,6 +18,7 @@ from isthmus.platform.mode import mode_of
 from isthmus.platform.offer import Given, Wishes, kit
 from isthmus.platform.protocol import Conversation
 from isthmus.platform.start import Start
+from isthmus.platform.stores import SessionStores
 from isthmus.platform.tool import Tool
 from isthmus.platform.turn import Engine, Turn
 from isthmus.routing import metadata
@@ -34,7 +35,7 @@ GOAL_CHARS = 16_000
 class Wiring:
     """What every session of a host shares."""
 
-    workflows: WorkflowStore
+    stores: SessionStores
     models: Models
     engine: Engine
     tools: Mapping[str, Tool]
@@ -110,6 +111,7 @@ def turn_of(opening: Opening, wiring: Wiring, record: Workflow) -> Turn:
         caller=caller,
         record_goal=record.goal,
         home=Home(record.deployment),
+        checkpoints=wiring.stores.checkpoints,
         stopped=record.status is Status.STOPPED,
         choices={
             agent.name: models.tagged(flow.feature, agent.tags, picked.choice)

@@ -200,7 +200,7 @@ class Session:
         # From here on the turn is the user's: nothing but the deadline may take it back.
         self._settled = True
         try:
-            await self._wiring.workflows.move(self._start.workflow_id, WAITING_EVENT[status])
+            await self._wiring.stores.workflows.move(self._start.workflow_id, WAITING_EVENT[status])
         except BaseException:
             self._settled = False
             raise
@@ -237,12 +237,12 @@ class Session:
 
     async def _drive(self) -> None:
         wiring, workflow_id = self._wiring, self._start.workflow_id
-        record = await record_of(self._opening, wiring.workflows)
+        record = await record_of(self._opening, wiring.stores.workflows)
         turn = turn_of(self._opening, wiring, record)
         self._home = turn.home
         run = await wiring.engine.prepare(turn)
         try:
-            await wiring.workflows.move(workflow_id, turn.mode.event)
+            await wiring.stores.workflows.move(workflow_id, turn.mode.event)
         except asyncio.CancelledError:
             # The move may have happened: the ending settles the record either way.
             self._began = True
@@ -250,7 +250,7 @@ class Session:
         self._began = True
         # The first model stays with the record, as long as it can serve.
         if turn.model.text and (turn.model.gone or not record.model):
-            await wiring.workflows.pin(workflow_id, turn.model.text)
+            await wiring.stores.workflows.pin(workflow_id, turn.model.text)
         self._notifier.model(turn.model.text)
         self._started = True
         wiring.telemetry.emit(SessionStarted(workflow_id, self._opening.definition, turn.mode))
@@ -333,7 +333,7 @@ class Session:
     async def _settle(self, event: StatusEvent) -> Failure | None:
         """Move the record; tells what kept it from that."""
         try:
-            await self._wiring.workflows.move(self._start.workflow_id, event)
+            await self._wiring.stores.workflows.move(self._start.workflow_id, event)
         except Failure as error:
             details = (("workflow_id", self._start.workflow_id), ("event", event.value))
             name = f"status not moved: {type(error).__name__}"
@@ -347,7 +347,7 @@ class Session:
             return
         place = home.deployment
         try:
-            await self._wiring.workflows.change(
+            await self._wiring.stores.workflows.change(
                 self._start.workflow_id, lambda record: replace(record, deployment=place)
             )
         except Failure as error:

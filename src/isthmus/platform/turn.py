@@ -10,6 +10,7 @@ from typing import Protocol
 
 from isthmus.core.identity import Caller
 from isthmus.core.messages import ModelChoice
+from isthmus.core.ports import CheckpointStore
 from isthmus.core.workflow import Status
 from isthmus.platform.flow import Flow
 from isthmus.platform.home import Home
@@ -26,6 +27,7 @@ class Turn:
     """One turn of a session. `record_goal` is the record's goal; `definition` labels facts.
 
     `stopped`: the turn before was stopped by the user.
+    `checkpoints` keep the session's state, and may be its alone: an engine holds on to none.
     `kits` are the tools of each component, `choices` the models of those that have one of their
     own, and `context` is what the engine tells a flow, the client's inputs included.
     """
@@ -39,6 +41,7 @@ class Turn:
     caller: Caller
     record_goal: str
     home: Home
+    checkpoints: CheckpointStore
     stopped: bool = False
     choices: Mapping[str, ModelChoice] = field(default_factory=dict[str, ModelChoice])
     context: Mapping[str, object] = field(default_factory=dict[str, object])

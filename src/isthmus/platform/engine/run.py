@@ -14,7 +14,7 @@ from langgraph.types import Command
 from langsmith import tracing_context  # pyright: ignore[reportUnknownVariableType] - half typed
 
 from isthmus.core.errors import Conflict, Interrupted, Invalid, LimitExceeded
-from isthmus.core.ports import CheckpointStore, Clock, Telemetry
+from isthmus.core.ports import Clock, Telemetry
 from isthmus.core.workflow import WAITING, Status
 from isthmus.platform import entries
 from isthmus.platform.cancelled import cancelled
@@ -52,7 +52,6 @@ class Equipment:
     """What the engine works with. `vaults` take secrets out of what tools return."""
 
     models: Models
-    checkpoints: CheckpointStore
     telemetry: Telemetry
     clock: Clock
     vaults: Vaults
@@ -72,7 +71,6 @@ class GraphEngine:
     """Runs turns on LangGraph; the graphs of the flows that ran last are kept."""
 
     def __init__(self, equipment: Equipment) -> None:
-        self._checkpoints = equipment.checkpoints
         self._max_steps = equipment.max_steps
         self._models = equipment.models
         self._bench = Bench(equipment.telemetry, equipment.clock, equipment.vaults)
@@ -83,7 +81,7 @@ class GraphEngine:
         # A retry may follow a server that is not quite dead: only a resume, which the record lets
         # happen once, knows that it is the thread's only writer.
         habits = Habits(continues=turn.mode is Mode.RESUME, pauses_only=True)
-        saver = Saver(self._checkpoints, habits)
+        saver = Saver(turn.checkpoints, habits)
         fork = turn.start.fork_id or None
         if fork is not None and not turn.flow.talks:
             raise Invalid("resume_checkpoint_ts: only conversations go on from an old checkpoint.")
