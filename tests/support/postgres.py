@@ -51,11 +51,11 @@ def postgres_server() -> Iterator[Server | Missing]:
 async def fresh_schema(server: Server) -> AsyncIterator[str]:
     """A URL whose connections see an empty schema, dropped at the end."""
     name = f"t_{uuid.uuid4().hex}"
-    await _execute(server.url, f'CREATE SCHEMA "{name}"')
+    await execute(server.url, f'CREATE SCHEMA "{name}"')
     try:
         yield f"{server.url}?search_path={name}"
     finally:
-        await _execute(server.url, f'DROP SCHEMA "{name}" CASCADE')
+        await execute(server.url, f'DROP SCHEMA "{name}" CASCADE')
 
 
 def let_asyncpg_read_its_files(blocker: BlockBuster) -> None:
@@ -64,7 +64,8 @@ def let_asyncpg_read_its_files(blocker: BlockBuster) -> None:
         function.can_block_in("asyncpg/connect_utils.py", "_parse_connect_dsn_and_args")
 
 
-async def _execute(url: str, statement: str) -> None:
+async def execute(url: str, statement: str) -> None:
+    """Run statements, of which several may stand in one text."""
     connection = cast(_Connection, await asyncpg.connect(url, timeout=5))
     try:
         await connection.execute(statement)
@@ -74,7 +75,7 @@ async def _execute(url: str, statement: str) -> None:
 
 async def _accepts(url: str) -> bool:
     try:
-        await _execute(url, "SELECT 1")
+        await execute(url, "SELECT 1")
     except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
         return False
     return True

@@ -1,7 +1,6 @@
 """The schema's steps: in two phases, each with its promise, and who can work on what."""
 
 import asyncio
-import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
@@ -24,32 +23,12 @@ from isthmus.core.errors import Rejected, Unavailable
 from isthmus.core.workflow import NewWorkflow
 from tests.contract.stores.samples import THREAD, checkpoint, whole
 from tests.support.clock import HandClock
-
-NEXT: Final = f"{int(OURS.pre) + 1:04d}"
-POST: Final = f"p{int(OURS.post[1:5] or 0) + 1:04d}_{NEXT}"
-NEXT_PRE: Final = f"""
-import sqlalchemy as sa
-from alembic import op
-revision, down_revision = "{NEXT}", "{OURS.pre}"
-def upgrade():
-    op.add_column("workflows", sa.Column("colour", sa.Text(), nullable=False, server_default=""))
-"""
-NEXT_POST: Final = f"""
-from alembic import op
-revision, down_revision, branch_labels = "{POST}", {OURS.post or None!r}, "post"
-def upgrade():
-    op.drop_column("workflows", "deployment")
-"""
+from tests.support.next_release import NEXT, POST, steps_of_the_next
 
 
 @pytest.fixture
 def next_release(tmp_path: Path) -> Steps:
-    """The steps of a release after this one: it adds a column, and then takes one away."""
-    folder = tmp_path / "migrations"
-    shutil.copytree(MIGRATIONS, folder, ignore=shutil.ignore_patterns("__pycache__"))
-    (folder / "versions" / f"r{NEXT}_colour.py").write_text(NEXT_PRE, encoding="utf-8")
-    (folder / "versions" / f"r{POST}_deployment.py").write_text(NEXT_POST, encoding="utf-8")
-    return Steps(folder)
+    return steps_of_the_next(tmp_path)
 
 
 async def test_the_two_phases_of_the_next_release(database: Database, next_release: Steps) -> None:
