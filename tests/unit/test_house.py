@@ -16,7 +16,7 @@ BUDGET = {
     "redaction": 1_050,
     "routing": 4_200,
     "gateway": 3_500,
-    "platform": 5_700,
+    "platform": 14_000,
     "instance": 2_350,
     "edge": 12_450,
     "adapters": 18_000,

@@ -18,9 +18,13 @@ _NEEDED: Final[Mapping[Effect, frozenset[str]]] = {
     "read": frozenset({"read_only_files", "read_write_files"}),
     "write": frozenset({"read_write_files"}),
     "run": frozenset({"run_commands"}),
+    "git": frozenset({"use_git"}),
+    "gitlab_read": frozenset({"read_only_gitlab", "read_write_gitlab"}),
+    "gitlab_write": frozenset({"read_write_gitlab"}),
+    "flows": frozenset({"start_flows"}),
     "mcp": frozenset({"run_mcp_tools"}),
 }
-"""Effect of a tool -> privileges, any of which admits it."""
+"""Effect of a tool -> privileges, any of which admits it; the others need none."""
 _ABLE_SINCE = (7, 43, 0)
 
 
@@ -67,13 +71,15 @@ def kit(wishes: Wishes, given: Given, known: Mapping[str, Tool]) -> Kit:
     """
     privileges = frozenset(PRIVILEGES[key] for key in given.terms.privileges if key in PRIVILEGES)
     admitted = {
-        tool.name: tool
-        for tool in _listed(wishes, given, known)
-        if _NEEDED[tool.effect] & privileges
+        tool.name: tool for tool in _listed(wishes, given, known) if _admitted(tool, privileges)
     }
     beforehand = frozenset(PRIVILEGES[n] for n in given.terms.preapproved if n in PRIVILEGES)
     own = {*wishes.preapproved}
-    own |= {tool.name for tool in admitted.values() if _NEEDED[tool.effect] & beforehand}
+    own |= {
+        tool.name
+        for tool in admitted.values()
+        if tool.effect == "plan" or _NEEDED.get(tool.effect, frozenset()) & beforehand
+    }
     theirs = _said(given.start.preapproved if wishes.heeds_client else (), admitted.values())
     policy = agreed(own, theirs, given.claim, asks=wishes.asks, approvals=given.approvals)
     offered = {
@@ -93,10 +99,18 @@ def _listed(wishes: Wishes, given: Given, known: Mapping[str, Tool]) -> Iterable
         yield from brought.values()
     for name in wishes.toolset:
         if name in known:
-            if _reaches_executor(given.client):
-                yield known[name].suited(has)
+            tool = known[name].suited(has)
+            if tool.capability and not has(tool.capability):
+                continue
+            if tool.effect == "plan" or _reaches_executor(given.client):
+                yield tool
         elif name in brought:
             yield brought[name]
+
+
+def _admitted(tool: Tool, privileges: frozenset[str]) -> bool:
+    needed = _NEEDED.get(tool.effect)
+    return needed is None or bool(needed & privileges)
 
 
 def _reaches_executor(client: ClientInfo) -> bool:

@@ -10,6 +10,7 @@ from uuid import uuid4
 from isthmus.contract.contract_pb2 import (
     Action,
     ActionResponse,
+    HttpResponse,
     NewCheckpoint,
     PlainTextResponse,
 )
@@ -184,7 +185,7 @@ class Session:
             self._conversation.forget(request_id)
         spent_s = self._wiring.clock.now_s() - began_s
         self._wiring.telemetry.emit(ActionAnswered(self._start.workflow_id, kind, spent_s))
-        return _checked(response)
+        return _checked(response, kind)
 
     def say(self, message_id: str, text: str, component: str) -> None:
         """Show more text of the message that a model is writing, at most every 50 ms."""
@@ -365,8 +366,10 @@ class Session:
         self._wake.set()
 
 
-def _checked(response: ActionResponse) -> ActionResponse:
-    """The answer, its text under `plainTextResponse` whatever its kind. Raises ToolRefused."""
+def _checked(response: ActionResponse, kind: str) -> ActionResponse:
+    """The answer in the form that its action's kind has. Raises ToolRefused."""
+    if kind == "runHTTPRequest":
+        return _http(response)
     match response.WhichOneof("response_type"):
         case "plainTextResponse":
             plain = response.plainTextResponse
@@ -380,6 +383,23 @@ def _checked(response: ActionResponse) -> ActionResponse:
                 raise ToolRefused(f"HTTP action error: {http.error}")
             text = PlainTextResponse(response=http.body)
             return ActionResponse(requestID=response.requestID, plainTextResponse=text)
+        case _:
+            raise ToolRefused("The client's answer holds none of the expected fields.")
+
+
+def _http(response: ActionResponse) -> ActionResponse:
+    """The answer under `httpResponse`; clients of old give the body alone."""
+    match response.WhichOneof("response_type"):
+        case "httpResponse":
+            if response.httpResponse.error:
+                raise ToolRefused(f"HTTP action error: {response.httpResponse.error}")
+            return response
+        case "plainTextResponse":
+            plain = response.plainTextResponse
+            if plain.error:
+                raise ToolRefused(f"Action error: {plain.error}")
+            http = HttpResponse(statusCode=200, body=plain.response)
+            return ActionResponse(requestID=response.requestID, httpResponse=http)
         case _:
             raise ToolRefused("The client's answer holds none of the expected fields.")
 

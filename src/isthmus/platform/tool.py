@@ -1,15 +1,35 @@
 """What a tool is, and all that it may ask of the session that runs it."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, TypeAlias
 
 import msgspec
 
 from isthmus.contract.contract_pb2 import Action, ActionResponse
 
-Effect = Literal["read", "write", "run", "mcp"]
-"""`read` changes nothing, `write` changes files, `run` starts a program; `mcp`: nobody knows."""
+Effect = Literal[
+    "plan",
+    "read",
+    "write",
+    "run",
+    "git",
+    "gitlab_read",
+    "gitlab_write",
+    "flows",
+    "notify",
+    "mcp",
+]
+"""What a call can change. Source: agent-platform contract, section 8.1.
+
+`plan` nothing but the session's own state; `read`, `write` and `run` concern the workspace, `git`
+its history, `gitlab_read` and `gitlab_write` the instance; `flows` starts another session,
+`notify` schedules a turn; `mcp`: nobody knows.
+"""
+Trust = Literal["internal", "user", "external", "mcp"]
+"""Who wrote what a tool returns: this server, users of the instance, the world, another server."""
+Cleaning = Literal["all", "review", "none"]
+"""Which sanitisers a result passes; `none` keeps it exact."""
 
 
 class Client(Protocol):
@@ -18,13 +38,36 @@ class Client(Protocol):
     async def ask(self, action: Action) -> ActionResponse:
         """Have the client carry out an action (its request id is set here) and wait for the answer.
 
-        Raises ClientGone when the stream ends first, ToolRefused when the client reports an error.
+        The answer's text is under `plainTextResponse` whatever its kind was; that to a
+        `runHTTPRequest` is under `httpResponse`. Raises ClientGone when the stream ends first,
+        ToolRefused when the client reports an error.
         """
         ...
 
     def has(self, capability: str) -> bool:
         """Whether the client declared this capability and may use it."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Keep:
+    """A result over `limit_bytes` is cut to its first (or last) `kept_bytes`."""
+
+    limit_bytes: int = 200 * 1024
+    kept_bytes: int = 100 * 1024
+    tail: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """What a call makes of the plan: its steps from now on, and the text for the model."""
+
+    steps: tuple[Mapping[str, str], ...]
+    text: str
+
+
+Plan: TypeAlias = Callable[[Any, Sequence[Mapping[str, str]]], Planned]
+"""Arguments and the plan's steps (id, description, status) -> the plan after it. Pure."""
 
 
 def no_paths(_: Any) -> tuple[str, ...]:
@@ -43,7 +86,10 @@ class Tool:
     what a model gives.
     `paths` names the files and folders that the arguments point at: the policy checks them before
     anybody is asked. `variants` pairs a capability with the tool of the same name that takes this
-    one's place when the client has it.
+    one's place when the client has it. A tool with a `capability` is offered only to clients that
+    have it. `feature` is the licensed feature to ask the instance about when a result is empty or
+    an error. `version` below 1.0.0 keeps it out of listings. A tool that has `plans` changes the
+    session's plan by it, and `run` is never called.
     """
 
     name: str
@@ -58,6 +104,13 @@ class Tool:
     schema: Mapping[str, object] | None = None
     original: str = ""
     fixed: Mapping[str, object] = field(default_factory=dict[str, object])
+    capability: str = ""
+    trust: Trust = "user"
+    cleaning: Cleaning = "all"
+    keep: Keep = Keep()
+    feature: str = ""
+    version: str = "1.0.0"
+    plans: Plan | None = None
 
     def suited(self, has: Callable[[str], bool]) -> "Tool":
         """This tool, or the variant that the client's capabilities call for."""
