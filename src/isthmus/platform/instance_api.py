@@ -113,5 +113,8 @@ def _messages(errors: object) -> str:
 
 
 def _message(error: object) -> str:
-    said = cast("dict[str, object]", error) if isinstance(error, dict) else {}
-    return str(said.get("message", error))
+    match error:
+        case {"message": str(text)}:
+            return text
+        case _:
+            return str(error)
