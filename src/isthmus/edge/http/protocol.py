@@ -37,6 +37,7 @@ class CorkedProtocol(HttpToolsProtocol):
     _cork: Cork
     _idle_s = math.inf
     _lasting: list[tuple[bytes, bytes]]
+    _lost = False
     sender: Sender | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # pyright: ignore[reportIncompatibleMethodOverride] - uvicorn takes what TCP gives
@@ -50,6 +51,12 @@ class CorkedProtocol(HttpToolsProtocol):
         if self.timeout_keep_alive_task is not None:
             self.timeout_keep_alive_task.cancel()
             self.timeout_keep_alive_task = None
+        # Requests know their connection. Did it go on to know them, all would stay, bodies and
+        # sockets with them, until somebody collects them.
+        self._lost = True
+        self.pipeline.clear()
+        for name in ("cycle", "scope", "headers", "sender"):
+            self.__dict__.pop(name, None)
 
     def on_message_begin(self) -> None:
         """A request begins."""
@@ -81,6 +88,8 @@ class CorkedProtocol(HttpToolsProtocol):
 
     def whole_body(self, scope: Scope) -> bytes | None:
         """See `Line`: what uvicorn's `receive` gives at once, when that is all."""
+        if self._lost:
+            return None
         cycle = self.cycle
         if (
             cycle.scope is not scope
@@ -99,6 +108,8 @@ class CorkedProtocol(HttpToolsProtocol):
         self, scope: Scope, status: int, headers: Sequence[tuple[bytes, bytes]], body: bytes
     ) -> bool:
         """See `Line`: what uvicorn's `send` does with the two messages of a whole answer."""
+        if self._lost:
+            return False
         cycle = self.cycle
         if (
             cycle.scope is not scope

@@ -1,6 +1,8 @@
 """What comes and leaves whole takes the short way; everything else looks the same to a client."""
 
 import asyncio
+import gc
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -9,6 +11,7 @@ import uvicorn
 from starlette.types import Receive, Scope, Send
 from uvicorn.server import ServerState
 
+from isthmus.core.errors import ClientGone
 from isthmus.edge.http.exchange import EXCHANGE, HEAD, Exchange
 from isthmus.edge.http.protocol import CorkedProtocol
 from tests.support.clock import HandClock
@@ -64,6 +67,7 @@ class App:
             start = {"type": "http.response.start", "status": 200, "headers": self.headers}
             await exchange.send(start)
             await exchange.send({"type": "http.response.body", "body": b"ok"})
+        del scope[EXCHANGE]
 
 
 def connected(app: App) -> tuple[CorkedProtocol, Wire]:
@@ -221,3 +225,46 @@ async def test_an_idle_connection_is_closed_and_a_busy_one_is_not() -> None:
     assert wire.closed
     protocol.connection_lost(None)
     assert protocol.timeout_keep_alive_task is None
+
+
+async def test_a_lost_connection_waits_for_no_collection() -> None:
+    app = App()
+    protocol, wire = connected(app)
+    lost = weakref.ref(protocol)
+    protocol.data_received(request() + request(b"hello"))
+    await turns(lambda: len(wire.pieces) == 2)
+    app.seen.clear()
+    gc.collect()
+    gc.disable()
+    try:
+        protocol.connection_lost(None)
+        del protocol
+        await turns(lambda: lost() is None)
+        assert lost() is None
+    finally:
+        gc.enable()
+
+
+async def test_a_handler_outlives_its_connection() -> None:
+    go, ended = asyncio.Event(), asyncio.Event()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        exchange = Exchange(scope, receive, send, HandClock())
+        await go.wait()
+        assert exchange.body(scope) is None
+        with pytest.raises(ClientGone):
+            await exchange.receive()
+        assert not exchange.answer(scope, 200, PLAIN, b"ok")
+        await exchange.send({"type": "http.response.start", "status": 200, "headers": PLAIN})
+        await exchange.send({"type": "http.response.body", "body": b"ok"})
+        ended.set()
+
+    protocol, wire = connected(App())
+    protocol.app = app  # pyright: ignore[reportAttributeAccessIssue] - an ASGI application
+    protocol.data_received(request())
+    await turns()
+    protocol.connection_lost(None)
+    go.set()
+    await turns(ended.is_set)
+    assert ended.is_set()
+    assert wire.pieces == []
