@@ -1,15 +1,17 @@
 """The HTTP client against real sockets: framing, pooling, time limits, hostile answers."""
 
 import asyncio
+import gc
 import socket
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import suppress
 
 import pytest
 import uvloop
 
 from isthmus.adapters.outbound.client import HttpClient, open_client
-from isthmus.adapters.outbound.connection import BUFFER_LIMIT_BYTES
+from isthmus.adapters.outbound.connection import BUFFER_LIMIT_BYTES, Connection
 from isthmus.core.errors import (
     Failure,
     MisconfiguredProvider,
@@ -255,6 +257,20 @@ async def test_a_fresh_connection_that_answers_nothing_is_not_tried_again(
             await ask(client, server)
         assert raised.value.retryable
         assert server.connections == 1
+
+
+async def test_a_connection_that_failed_waits_for_no_collection(client: HttpClient) -> None:
+    async with serving(Script()) as server:
+        gc.collect()
+        gc.disable()
+        try:
+            for _ in range(3):
+                with suppress(UpstreamUnreachable):
+                    await ask(client, server)
+            assert server.connections == 3
+            assert not [each for each in gc.get_objects() if isinstance(each, Connection)]
+        finally:
+            gc.enable()
 
 
 async def test_nothing_listens() -> None:

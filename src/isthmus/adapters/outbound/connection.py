@@ -115,6 +115,8 @@ class Connection(asyncio.Protocol):
     def rest(self, idle_s: float) -> bool:
         """End the exchange. Whether the connection may serve another one, within `idle_s`."""
         self._busy = False
+        # What was raised holds the frames that it passed, and they this connection.
+        self._failure = None
         reusable = self._complete and not self._dirty and self._transport is not None
         if reusable:
             if self._chunks:
