@@ -25,6 +25,7 @@ from isthmus.settings_group import NONE, Group
 from isthmus.settings_instance import InstanceSettings, OidcSettings, RelaySettings
 from isthmus.settings_instances import InstanceModels, ListedInstance, listed
 from isthmus.settings_limits import LimitsSettings
+from isthmus.settings_platform import PlatformSettings
 from isthmus.settings_redaction import RedactionSettings
 from isthmus.settings_routing import DeploymentSettings, RoutingSettings
 from isthmus.settings_runners import RunnersSettings
@@ -243,22 +244,6 @@ class DatabaseSettings(Group):
         description="Bring the schema up to date at start; on PostgreSQL by its `pre` steps alone.",
     )
     pool_size: int = Field(default=10, ge=1, description="Connections to PostgreSQL.")
-
-
-class PlatformSettings(Group):
-    """Sessions of the agent platform."""
-
-    url: str = Field(
-        default="", description="Another process that runs the sessions; empty: this one."
-    )
-    secure: bool = Field(default=True, description="Whether that other process is reached by TLS.")
-    max_sessions: int = Field(default=500, ge=1, description="Sessions at once in this process.")
-    max_steps: int = Field(default=600, ge=1, description="Steps of one session's turn.")
-    session_s: float = Field(default=3_600.0, gt=0, description="Limit of one session's turn.")
-    action_s: float = Field(default=600.0, gt=0, description="Limit of one action at the client.")
-    message_limit_bytes: int = Field(
-        default=4 * 1024 * 1024, ge=65_536, description="Largest message of a session, both ways."
-    )
 
 
 class LoggingSettings(Group):

@@ -25,7 +25,8 @@ from isthmus.core.ports import CheckpointStore, WorkflowStore
 from isthmus.platform.catalogue import load
 from isthmus.platform.engine.run import Equipment, GraphEngine
 from isthmus.platform.host import LocalHost, Parts, load_tools
-from isthmus.platform.stores import SessionStores
+from isthmus.platform.keeping import embedded
+from isthmus.platform.opening import StoresOf
 from isthmus.platform.vault import Vaults
 from isthmus.redaction.rules import Rule, Rules, Shape
 from isthmus.settings import PlatformSettings
@@ -92,10 +93,12 @@ class Stand:
         workflows: WorkflowStore | None = None,
         checkpoints: CheckpointStore | None = None,
         settings: PlatformSettings | None = None,
+        stores: StoresOf | None = None,
     ) -> None:
         self.models = models
         self.workflows = workflows or MemoryWorkflows()
         self.checkpoints = checkpoints or MemoryCheckpoints()
+        self.stores = stores or embedded(self.workflows, self.checkpoints)
         self.sink = MemorySink()
         self.clock = HandClock()
         self.settings = settings or PlatformSettings()
@@ -115,7 +118,7 @@ class Stand:
             FLOWS,
             TOOLS,
             self.models,
-            SessionStores(self.workflows, self.checkpoints),
+            self.stores,
             lambda: engine,
             self.sink,
             self.clock,
@@ -134,6 +137,7 @@ class Stand:
             workflows=self.workflows,
             checkpoints=self.checkpoints,
             settings=self.settings.model_copy(update=limits),
+            stores=self.stores,
         )
 
     async def head(self, workflow_id: str) -> str:

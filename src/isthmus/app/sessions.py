@@ -24,10 +24,11 @@ from isthmus.edge.grpc.server import GrpcListener, PlatformServices, open_server
 from isthmus.platform import catalogue
 from isthmus.platform.engine.run import Equipment, GraphEngine
 from isthmus.platform.host import LocalHost, Parts, load_tools
-from isthmus.platform.stores import SessionStores
+from isthmus.platform.keeping import at_instance, embedded
+from isthmus.platform.opening import StoresOf
 from isthmus.platform.vault import Vaults
 from isthmus.redaction.policy import rules_of
-from isthmus.settings import SettingsError
+from isthmus.settings import Settings, SettingsError
 
 LAST_WORDS_S = 1.0
 """How long a stream whose session has ended may take to say so."""
@@ -89,13 +90,21 @@ def local_host(foundation: Foundation, stores: Stores) -> LocalHost:
         flows=catalogue.load(LIBRARY / "flows"),
         tools=load_tools(tools_package),
         models=foundation.models,
-        stores=SessionStores(stores.workflows, stores.checkpoints),
+        stores=_stores_of(foundation.settings, stores),
         engine=lambda: engine,
         telemetry=foundation.telemetry,
         clock=foundation.clock,
         settings=settings,
     )
     return LocalHost(parts)
+
+
+def _stores_of(settings: Settings, stores: Stores) -> StoresOf:
+    home = settings.platform.records
+    if home == "auto":
+        named = settings.auth.platform_gitlab_url or settings.auth.gitlab_url
+        home = "instance" if named else "embedded"
+    return at_instance if home == "instance" else embedded(stores.workflows, stores.checkpoints)
 
 
 @asynccontextmanager

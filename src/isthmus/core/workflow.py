@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import Final
 
 from isthmus.core.errors import Conflict
+from isthmus.core.site import Site
 
 
 class Status(StrEnum):
@@ -148,7 +149,8 @@ class Workflow:
 
     `model` is the pinned choice as JSON text, empty until one was made; `flow` is the same of the
     flow that ran. `job` names the last run that a runner was given, as the runner wrote it.
-    `deployment` is where the model is served, and has the session in its cache.
+    `deployment` is where the model is served, and has the session in its cache. `site` is known
+    of records that an instance keeps; `closed` is why one takes no more turns, empty if it does.
     """
 
     workflow_id: str
@@ -168,6 +170,8 @@ class Workflow:
     deployment: str = ""
     terms: Terms = field(default_factory=Terms)
     approvals: Mapping[str, ToolApproval] = field(default_factory=dict[str, ToolApproval])
+    site: Site = field(default=Site())
+    closed: str = ""
 
 
 @dataclass(frozen=True, slots=True)

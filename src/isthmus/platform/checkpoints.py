@@ -165,9 +165,9 @@ def _same(old: Json, new: Json) -> bool:
 
 def _change(old: Json, new: Json) -> Json | None:
     """What makes `new` of `old`; None when writing it whole is as good."""
-    if _is_list(old) and _is_list(new):
+    if is_list(old) and is_list(new):
         return {"splice": _splice(old, new)}
-    if _is_lists(old) and _is_lists(new):
+    if is_lists(old) and is_lists(new):
         each = {
             key: _splice(old.get(key, []), items)
             for key, items in new.items()
@@ -206,9 +206,9 @@ def _applied(value: Json, change: Json) -> Json:
     said = cast("dict[str, Any]", change) if isinstance(change, dict) else {}
     if "is" in said:
         return said["is"]
-    if "splice" in said and _is_list(value):
+    if "splice" in said and is_list(value):
         return _spliced(value, said["splice"])
-    if "each" in said and _is_lists(value):
+    if "each" in said and is_lists(value):
         for key in said["gone"]:
             value.pop(key, None)
         for key, splice in said["each"].items():
@@ -223,11 +223,13 @@ def _spliced(value: list[Json], splice: Sequence[Any]) -> list[Json]:
     return value
 
 
-def _is_list(value: Json) -> TypeGuard[list[Json]]:
+def is_list(value: Json) -> TypeGuard[list[Json]]:
+    """Whether it is a list."""
     return isinstance(value, list)
 
 
-def _is_lists(value: Json) -> TypeGuard[dict[str, list[Json]]]:
+def is_lists(value: Json) -> TypeGuard[dict[str, list[Json]]]:
+    """Whether it is an object whose every value is a list."""
     if not isinstance(value, dict):
         return False
     return all(isinstance(item, list) for item in cast("dict[str, object]", value).values())

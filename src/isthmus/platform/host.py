@@ -18,10 +18,9 @@ from isthmus.core.ports import Clock, Telemetry
 from isthmus.core.trace import deepen
 from isthmus.platform import start
 from isthmus.platform.catalogue import Catalogue, select
-from isthmus.platform.opening import Opening, Wiring
+from isthmus.platform.opening import Opening, StoresOf, Wiring
 from isthmus.platform.protocol import Begin, Conversation, Halt, Reason
 from isthmus.platform.session import Session
-from isthmus.platform.stores import SessionStores
 from isthmus.platform.tool import Tool
 from isthmus.platform.turn import Engine
 from isthmus.routing.models import Models
@@ -53,7 +52,7 @@ class Parts:
     flows: Catalogue
     tools: Mapping[str, Tool]
     models: Models
-    stores: SessionStores
+    stores: StoresOf
     engine: Callable[[], Engine]
     telemetry: Telemetry
     clock: Clock

@@ -1,14 +1,15 @@
 """From a start message to a turn that an engine can prepare: record, model, policy, tools."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, replace
+from typing import TypeAlias
 
 from isthmus.contract.contract_pb2 import ClientEvent
 from isthmus.core.errors import Conflict, Forbidden, Invalid, NotFound
 from isthmus.core.events import Noted
 from isthmus.core.identity import Caller, ClientInfo
 from isthmus.core.messages import ModelMetadata
-from isthmus.core.ports import Clock, Telemetry, WorkflowStore
+from isthmus.core.ports import Clock, Telemetry
 from isthmus.core.workflow import NewWorkflow, Status, Workflow
 from isthmus.platform.catalogue import Selector
 from isthmus.platform.flow import Agent, Component, FixedStep, Flow, Question
@@ -18,8 +19,8 @@ from isthmus.platform.mode import mode_of
 from isthmus.platform.offer import Given, Wishes, kit
 from isthmus.platform.protocol import Conversation
 from isthmus.platform.start import Start
-from isthmus.platform.stores import SessionStores
-from isthmus.platform.tool import Tool
+from isthmus.platform.stores import SessionRecords, SessionStores
+from isthmus.platform.tool import Client, Tool
 from isthmus.platform.turn import Engine, Turn
 from isthmus.routing import metadata
 from isthmus.routing.models import Models
@@ -29,19 +30,6 @@ from isthmus.settings import PlatformSettings
 MODEL_HEADER = "x-gitlab-agent-platform-model-metadata"
 GOAL_CHARS = 16_000
 """How much of the first goal a record keeps; the conversation has all of it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Wiring:
-    """What every session of a host shares."""
-
-    stores: SessionStores
-    models: Models
-    engine: Engine
-    tools: Mapping[str, Tool]
-    telemetry: Telemetry
-    clock: Clock
-    settings: PlatformSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,13 +53,33 @@ class Opening:
         """Whether the client declared this capability and may use it."""
         return capability in self.start.capabilities
 
+    @property
+    def owner(self) -> str:
+        """Who the session belongs to, as records name them."""
+        owner = self.caller.global_user_id or self.caller.subject
+        return f"{self.caller.listed}/{owner}" if self.caller.listed else owner
 
-async def record_of(opening: Opening, workflows: WorkflowStore) -> Workflow:
+
+StoresOf: TypeAlias = Callable[[Opening, Client], SessionStores]
+"""The stores of one session, which may need the client to reach them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wiring:
+    """What every session of a host shares."""
+
+    stores: StoresOf
+    models: Models
+    engine: Engine
+    tools: Mapping[str, Tool]
+    telemetry: Telemetry
+    clock: Clock
+    settings: PlatformSettings
+
+
+async def record_of(opening: Opening, workflows: SessionRecords) -> Workflow:
     """The record, created for its first caller. Raises Invalid for somebody else's."""
-    workflow_id, caller = opening.start.workflow_id, opening.caller
-    owner = caller.global_user_id or caller.subject
-    if caller.listed:
-        owner = f"{caller.listed}/{owner}"
+    workflow_id, owner = opening.start.workflow_id, opening.owner
     try:
         record = await workflows.get(workflow_id)
     except NotFound:
@@ -81,12 +89,18 @@ async def record_of(opening: Opening, workflows: WorkflowStore) -> Workflow:
             record = await workflows.create(new)
         except Conflict:
             record = await workflows.get(workflow_id)
+        except NotFound as unknown:
+            raise _unknown(opening) from unknown
     if record.owner != owner:
-        raise Invalid(f"Invalid workflow ID: {opening.start.given_id} cannot be found")
+        raise _unknown(opening)
     return record
 
 
-def turn_of(opening: Opening, wiring: Wiring, record: Workflow) -> Turn:
+def _unknown(opening: Opening) -> Invalid:
+    return Invalid(f"Invalid workflow ID: {opening.start.given_id} cannot be found")
+
+
+def turn_of(opening: Opening, wiring: Wiring, stores: SessionStores, record: Workflow) -> Turn:
     """The turn; whether it fits the session's state is the engine's to say.
 
     Raises Invalid or Conflict when what is attached does not fit what the flow asks for.
@@ -111,7 +125,8 @@ def turn_of(opening: Opening, wiring: Wiring, record: Workflow) -> Turn:
         caller=caller,
         record_goal=record.goal,
         home=Home(record.deployment),
-        checkpoints=wiring.stores.checkpoints,
+        stores=stores,
+        site=record.site,
         stopped=record.status is Status.STOPPED,
         choices={
             agent.name: models.tagged(flow.feature, agent.tags, picked.choice)
@@ -138,14 +153,14 @@ def _wishes(part: Component, flow: Flow) -> Wishes:
 
 def _context(opening: Opening, wiring: Wiring, record: Workflow) -> dict[str, object]:
     """What a flow may read of its session. Source: agent-platform contract, section 7.4."""
-    client = opening.client
+    client, site = opening.client, record.site
     url = client.get("x-gitlab-host-name")
     return {
         "goal": opening.start.goal or record.goal,
         "workflow_id": opening.start.given_id,
         "project_id": record.project_id,
-        "project_http_url_to_repo": "",
-        "project_default_branch": "",
+        "project_http_url_to_repo": site.clone_url,
+        "project_default_branch": site.default_branch,
         "namespace": record.namespace_id,
         "current_date": wiring.clock.utc().date().isoformat(),
         "session_url": "",

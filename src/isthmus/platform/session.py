@@ -14,7 +14,7 @@ from isthmus.contract.contract_pb2 import (
     NewCheckpoint,
     PlainTextResponse,
 )
-from isthmus.core.errors import Failure, Interrupted, StoreDown, ToolRefused
+from isthmus.core.errors import ClientGone, Conflict, Failure, Interrupted, StoreDown, ToolRefused
 from isthmus.core.events import (
     ActionAnswered,
     CheckpointWritten,
@@ -48,6 +48,7 @@ class Session:
         self._opening = opening
         self._start = opening.start
         self._conversation = opening.conversation
+        self._stores = wiring.stores(opening, self)
         self._notifier = Notifier(
             opening.start.goal,
             incremental=opening.has("incremental_streaming"),
@@ -67,6 +68,8 @@ class Session:
         self._began = False
         self._started = False
         self._settled = False
+        self._refused = False
+        self._gone = False
         self._draining = False
         self._pace: asyncio.TimerHandle | None = None
         self._steps = 0
@@ -163,6 +166,8 @@ class Session:
 
     async def ask(self, action: Action) -> ActionResponse:
         """Have the client carry out an action and wait for its answer."""
+        if self._gone:
+            raise ClientGone("the client left")
         request_id = str(uuid4())
         kind = action.WhichOneof("action") or ""
         asked = self._conversation.ask(action, request_id)
@@ -201,7 +206,7 @@ class Session:
         # From here on the turn is the user's: nothing but the deadline may take it back.
         self._settled = True
         try:
-            await self._wiring.stores.workflows.move(self._start.workflow_id, WAITING_EVENT[status])
+            await self._stores.workflows.move(self._start.workflow_id, WAITING_EVENT[status])
         except BaseException:
             self._settled = False
             raise
@@ -238,12 +243,15 @@ class Session:
 
     async def _drive(self) -> None:
         wiring, workflow_id = self._wiring, self._start.workflow_id
-        record = await record_of(self._opening, wiring.stores.workflows)
-        turn = turn_of(self._opening, wiring, record)
+        record = await record_of(self._opening, self._stores.workflows)
+        if record.closed:
+            self._refused = True
+            raise Conflict(record.closed)
+        turn = turn_of(self._opening, wiring, self._stores, record)
         self._home = turn.home
         run = await wiring.engine.prepare(turn)
         try:
-            await wiring.stores.workflows.move(workflow_id, turn.mode.event)
+            await self._stores.workflows.move(workflow_id, turn.mode.event)
         except asyncio.CancelledError:
             # The move may have happened: the ending settles the record either way.
             self._began = True
@@ -251,13 +259,23 @@ class Session:
         self._began = True
         # The first model stays with the record, as long as it can serve.
         if turn.model.text and (turn.model.gone or not record.model):
-            await wiring.stores.workflows.pin(workflow_id, turn.model.text)
+            await self._stores.workflows.pin(workflow_id, turn.model.text)
         self._notifier.model(turn.model.text)
         self._started = True
         wiring.telemetry.emit(SessionStarted(workflow_id, self._opening.definition, turn.mode))
         self._final = await run.drive(self)
 
     async def _read(self) -> None:
+        try:
+            await self._listen()
+        finally:
+            # Nobody answers any more, and nobody has to wait for the deadline to know.
+            self._gone = True
+            for answer in self._waiting.values():
+                if not answer.done():
+                    answer.set_exception(ClientGone("the client left"))
+
+    async def _listen(self) -> None:
         try:
             async for event in self._opening.events:
                 received = self._conversation.receive(event)
@@ -291,7 +309,7 @@ class Session:
             case Status.STOPPED:
                 self._notifier.stop()
                 self._notice()
-            case Status.FAILED | Status.PAUSED if self._began:
+            case Status.FAILED | Status.PAUSED if self._began or self._refused:
                 entry = entries.error(end.text, f"error-{uuid4()}", self.utc().isoformat())
                 failed = end.shown is Status.FAILED
                 (self._notifier.fail if failed else self._notifier.pause)(entry)
@@ -334,7 +352,7 @@ class Session:
     async def _settle(self, event: StatusEvent) -> Failure | None:
         """Move the record; tells what kept it from that."""
         try:
-            await self._wiring.stores.workflows.move(self._start.workflow_id, event)
+            await self._stores.workflows.move(self._start.workflow_id, event)
         except Failure as error:
             details = (("workflow_id", self._start.workflow_id), ("event", event.value))
             name = f"status not moved: {type(error).__name__}"
@@ -348,7 +366,7 @@ class Session:
             return
         place = home.deployment
         try:
-            await self._wiring.stores.workflows.change(
+            await self._stores.workflows.change(
                 self._start.workflow_id, lambda record: replace(record, deployment=place)
             )
         except Failure as error:

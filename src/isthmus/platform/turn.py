@@ -10,7 +10,7 @@ from typing import Protocol
 
 from isthmus.core.identity import Caller
 from isthmus.core.messages import ModelChoice
-from isthmus.core.ports import CheckpointStore
+from isthmus.core.site import Site
 from isthmus.core.workflow import Status
 from isthmus.platform.flow import Flow
 from isthmus.platform.home import Home
@@ -18,6 +18,7 @@ from isthmus.platform.mode import Mode
 from isthmus.platform.notifier import Snapshot
 from isthmus.platform.offer import Kit
 from isthmus.platform.start import Start
+from isthmus.platform.stores import SessionStores
 from isthmus.platform.tool import Client
 from isthmus.routing.sticky import Picked
 
@@ -27,7 +28,7 @@ class Turn:
     """One turn of a session. `record_goal` is the record's goal; `definition` labels facts.
 
     `stopped`: the turn before was stopped by the user.
-    `checkpoints` keep the session's state, and may be its alone: an engine holds on to none.
+    `stores` may be this session's alone: an engine holds on to none. `site` is where it works.
     `kits` are the tools of each component, `choices` the models of those that have one of their
     own, and `context` is what the engine tells a flow, the client's inputs included.
     """
@@ -41,10 +42,11 @@ class Turn:
     caller: Caller
     record_goal: str
     home: Home
-    checkpoints: CheckpointStore
+    stores: SessionStores
     stopped: bool = False
     choices: Mapping[str, ModelChoice] = field(default_factory=dict[str, ModelChoice])
     context: Mapping[str, object] = field(default_factory=dict[str, object])
+    site: Site = field(default=Site())
 
     def choice(self, agent: str) -> ModelChoice:
         """The model of an agent."""

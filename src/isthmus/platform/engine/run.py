@@ -81,7 +81,7 @@ class GraphEngine:
         # A retry may follow a server that is not quite dead: only a resume, which the record lets
         # happen once, knows that it is the thread's only writer.
         habits = Habits(continues=turn.mode is Mode.RESUME, pauses_only=True)
-        saver = Saver(turn.checkpoints, habits)
+        saver = Saver(turn.stores.checkpoints, habits)
         fork = turn.start.fork_id or None
         if fork is not None and not turn.flow.talks:
             raise Invalid("resume_checkpoint_ts: only conversations go on from an old checkpoint.")

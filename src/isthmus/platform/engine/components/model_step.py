@@ -94,7 +94,7 @@ class ModelStep:
         text = answer.text
         if not uses and not text.strip():
             text = DECLINED if answer.finish == "refused" else NO_ANSWER
-        status, asked = self._next(uses, scene)
+        status, asked = await self._next(uses, scene)
         log = [*self._said(text, message_id, scene, final=not uses), *asked]
         if status != EXECUTION:
             await scene.stage.wait(Status(status))
@@ -110,12 +110,18 @@ class ModelStep:
             result["context"] = {self.agent.name: output}
         return result
 
-    def _next(self, uses: list[StoredUse], scene: Scene) -> tuple[str, list[entries.Entry]]:
+    async def _next(self, uses: list[StoredUse], scene: Scene) -> tuple[str, list[entries.Entry]]:
         """The status behind this step, and what asks the user."""
         if not uses:
             return (Status.INPUT_REQUIRED.value if self.talks else EXECUTION), []
         kit, at = scene.turn.kits[self.agent.name], scene.stage.utc().isoformat()
         asked = calls.must_ask([calls.read(use, kit.tools, kit.policy) for use in uses])
+        if approvals := scene.turn.stores.approvals:
+            asked = [
+                call
+                for call in asked
+                if not await approvals.allows(call.called.name, call.called.args)
+            ]
         if not asked:
             return EXECUTION, []
         return Status.TOOL_CALL_APPROVAL_REQUIRED.value, [

@@ -1,0 +1,28 @@
+"""The branch of the settings tree for sessions of the agent platform."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from isthmus.settings_group import Group
+
+
+class PlatformSettings(Group):
+    """Sessions of the agent platform."""
+
+    url: str = Field(
+        default="", description="Another process that runs the sessions; empty: this one."
+    )
+    secure: bool = Field(default=True, description="Whether that other process is reached by TLS.")
+    records: Literal["auto", "embedded", "instance"] = Field(
+        default="auto",
+        description="Where sessions keep their records: here, or at their GitLab instance through "
+        "their clients; auto: there when `auth.gitlab_url` names one.",
+    )
+    max_sessions: int = Field(default=500, ge=1, description="Sessions at once in this process.")
+    max_steps: int = Field(default=600, ge=1, description="Steps of one session's turn.")
+    session_s: float = Field(default=3_600.0, gt=0, description="Limit of one session's turn.")
+    action_s: float = Field(default=600.0, gt=0, description="Limit of one action at the client.")
+    message_limit_bytes: int = Field(
+        default=4 * 1024 * 1024, ge=65_536, description="Largest message of a session, both ways."
+    )
