@@ -42,11 +42,11 @@ class ForeignInstance:
         self.approved: set[str] = set()
         self.queries: list[dict[str, Any]] = []
         self.limit_rows = 100
-        self._others = others
+        self.others = others
 
     def __call__(self, action: Action) -> Reply:
         if not action.HasField("runHTTPRequest"):
-            return self._others(action)
+            return self.others(action)
         asked = action.runHTTPRequest
         body: dict[str, Any] = json.loads(asked.body) if asked.HasField("body") else {}
         line = self._line(asked.method, asked.path, body)
