@@ -7,12 +7,15 @@ import asyncio
 import itertools
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from isthmus.core.workflow import Status
 from isthmus.edge.instance import InstanceServices
+from isthmus.platform.keeping import at_instance
 from tests.support.instance_stand import InstanceStand
 from tests.support.relay_stand import Frame, Heard, RelayStand, open_relay, plain, say
 from tests.support.scripted_models import Line, ScriptedModels, use
@@ -23,19 +26,37 @@ LS = ("c1", "run_command", '{"program":"ls","args":"-l"}')
 READ = ("c2", "read_file", '{"file_path":"a.py"}')
 
 
+@dataclass(frozen=True)
+class Home:
+    """A directory for a database, and where sessions keep their records: in it, or behind it."""
+
+    directory: Path
+    at_instance: bool
+
+
+@pytest.fixture(params=["embedded", "instance"])
+def home(request: pytest.FixtureRequest, tmp_path: Path) -> Home:
+    return Home(tmp_path, request.param == "instance")
+
+
 @asynccontextmanager
-async def sessions(directory: Path, *lines: Line) -> AsyncIterator[RelayStand]:
+async def sessions(home: Home, *lines: Line) -> AsyncIterator[RelayStand]:
     """A relay whose sessions run in this process; the model says these lines."""
     stands: list[Stand] = []
 
     def local(people: InstanceStand, services: InstanceServices) -> InstanceServices:
         stores = people.stores
         models = ScriptedModels(*lines)
-        stand = Stand(models, workflows=stores.workflows, checkpoints=stores.checkpoints)
+        stand = Stand(
+            models,
+            workflows=stores.workflows,
+            checkpoints=stores.checkpoints,
+            stores=at_instance if home.at_instance else None,
+        )
         stands.append(stand)
         return replace(services, sessions=stand.host)
 
-    async with open_relay(directory, change=local) as relay, stands[0].serving():
+    async with open_relay(home.directory, change=local) as relay, stands[0].serving():
         yield relay
 
 
@@ -60,8 +81,8 @@ def texts(heard: Heard, message_id: str) -> list[str]:
     return [entry["content"] for entry in entries if entry["message_id"] == message_id]
 
 
-async def test_trace_1_a_plain_turn_and_the_next_one(tmp_path: Path) -> None:
-    async with sessions(tmp_path, says("Hel", "lo"), says("Again")) as relay:
+async def test_trace_1_a_plain_turn_and_the_next_one(home: Home) -> None:
+    async with sessions(home, says("Hel", "lo"), says("Again")) as relay:
         workflow_id = await relay.workflow(definition="chat")
         first = await turn(relay, workflow_id, goal="hi")
         assert (first.code, first.statuses[-1]) == (1000, "INPUT_REQUIRED")
@@ -71,8 +92,8 @@ async def test_trace_1_a_plain_turn_and_the_next_one(tmp_path: Path) -> None:
         assert second.log()[-1]["content"] == "Again"
 
 
-async def test_i7_50_message_ids_are_unique_and_texts_only_grow(tmp_path: Path) -> None:
-    async with sessions(tmp_path, says("Hel", "lo"), says("Again")) as relay:
+async def test_i7_50_message_ids_are_unique_and_texts_only_grow(home: Home) -> None:
+    async with sessions(home, says("Hel", "lo"), says("Again")) as relay:
         workflow_id = await relay.workflow(definition="chat")
         turns = [await turn(relay, workflow_id, goal=goal) for goal in ("hi", "and?")]
         logs = [heard.log() for heard in turns]
@@ -85,15 +106,15 @@ async def test_i7_50_message_ids_are_unique_and_texts_only_grow(tmp_path: Path) 
 
 
 async def test_i7_49_the_server_closes_and_a_new_socket_brings_the_decision(
-    tmp_path: Path,
+    home: Home,
 ) -> None:
     decisions: tuple[dict[str, Any], ...] = (
         {"approval": {}},
         {"approval": {"tool_name": "run_command", "tool_args_json": "{}"}},
     )
     for number, approval in enumerate(decisions):
-        place = tmp_path / str(number)
-        place.mkdir()
+        place = replace(home, directory=home.directory / str(number))
+        place.directory.mkdir()
         async with sessions(place, use(LS), says("Done")) as relay:
             workflow_id = await relay.workflow(definition="chat")
             asked = await turn(relay, workflow_id, goal="list them")
@@ -111,8 +132,8 @@ async def test_i7_49_the_server_closes_and_a_new_socket_brings_the_decision(
             assert len(users) == 1
 
 
-async def test_i7_49_a_rejection_goes_on_without_the_call(tmp_path: Path) -> None:
-    async with sessions(tmp_path, use(LS), says("Then not")) as relay:
+async def test_i7_49_a_rejection_goes_on_without_the_call(home: Home) -> None:
+    async with sessions(home, use(LS), says("Then not")) as relay:
         workflow_id = await relay.workflow(definition="chat")
         await turn(relay, workflow_id, goal="list them")
         rejection = {"rejection": {"message": "User rejected"}}
@@ -121,8 +142,8 @@ async def test_i7_49_a_rejection_goes_on_without_the_call(tmp_path: Path) -> Non
         assert heard.log()[-1]["content"] == "Then not"
 
 
-async def test_i7_51_a_stopped_session_goes_on_with_the_next_turn(tmp_path: Path) -> None:
-    async with sessions(tmp_path, use(READ), says("Back")) as relay:
+async def test_i7_51_a_stopped_session_goes_on_with_the_next_turn(home: Home) -> None:
+    async with sessions(home, use(READ), says("Back")) as relay:
         workflow_id = await relay.workflow(definition="chat")
         stop = {"stopWorkflow": {"reason": "USER_ACTION_TRIGGERED_STOP"}}
         heard = await relay.run(
@@ -136,8 +157,8 @@ async def test_i7_51_a_stopped_session_goes_on_with_the_next_turn(tmp_path: Path
         assert (again.code, again.statuses[-1]) == (1000, "INPUT_REQUIRED")
 
 
-async def test_i7_64_a_client_that_closes_after_an_action_can_come_back(tmp_path: Path) -> None:
-    async with sessions(tmp_path, use(READ), says("Back")) as relay:
+async def test_i7_64_a_client_that_closes_after_an_action_can_come_back(home: Home) -> None:
+    async with sessions(home, use(READ), says("Back")) as relay:
         workflow_id = await relay.workflow(definition="chat")
         async with relay.connect() as socket:
             start = {"workflowID": workflow_id, "workflowDefinition": "chat", "goal": "read it"}
@@ -155,8 +176,8 @@ async def test_i7_64_a_client_that_closes_after_an_action_can_come_back(tmp_path
         assert (again.code, again.statuses[-1]) == (1000, "INPUT_REQUIRED")
 
 
-async def test_i7_45_a_close_while_the_user_is_awaited_leaves_the_record(tmp_path: Path) -> None:
-    async with sessions(tmp_path, says("Hello")) as relay:
+async def test_i7_45_a_close_while_the_user_is_awaited_leaves_the_record(home: Home) -> None:
+    async with sessions(home, says("Hello")) as relay:
         workflow_id = await relay.workflow(definition="chat")
         async with relay.connect() as socket:
             start = {"workflowID": workflow_id, "workflowDefinition": "chat", "goal": "hi"}
@@ -169,8 +190,8 @@ async def test_i7_45_a_close_while_the_user_is_awaited_leaves_the_record(tmp_pat
         assert again.statuses[-1] == "INPUT_REQUIRED"
 
 
-async def test_i7_63_an_empty_decision_is_none(tmp_path: Path) -> None:
-    async with sessions(tmp_path, says("Hello")) as relay:
+async def test_i7_63_an_empty_decision_is_none(home: Home) -> None:
+    async with sessions(home, says("Hello")) as relay:
         workflow_id = await relay.workflow(definition="chat")
         heard = await turn(
             relay, workflow_id, goal="hi", approval={}, preapproved_tools=["grep", "grep"]

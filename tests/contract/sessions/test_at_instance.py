@@ -84,7 +84,8 @@ async def test_a12_27_a_start_that_the_instance_forbids() -> None:
 
 @pytest.mark.parametrize("flag", ["archived", "stalled"])
 async def test_a12_28_a_session_that_is_over_is_refused_with_an_explanation(flag: str) -> None:
-    instance = ForeignInstance(**{flag: True, "statusName": "input_required"})
+    over: dict[str, Any] = {flag: True, "statusName": "input_required"}
+    instance = ForeignInstance(**over)
     told = await turn(stand_of(say("hi")), instance)
     assert isinstance(told.error, Conflict)
     assert told.statuses == ["FAILED"]
