@@ -5,10 +5,8 @@ import json
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-import isthmus.platform.tools
 from isthmus.contract.contract_pb2 import (
     Action,
     ActionResponse,
@@ -24,9 +22,10 @@ from isthmus.core.identity import Caller, ClientInfo
 from isthmus.core.ports import CheckpointStore, WorkflowStore
 from isthmus.platform.catalogue import load
 from isthmus.platform.engine.run import Equipment, GraphEngine
-from isthmus.platform.host import LocalHost, Parts, load_tools
+from isthmus.platform.host import LocalHost, Parts
 from isthmus.platform.keeping import embedded
 from isthmus.platform.opening import StoresOf
+from isthmus.platform.toolbox import FOLDER, all_tools
 from isthmus.platform.vault import Vaults
 from isthmus.redaction.rules import Rule, Rules, Shape
 from isthmus.settings import PlatformSettings
@@ -35,8 +34,8 @@ from tests.support.memory_store import MemoryCheckpoints, MemoryWorkflows
 from tests.support.scripted_models import ScriptedModels
 from tests.support.sink import MemorySink
 
-FLOWS = load(Path(isthmus.platform.tools.__path__[0]).parents[1] / "library" / "flows")
-TOOLS = load_tools(isthmus.platform.tools)
+FLOWS = load(FOLDER.parent / "flows")
+TOOLS = all_tools()
 CALLER = Caller("user-1", scopes=frozenset({"duo_chat"}))
 One = str | ActionResponse | ClientEvent
 Reply = One | list[One] | None

@@ -9,7 +9,6 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
-import isthmus.platform.tools as tools_package
 from isthmus.adapters.signin.oidc import OidcProvider
 from isthmus.app.foundation import Foundation
 from isthmus.app.gateway import key_set
@@ -33,9 +32,10 @@ from isthmus.instance.signin import SignIn
 from isthmus.instance.sweep import sweep
 from isthmus.instance.usage import UsageReport
 from isthmus.instance.workflows import Workflows
-from isthmus.platform.host import SessionHost, load_tools
+from isthmus.platform.host import SessionHost
 from isthmus.platform.records import record_of
 from isthmus.platform.tool import specification
+from isthmus.platform.toolbox import all_tools
 from isthmus.routing.models import Models
 from isthmus.settings import InstanceSettings, Settings
 
@@ -133,7 +133,7 @@ def use_cases(stores: Stores, around: Surroundings) -> InstanceServices:
 
 def _tools() -> tuple[Mapping[str, object], ...]:
     """What sessions have, as it is told to clients. Blocking: a package is looked through."""
-    return tuple(map(specification, load_tools(tools_package).values()))
+    return tuple(map(specification, all_tools().values()))
 
 
 def _site(foundation: Foundation) -> Site:

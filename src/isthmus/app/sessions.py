@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from functools import partial
 from secrets import token_bytes
 
-import isthmus.platform.tools as tools_package
 from isthmus.adapters.keysets.merged import platform_issuers
 from isthmus.adapters.keysets.static import local_keys
 from isthmus.app.foundation import Foundation
@@ -23,9 +22,10 @@ from isthmus.auth.issue import signing_kid
 from isthmus.edge.grpc.server import GrpcListener, PlatformServices, open_server
 from isthmus.platform import catalogue
 from isthmus.platform.engine.run import Equipment, GraphEngine
-from isthmus.platform.host import LocalHost, Parts, load_tools
+from isthmus.platform.host import LocalHost, Parts
 from isthmus.platform.keeping import at_instance, embedded
 from isthmus.platform.opening import StoresOf
+from isthmus.platform.toolbox import all_tools
 from isthmus.platform.vault import Vaults
 from isthmus.redaction.policy import rules_of
 from isthmus.settings import Settings, SettingsError
@@ -62,7 +62,7 @@ async def open_sessions(foundation: Foundation, host: LocalHost) -> AsyncIterato
             host=host,
             authenticator=await stack.enter_async_context(_authenticator(foundation)),
             grant=foundation.grant,
-            tools=tuple(load_tools(tools_package).values()),
+            tools=tuple(all_tools().values()),
             telemetry=foundation.telemetry,
             traces=foundation.traces,
         )
@@ -88,7 +88,7 @@ def local_host(foundation: Foundation, stores: Stores) -> LocalHost:
     )
     parts = Parts(
         flows=catalogue.load(LIBRARY / "flows"),
-        tools=load_tools(tools_package),
+        tools=all_tools(),
         models=foundation.models,
         stores=_stores_of(foundation.settings, stores),
         engine=lambda: engine,

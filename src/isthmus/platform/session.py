@@ -160,6 +160,11 @@ class Session:
         """The wall clock."""
         return self._wiring.clock.utc()
 
+    @property
+    def host(self) -> str:
+        """The host of the client's instance; empty when it is not known."""
+        return self._opening.client.get("x-gitlab-host-name")
+
     def has(self, capability: str) -> bool:
         """Whether the client declared this capability and may use it."""
         return self._opening.has(capability)

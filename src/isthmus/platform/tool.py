@@ -44,6 +44,11 @@ class Client(Protocol):
         """
         ...
 
+    @property
+    def host(self) -> str:
+        """The host of the client's instance; empty when it is not known."""
+        ...
+
     def has(self, capability: str) -> bool:
         """Whether the client declared this capability and may use it."""
         ...

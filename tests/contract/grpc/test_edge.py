@@ -154,6 +154,10 @@ async def test_a12_04_05_07_headers_are_checked(
         else:
             call = stand.stub.ExecuteWorkflow(metadata=headers)
             error = await failed(call.read())
+        for _ in range(1000):
+            if stand.sink.of(RpcServed):
+                break
+            await asyncio.sleep(0.01)
     assert (error.code(), error.details()) == (StatusCode.UNAUTHENTICATED, text)
     assert [fact.code for fact in stand.sink.of(RpcServed)] == ["UNAUTHENTICATED"]
     assert stand.sink.of(RpcServed)[0].method.startswith("/DuoWorkflow/")

@@ -5,17 +5,16 @@ from typing import Any
 
 import pytest
 
-import isthmus.platform.tools
 from isthmus.contract.contract_pb2 import McpTool, StartWorkflowRequest
 from isthmus.core.approval import with_call, with_pattern
 from isthmus.core.identity import ClientInfo
 from isthmus.core.workflow import Terms, ToolApproval
 from isthmus.platform import calls, start
-from isthmus.platform.host import load_tools
 from isthmus.platform.offer import Given, Wishes, kit
 from isthmus.platform.policy import Allow, Ask, Verdict
+from isthmus.platform.toolbox import all_tools
 
-TOOLS = load_tools(isthmus.platform.tools)
+TOOLS = all_tools()
 READS = {"read_file", "list_dir", "find_files", "grep"}
 WRITES = {"create_file_with_contents", "edit_file", "mkdir"}
 ALL = Wishes(tuple(TOOLS))
@@ -36,15 +35,25 @@ def verdict(given: Given, name: str, args: str, wishes: Wishes = ALL) -> Verdict
     ("privileges", "offered"),
     [
         ((), set[str]()),
-        ((8,), READS),
-        ((1,), READS | WRITES),
-        ((4,), {"run_command"}),
-        ((2, 3, 5, 7, 99), set[str]()),
-        (Terms().privileges, set(TOOLS)),
+        ((8,), {"read"}),
+        ((1,), {"read", "write"}),
+        ((4,), {"run"}),
+        ((2,), {"gitlab_read"}),
+        ((3, 5, 7, 99), {"gitlab_read", "gitlab_write", "git", "flows"}),
+        (
+            Terms().privileges,
+            {"read", "write", "run", "git", "gitlab_read", "gitlab_write"},
+        ),
     ],
 )
 def test_privileges_limit_the_tools(privileges: tuple[int, ...], offered: set[str]) -> None:
-    assert set(kit(ALL, given(Terms(privileges)), TOOLS).tools) == offered
+    found = set(kit(ALL, given(Terms(privileges)), TOOLS).tools)
+    free = {"plan"}
+    assert found == {
+        name
+        for name, tool in TOOLS.items()
+        if tool.effect in offered | free and not tool.capability
+    }
 
 
 def test_privileges_approve_beforehand() -> None:
