@@ -34,6 +34,7 @@ class Load:
     p99_ms: float
     errors: int
     cpu_us: float = 0.0
+    requests: int = 0
 
 
 def require(*programs: str) -> None:
@@ -125,6 +126,7 @@ def wrk(
         figures["p50_ms"],
         figures["p99_ms"],
         figures["errors"],
+        requests=figures["requests"],
     )
 
 
