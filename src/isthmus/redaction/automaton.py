@@ -5,10 +5,10 @@ rules. Patterns are read as bytes (Latin-1), so that a text is encoded once and 
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from importlib import import_module
-from typing import Any, Protocol, TypeAlias, cast
+from typing import Any, TypeAlias, cast
 
 MEMORY_BYTES = 8 << 20
 """What a set's states may take; beyond, they are made anew, and no match is lost."""
@@ -22,13 +22,8 @@ Pattern: TypeAlias = re.Pattern[bytes]
 """What RE2's patterns have in common with the standard library's."""
 
 
-class PatternSet(Protocol):
-    """Patterns that are tried together; `Match` gives the places of those that are found.
-
-    The library gives None instead of an empty list.
-    """
-
-    def Match(self, text: bytes) -> list[int] | None: ...  # noqa: N802 - the library's name
+PatternSet: TypeAlias = Callable[[bytes], list[int]]
+"""Patterns that are tried together: gives the places of those that are found in a text."""
 
 
 # It has no types of its own.
@@ -55,7 +50,8 @@ def pattern_set(texts: Sequence[str]) -> PatternSet:
         made.Compile()
     except _library.error as error:
         raise BadPattern(str(error)) from error
-    return cast("PatternSet", made)
+    # The method itself: around it, the library asks whether a text is bytes, which it always is.
+    return cast("PatternSet", made._set.Match)
 
 
 def _bytes(text: str) -> bytes:

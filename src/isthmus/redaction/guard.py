@@ -141,20 +141,22 @@ class SecretGuard:
 
     def texts(self, texts: tuple[str, ...], destination: m.Destination) -> tuple[str, ...]:
         """Texts that may leave for embeddings. Raises Withheld."""
-        sight = self._prompt(destination)
-        return texts if sight is None else _each(texts, [sight.text(text) for text in texts])
+        sights = self._sights(destination)
+        if sights is None:
+            return texts
+        return _each(texts, [sights[0].text(text) for text in texts])
 
     def body(self, body: bytes, destination: m.Destination) -> bytes:
         """A forwarded body that may leave; all of it is a prompt. Raises Withheld."""
-        sight = self._prompt(destination)
-        return body if sight is None else sight.json(body)
+        sights = self._sights(destination)
+        return body if sights is None else sights[0].json(body)
 
     def relayed(self, content_type: str, destination: m.Destination) -> RelayedFilter | None:
         """What a forwarded answer passes through; None when no policy looks at it."""
-        modes = self._policy.modes(destination)
-        if modes is None or modes.answer == "off":
+        sights = self._sights(destination)
+        if sights is None or sights[2].mode == "off":
             return None
-        sight = Sight(self._rules, self._telemetry, destination, "answer", modes.answer)
+        sight = sights[2]
         kind = content_type.partition(";")[0].strip().lower()
         if kind == "text/event-stream":
             return EventFilter(self._rules, self._window_bytes, sight.mark)
@@ -163,10 +165,12 @@ class SecretGuard:
             return Window(self._rules, self._window_bytes, sight.mark)
         return None
 
-    def _sights(self, destination: m.Destination, marks: Marks | None) -> "Sights | None":
+    def _sights(self, destination: m.Destination, marks: Marks | None = None) -> "Sights | None":
         """Of prompt, tool results and answer; those of calls without marks are made once."""
-        if marks is None and destination in self._known:
-            return self._known[destination]
+        if marks is None:
+            known = self._known.get(destination)
+            if known is not None:
+                return known
         modes = self._policy.modes(destination)
         if modes is None:
             return None
@@ -179,12 +183,6 @@ class SecretGuard:
         if marks is None and len(self._known) < KEPT:
             self._known[destination] = made
         return made
-
-    def _prompt(self, destination: m.Destination) -> Sight | None:
-        modes = self._policy.modes(destination)
-        if modes is None:
-            return None
-        return Sight(self._rules, self._telemetry, destination, "prompt", modes.prompt)
 
 
 def open_guard(settings: RedactionSettings, telemetry: Telemetry) -> SecretGuard | None:

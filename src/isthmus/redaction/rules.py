@@ -180,16 +180,16 @@ class Rules:
 
     def found(self, data: bytes) -> list[Found]:
         """Every secret, in order; they do not overlap."""
-        near = self._set.Match(data)
+        near = self._set(data)
         return self._search(data, near) if near else []
 
     def maybe_quoted(self, data: bytes) -> bool:
         """Whether strings of a JSON text may hold secrets, or hide them by escapes."""
-        return bool(self._quoted.Match(data))
+        return bool(self._quoted(data))
 
     def watch(self, data: bytes, done: int) -> tuple[list[Found], int] | None:
         """The secrets of a text that goes on, and where, from `done`, one may begin; else None."""
-        near = self._streaming.Match(data)
+        near = self._streaming(data)
         if not near:
             return None
         count = len(self.shapes)

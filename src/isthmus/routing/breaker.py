@@ -32,13 +32,14 @@ class Breaker:
     """
 
     __slots__ = (
-        *("_closed_at_s", "_dead", "_pauses", "_recent", "_roll", "_shut", "_trial", "_until_s"),
-        "probing",
+        *("_closed_at_s", "_dead", "_pauses", "_recent", "_roll", "_trial", "_until_s"),
+        *("probing", "shut"),
     )
 
     def __init__(self, roll: Callable[[], float] = random) -> None:
         self._roll = roll
-        self._shut = False
+        self.shut = False
+        """Whether a call must be claimed; else any may go."""
         self._dead = False
         self._trial = False
         self._until_s = -inf
@@ -49,18 +50,13 @@ class Breaker:
         self.probing = False
         """Whether the one call of a half-open breaker is out: set by the `claim` that took it."""
 
-    @property
-    def closed(self) -> bool:
-        """Whether any call may go."""
-        return not self._shut
-
     def allows(self, now_s: float) -> bool:
         """Whether a call could be claimed now."""
-        return not self._shut or (now_s >= self._until_s and not (self.probing or self._dead))
+        return not self.shut or (now_s >= self._until_s and not (self.probing or self._dead))
 
     def claim(self, now_s: float) -> bool:
         """Whether a call may go now; half open, it takes the only place (`probing`)."""
-        if not self._shut:
+        if not self.shut:
             return True
         if not self.allows(now_s):
             return False
@@ -69,12 +65,12 @@ class Breaker:
 
     def succeeded(self, now_s: float) -> State | None:
         """The deployment answered a call."""
-        if not self._shut:
+        if not self.shut:
             self._recent = self._recent << 1 & _WINDOW
             return None
         if self._dead or now_s < self._until_s:
             return None
-        self._shut = self.probing = False
+        self.shut = self.probing = False
         self._recent = 0
         self._closed_at_s = now_s
         return "closed"
@@ -86,16 +82,16 @@ class Breaker:
         if self._dead:
             return None
         if kind == "key":
-            self._shut = self._dead = True
+            self.shut = self._dead = True
             self.probing = False
             return "dead"
         pause_s = min(retry_after_s or 0.0, LIMITED_MOST_S)
-        if self._shut and now_s < self._until_s:
+        if self.shut and now_s < self._until_s:
             self._until_s = max(self._until_s, now_s + pause_s)
             return None
-        if self._shut and self._trial:
+        if self.shut and self._trial:
             return self._open(now_s, pause_s)
-        was_shut, self._shut = self._shut, False
+        was_shut, self.shut = self.shut, False
         return self._count(now_s, kind, pause_s) or ("closed" if was_shut else None)
 
     def abandoned(self) -> None:
@@ -106,7 +102,7 @@ class Breaker:
         """The configuration was read again: a key that was refused may be another one now."""
         if not self._dead:
             return None
-        self._shut = self._dead = self._trial = False
+        self.shut = self._dead = self._trial = False
         self._recent = self._pauses = 0
         self._until_s = -inf
         return "closed"
@@ -115,7 +111,7 @@ class Breaker:
         """How it stands."""
         if self._dead:
             return "dead"
-        if not self._shut:
+        if not self.shut:
             return "closed"
         if now_s < self._until_s:
             return "open"
@@ -128,13 +124,13 @@ class Breaker:
         """
         if self._dead:
             return inf
-        if not self._shut:
+        if not self.shut:
             return 0.0
         return FIRST_PAUSE_S if self.probing else max(0.0, self._until_s - now_s)
 
     def _count(self, now_s: float, kind: Fault, pause_s: float) -> State | None:
         if kind == "limited" and pause_s > 0.0:
-            self._shut, self._trial, self._until_s = True, False, now_s + pause_s
+            self.shut, self._trial, self._until_s = True, False, now_s + pause_s
             return "open"
         self._recent = (self._recent << 1 | 1) & _WINDOW
         if self._recent & _ROW != _ROW and self._recent.bit_count() < _HALF:
@@ -147,7 +143,7 @@ class Breaker:
         pause_s: float = min(FIRST_PAUSE_S * 2.0**self._pauses, LAST_PAUSE_S)
         pause_s *= 0.8 + 0.4 * self._roll()
         self._pauses = min(self._pauses + 1, 10)
-        self._shut = self._trial = True
+        self.shut = self._trial = True
         self.probing = False
         self._until_s = now_s + max(pause_s, at_least_s)
         return "open"

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from isthmus.core.deadline import Deadline
 from isthmus.core.errors import UpstreamFailed, UpstreamLimited
-from isthmus.core.messages import Destination, RawCall, RawReply
+from isthmus.core.messages import Destination, RawReply
 from isthmus.core.policies import Guard, RelayedFilter
 from isthmus.core.ports import ModelProvider
 from isthmus.routing.ask import RawAsk
@@ -142,14 +142,12 @@ class Forwarding:
             self._spending.settle(account.usage, account.cost)
 
     async def _passed(self) -> bytes:
-        if self._held:
-            return self._held.popleft()
-        passes = self._filter
+        held, passes = self._held, self._filter
         if passes is None:
-            return await self._next()
-        while not self._ended:
+            return held.popleft() if held else await self._next()
+        while held or not self._ended:
             try:
-                chunk = passes.feed(await self._next())
+                chunk = passes.feed(held.popleft() if held else await self._next())
             except StopAsyncIteration:
                 chunk = passes.finish()
             if chunk:
@@ -172,13 +170,23 @@ class Forwarding:
         walk, means = self._walk, self._means
         if not turn.ready():
             await turn.wait()
-        self._opened = means.door(turn.seat).forward(self._raw(turn.seat), means.proxy_deadline())
+        seat, raw = turn.seat, walk.ask.raw
+        place, guard = Destination("", seat.choice.provider, seat.name), means.guard
+        if guard is not None:
+            body = guard.body(raw.body, place)
+            if body is not raw.body:
+                raw = replace(raw, body=body)
+        target = seat.choice.target
+        if target is not None:
+            # With the key of this place, at its address.
+            raw = replace(raw, api_key=target.api_key, base_url=target.base_url)
+        self._opened = means.door(seat).forward(raw, means.proxy_deadline())
         turn.start()
         reply = self._reply = await self._opened.__aenter__()
         try:
             turn.answered()
             turn.error = class_of_status(reply.status)
-            self._filter = self._filtered(reply, turn.seat)
+            self._filter = None if guard is None else guard.relayed(_kind(reply), place)
             if _refused(reply, walk):
                 turn.begun = True
                 return
@@ -188,24 +196,6 @@ class Forwarding:
         except BaseException as error:
             await self._opened.__aexit__(type(error), error, error.__traceback__)
             raise
-
-    def _raw(self, seat: Seat) -> RawCall:
-        """The call as this place gets it: what may leave, with its key at its address."""
-        raw, target, guard = self._walk.ask.raw, seat.choice.target, self._means.guard
-        if guard is not None:
-            body = guard.body(raw.body, _place(seat))
-            if body is not raw.body:
-                raw = replace(raw, body=body)
-        if target is None:
-            return raw
-        return replace(raw, api_key=target.api_key, base_url=target.base_url)
-
-    def _filtered(self, reply: RawReply, seat: Seat) -> RelayedFilter | None:
-        guard = self._means.guard
-        if guard is None:
-            return None
-        kind = next((text for name, text in reply.headers if name == "content-type"), "")
-        return guard.relayed(kind, _place(seat))
 
     async def _hold(self, reply: RawReply) -> None:
         """Read on until there is content. Raises UpstreamFailed for an error, or the end."""
@@ -240,8 +230,8 @@ class Forwarding:
             self._turn.usage = self._reply.meter(chunk) or self._turn.usage
 
 
-def _place(seat: Seat) -> Destination:
-    return Destination("", seat.choice.provider, seat.name)
+def _kind(reply: RawReply) -> str:
+    return next((text for name, text in reply.headers if name == "content-type"), "")
 
 
 def _refused(reply: RawReply, walk: Walk[RawAsk]) -> bool:

@@ -1,6 +1,5 @@
 """How one deployment does: calls in flight, and the time until its answers begin."""
 
-from bisect import bisect_left, insort
 from collections import deque
 from math import exp, log
 
@@ -17,10 +16,7 @@ class Health:
     The mean gives a first byte half its weight after `half_life_s`.
     """
 
-    __slots__ = (
-        *("_at_s", "_rate", "_recent", "_sorted", "_weight"),
-        *("in_flight", "mean_s"),
-    )
+    __slots__ = ("_at_s", "_rate", "_recent", "_weight", "in_flight", "mean_s")
 
     def __init__(self, half_life_s: float = HALF_LIFE_S) -> None:
         self._rate = -log(2.0) / half_life_s
@@ -28,8 +24,7 @@ class Health:
         self.mean_s = 0.0
         """The mean of its first bytes, however old; 0 while there are none."""
         self._weight = 0.0
-        self._recent: deque[float] = deque()
-        self._sorted: list[float] = []
+        self._recent: deque[float] = deque(maxlen=_KEPT)
         self.in_flight = 0
         """Calls that are under way. Who makes a call adds one, and takes it off at its end."""
 
@@ -39,11 +34,7 @@ class Health:
         self._weight = weight + 1.0
         self.mean_s += (took_s - self.mean_s) / self._weight
         self._at_s = now_s
-        recent = self._recent
-        recent.append(took_s)
-        insort(self._sorted, took_s)
-        if len(recent) > _KEPT:
-            del self._sorted[bisect_left(self._sorted, recent.popleft())]
+        self._recent.append(took_s)
 
     def first_byte_s(self, now_s: float, assumed_s: float) -> float:
         """The time until an answer begins, as it is expected now.
@@ -67,5 +58,5 @@ class Health:
 
     def p95_s(self) -> float | None:
         """What 95 % of the last 64 first bytes stayed below; None while fewer than 20 came."""
-        count = len(self._sorted)
-        return self._sorted[(count * 95 + 99) // 100 - 1] if count >= _ENOUGH else None
+        count = len(self._recent)
+        return sorted(self._recent)[(count * 95 + 99) // 100 - 1] if count >= _ENOUGH else None

@@ -16,13 +16,10 @@ def cost(prices: Prices, usage: Usage) -> int:
     other input; reasoning is output. The sum is exact, and then rounded once to a whole millionth:
     a half goes up.
     """
-    rates = _rates(prices)
+    fresh, output, cached, kept = _rates(prices)
     read, write = max(0, usage.cache_read_tokens), max(0, usage.cache_write_tokens)
-    fresh = max(0, usage.input_tokens - read - write)
-    total = (
-        fresh * rates[0] + max(0, usage.output_tokens) * rates[1] + read * rates[2]
-    ) + write * rates[3]
-    return (total + PARTS // 2) // PARTS
+    total = max(0, usage.input_tokens - read - write) * fresh + read * cached + write * kept
+    return _whole(total + max(0, usage.output_tokens) * output)
 
 
 def estimate(prices: Prices, input_tokens: int, output_tokens: int) -> int:
@@ -30,7 +27,12 @@ def estimate(prices: Prices, input_tokens: int, output_tokens: int) -> int:
 
     Rounded as `cost` is.
     """
-    return cost(prices, Usage(input_tokens, output_tokens))
+    fresh, output, _, _ = _rates(prices)
+    return _whole(input_tokens * fresh + output_tokens * output)
+
+
+def _whole(total: int) -> int:
+    return (total + PARTS // 2) // PARTS
 
 
 @lru_cache(maxsize=1_024)

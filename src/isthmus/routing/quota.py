@@ -1,6 +1,5 @@
 """Which limits a call must keep, and what it may spend of them while its answer comes."""
 
-from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from msgspec import Struct
@@ -68,6 +67,8 @@ class _Plan(NamedTuple):
     fixed: tuple[Claim, ...]
     tokens: tuple[tuple[LimitKey, bool], ...]
     cost: tuple[tuple[LimitKey, bool], ...]
+    shadows: bool
+    """Whether there are any that may not."""
 
 
 class Quotas:
@@ -94,23 +95,29 @@ class Quotas:
             plan = self._planned(call)
         if plan is None:
             return None
-        claims: Sequence[Claim] = plan.fixed
+        claims = [*plan.fixed]
         if plan.tokens:
             units = estimate.tokens
-            claims = (*claims, *[Claim(key, units, shadow) for key, shadow in plan.tokens])
+            claims += [Claim(key, units, shadow) for key, shadow in plan.tokens]
         if plan.cost:
             units = estimate.cost
-            claims = (*claims, *[Claim(key, units, shadow) for key, shadow in plan.cost])
+            claims += [Claim(key, units, shadow) for key, shadow in plan.cost]
         try:
             reservation = await self._reserver.reserve(claims)
         except LimitExceeded as refusal:
             self.met(refusal, who, feature)
             raise
-        spending = Spending(self, reservation, estimate, who, feature)
-        if plan.tokens or plan.cost:
-            spending.watch()
-        self._note(reservation, plan, who, feature)
-        return spending
+        if plan.keys:
+            notes = NOTES.get()
+            if notes is not None:
+                tightest = reservation.tightest
+                notes.limits = None if tightest is None else Standing(tightest, plan.keys)
+        if plan.shadows:
+            for state in reservation.shadowed:
+                told = LimitMet(state.rule, state.counted, "shadow", who, feature)
+                self._telemetry.emit(told)
+        watched = bool(plan.tokens or plan.cost)
+        return Spending(self, reservation, estimate, who, feature, watched=watched)
 
     def met(self, refusal: LimitExceeded, who: Who, feature: str) -> None:
         """Tell of a refusal, and note for the reply which limit it was."""
@@ -121,14 +128,6 @@ class Quotas:
         if notes is not None and state is not None:
             key = LimitKey(state.rule, "", state.amount, state.window_s, state.counted)
             notes.limits = Standing(state, (key,))
-
-    def _note(self, reservation: Reservation, plan: _Plan, who: Who, feature: str) -> None:
-        notes = NOTES.get()
-        if notes is not None and plan.keys:
-            tightest = reservation.tightest
-            notes.limits = None if tightest is None else Standing(tightest, plan.keys)
-        for state in reservation.shadowed:
-            self._telemetry.emit(LimitMet(state.rule, state.counted, "shadow", who, feature))
 
     def _planned(self, call: tuple[str, str, str, Who]) -> _Plan | None:
         if len(self._plans) >= _PLANS_KEPT:
@@ -150,6 +149,7 @@ class Quotas:
             tuple(fixed),
             tuple(each for each in keys if each[0].counted == "tokens"),
             tuple(each for each in keys if each[0].counted == "cost"),
+            any(shadow for _, shadow in keys),
         )
         self._plans[call] = found = plan if keys else None
         return found
@@ -168,22 +168,25 @@ class Spending:
     )
 
     def __init__(
-        self, quotas: Quotas, reservation: Reservation, estimate: Estimate, who: Who, feature: str
+        self,
+        quotas: Quotas,
+        reservation: Reservation,
+        estimate: Estimate,
+        who: Who,
+        feature: str,
+        *,
+        watched: bool,
     ) -> None:
+        """`watched`: something that the answer uses is counted."""
         self._quotas = quotas
         self._reservation = reservation
         self._estimate = estimate
         self._who = who
         self._feature = feature
         self._told = 0
-        self._room = 0
+        self._watched = watched
+        self._room = estimate.output_tokens * CHARS_A_TOKEN
         self._step = max(STEP_TOKENS, estimate.output_tokens)
-        self._watched = False
-
-    def watch(self) -> None:
-        """Something that the answer uses is counted."""
-        self._watched = True
-        self._room = self._estimate.output_tokens * CHARS_A_TOKEN
 
     def spent(self, chars: int) -> bool:
         """Characters of the answer have come; whether `grow` must be awaited before they go on."""

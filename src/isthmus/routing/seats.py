@@ -1,7 +1,6 @@
 """Deployments and how they do: breakers, health, queues; what one call leaves for the next."""
 
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from isthmus.core.errors import Forbidden, Rejected
@@ -16,24 +15,23 @@ from isthmus.routing.plan import choice_of, others
 from isthmus.settings import RoutingSettings
 
 
-@dataclass(frozen=True, slots=True)
 class Seat:
-    """A deployment of one model, and what is known of it. `gate` is None without a limit."""
+    """A deployment of one model, and what is known of it. `gate` is None without a limit.
 
-    deployment: Deployment
-    breaker: Breaker
-    health: Health
-    gate: Gate | None
+    `name` and `choice` are the deployment's: every call asks for them several times.
+    """
 
-    @property
-    def name(self) -> str:
-        """The deployment's name."""
-        return self.deployment.name
+    __slots__ = ("breaker", "choice", "deployment", "gate", "health", "name")
 
-    @property
-    def choice(self) -> ModelChoice:
-        """What it is asked for."""
-        return self.deployment.choice
+    def __init__(
+        self, deployment: Deployment, breaker: Breaker, health: Health, gate: Gate | None
+    ) -> None:
+        self.deployment = deployment
+        self.name = deployment.name
+        self.choice = deployment.choice
+        self.breaker = breaker
+        self.health = health
+        self.gate = gate
 
 
 Reach: TypeAlias = Literal["model", "floor", "any"]

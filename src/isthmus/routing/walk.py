@@ -1,6 +1,6 @@
 """One call's way over the deployments that may serve it: who is asked first, and who next."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from math import inf
 from typing import Generic, TypeVar
@@ -104,7 +104,7 @@ class Walk(Generic[Words]):
         self._first = first[0].choice.id if first else ""
         if passed:
             self._passed = passed
-        elif len(first) == 1 and first[0].breaker.closed:
+        elif len(first) == 1 and not first[0].breaker.shut:
             self.seat = first[0]
             self.tries = 1
             return
@@ -131,7 +131,7 @@ class Walk(Generic[Words]):
         if self.tries == 1 < self._guide.settings.tries:
             # As a rule one look is enough.
             for seat in self._tiers[self._tier]:
-                if seat is not self.seat and seat.breaker.closed:
+                if seat is not self.seat and not seat.breaker.shut:
                     return True
         now_s, passed = self._guide.clock.now_s(), (*self._passed, self.seat.name)
         return self.tries < self._guide.settings.tries and any(
@@ -144,12 +144,14 @@ class Walk(Generic[Words]):
         """It answered."""
         guide, seat, session = self._guide, self.seat, self._words.session
         alone = len(self._tiers[self._tier]) == 1
-        if alone and seat.breaker.closed and self._key is None and session is None:
+        if alone and not seat.breaker.shut and self._key is None and session is None:
             # As most are: there is nothing to compare it with, and nothing to remember.
             seat.breaker.succeeded(0.0)
             return
         now_s = guide.clock.now_s()
-        guide.moved(seat, seat.breaker.succeeded(now_s), "it answered")
+        state = seat.breaker.succeeded(now_s)
+        if state is not None:
+            guide.moved(seat, state, "it answered")
         if not alone:
             seat.health.answered(first_byte_s, now_s)
         life_s = seat.deployment.cache_life_s
@@ -223,7 +225,7 @@ class Walk(Generic[Words]):
                 words = self._worded(seat)
                 if words is None:
                     break
-                if self.pause_s or self.claim(seat, now_s):
+                if self.pause_s or not seat.breaker.shut or self.claim(seat, now_s):
                     self.seat, self.ask = seat, words
                     self.tries += 1
                     return True
@@ -249,8 +251,10 @@ class Walk(Generic[Words]):
             if only.name in self._passed or not only.breaker.allows(now_s):
                 return None
             return only
-        left = [seat for seat in tier if seat.name not in self._passed]
-        free = [seat for seat in left if seat.breaker.allows(now_s)]
+        left = tier
+        if self._passed:
+            left = tuple([seat for seat in tier if seat.name not in self._passed])
+        free = [s for s in left if not s.breaker.shut or s.breaker.allows(now_s)]
         if not self._keyed():
             return self._lightest(free, now_s)
         return self._warm(left, free, now_s) or self._preferred(free, now_s)
@@ -279,7 +283,7 @@ class Walk(Generic[Words]):
         bound = min(waits) * MUCH_WORSE
         return next(free[at] for at in order if waits[at] <= bound)
 
-    def _warm(self, left: list[Seat], free: list[Seat], now_s: float) -> Seat | None:
+    def _warm(self, left: Sequence[Seat], free: list[Seat], now_s: float) -> Seat | None:
         """The seat that this prompt's beginning was sent to last, if it is worth it."""
         session = self._words.session
         known = None if self._key is None else self._guide.affinity.warm(self._key, now_s)

@@ -92,6 +92,7 @@ class Vendor:
         self.gates: dict[str, asyncio.Event] = {}
         self.statuses: dict[str, int] = {}
         self.chunks: dict[str, list[bytes | BaseException]] = {}
+        self.headers: tuple[tuple[str, str], ...] = ()
 
     def forwards(self, path: str) -> bool:
         return bool(path)
@@ -139,7 +140,7 @@ class Vendor:
 
         try:
             status = self.statuses.get(place, 200)
-            headers = (("retry-after", "3"),) if status == 429 else ()
+            headers = (("retry-after", "3"),) if status == 429 else self.headers
             yield RawReply(status, headers, chunks(), lambda _: USAGE, lambda: None, seen)
         finally:
             self.closed += 1
@@ -537,6 +538,26 @@ async def test_a_forwarded_stream_that_fails_before_content_is_asked_elsewhere(
     assert stage.vendor.calls == ["a", "b"]
     assert stage.vendor.closed == 2
     assert [finish for _, _, finish in stage.told] == ["error", ""]
+
+
+async def test_what_a_forwarded_stream_was_held_for_is_looked_at_as_well() -> None:
+    stage = Stage({"a": [], "b": []})
+    guard = open_guard(RedactionSettings(answer="redact"), stage.sink)
+    places = {
+        place: DeploymentSettings(model=SONNET, base_url=place) for place in stage.vendor.scripts
+    }
+    catalogue = parse_catalogue(LIBRARY, ModelsSettings(), OpenAISettings(), places)
+    governance = Governance(guard=guard, roll=lambda: 0.0)
+    stage.models.adopt({"anthropic": stage.vendor}, catalogue, OutboundSettings(), governance)
+    secret = b"glpat-" + b"aB3dE6gH9jK2mN5pQ8sT"
+    stage.vendor.headers = (("content-type", "text/event-stream"),)
+    stage.vendor.chunks = {"a": [b": ping\n\n", b'data: {"text": "x %b y"}\n\n' % secret]}
+    async with stage.models.forward("anthropic", RAW, CALLER, "up") as reply:
+        passed = b"".join([chunk async for chunk in reply.chunks])
+    assert secret not in passed
+    assert passed.startswith(b": ping\n\n")
+    assert b"[REDACTED] y" in passed
+    assert len(stage.sink.of(SecretFound)) == 1
 
 
 async def test_the_last_ones_error_is_forwarded_to_the_byte() -> None:

@@ -37,14 +37,21 @@ class Part(Generic[Ticket]):
 
     __slots__ = ("_tickets", "counter", "over", "shadow", "total", "units")
 
-    def __init__(self, counter: Counter[Ticket], claim: Claim) -> None:
+    def __init__(
+        self, counter: Counter[Ticket], claim: Claim, ticket: Ticket | None = None
+    ) -> None:
+        """With a `ticket`, what is claimed is granted already."""
         self.counter = counter
         self.shadow = claim.shadow
         self.over = False
-        self.units = claim.units
+        units = self.units = claim.units
         """What is asked for now; `total` is what is held."""
-        self.total = 0
-        self._tickets: list[tuple[Ticket, int]] = []
+        if ticket is None:
+            self.total = 0
+            self._tickets: list[tuple[Ticket, int]] = []
+        else:
+            self.total = units
+            self._tickets = [(ticket, units)]
 
     def hold(self, ticket: Ticket) -> None:
         """What was asked for is granted."""
@@ -108,8 +115,8 @@ class Held(Generic[Ticket]):
     @property
     def shadowed(self) -> Sequence[LimitState]:
         """See `Reservation`."""
-        over = [part for part in self._parts if part.over]
-        return [part.counter.state(self._clock.now_s()) for part in over]
+        now_s = self._clock.now_s
+        return [part.counter.state(now_s()) for part in self._parts if part.over]
 
     async def grow(self, units: Mapping[str, int]) -> None:
         """See `Reservation`."""

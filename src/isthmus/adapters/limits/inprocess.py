@@ -42,8 +42,15 @@ class InProcessLimiter:
 
     async def reserve(self, claims: Sequence[Claim]) -> Reservation:
         """See `Reserver`."""
-        parts = [Part(self._window(claim.key), claim) for claim in claims]
-        await self._grant(parts)
+        now_s = self._clock.now_s()
+        parts: list[Part[Entry]] = []
+        for claim in claims:
+            window = self._window(claim.key)
+            entry = window.spend(claim.units, now_s)
+            part = Part(window, claim, entry)
+            if entry is None:
+                self._over(part, parts, now_s)
+            parts.append(part)
         return Held(parts, self._grant, self._clock)
 
     async def _grant(self, parts: Sequence[Part[Entry]]) -> None:
@@ -51,13 +58,18 @@ class InProcessLimiter:
         for count, part in enumerate(parts):
             entry = part.counter.spend(part.units, now_s)
             if entry is None:
-                if not part.shadow:
-                    for granted in parts[:count]:
-                        granted.undo(now_s)
-                    raise refusal(part.counter, part.units, now_s)
-                part.over = True
-                entry = part.counter.force(part.units, now_s)
-            part.hold(entry)
+                self._over(part, parts[:count], now_s)
+            else:
+                part.hold(entry)
+
+    def _over(self, part: Part[Entry], granted: Sequence[Part[Entry]], now_s: float) -> None:
+        """What does not fit: counted in shadow, else refused, and what was granted goes back."""
+        if not part.shadow:
+            for each in granted:
+                each.undo(now_s)
+            raise refusal(part.counter, part.units, now_s)
+        part.over = True
+        part.hold(part.counter.force(part.units, now_s))
 
     def _window(self, key: LimitKey) -> Window:
         windows = self._windows

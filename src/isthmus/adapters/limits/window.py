@@ -77,8 +77,11 @@ class Window:
 
     def left(self, now_s: float) -> int:
         """Units that are still to be had."""
-        self._forget(now_s)
-        return max(0, self.amount - self.used)
+        entries = self._entries
+        if entries and entries[0].last_s + self._span_s <= now_s + _ROUNDING_S:
+            self._forget(now_s)
+        left = self.amount - self.used
+        return max(0, left)
 
     def state(self, now_s: float) -> LimitState:
         """How it stands."""
