@@ -19,7 +19,7 @@ BUDGET = {
     "platform": 14_000,
     "instance": 2_350,
     "edge": 12_450,
-    "adapters": 18_000,
+    "adapters": 18_100,
     "executor": 3_450,
     "app": 1_650,
     "cli": 2_250,

@@ -102,12 +102,18 @@ class StreamWatch:
         return self._seen
 
     def _read(self, chunk: bytes) -> Seen:
-        try:
-            events = self._parser.feed(chunk)
-        except UpstreamFailed:
-            return "content"  # Too large to be judged, so it is passed on.
-        for event in events:
-            seen = self._judge(event)
-            if seen:
-                return seen
+        at = 0
+        while at < len(chunk):
+            # Event by event: of many in a chunk, those behind the first content are nobody's.
+            end = chunk.find(b"\n\n", at) + 2
+            piece = chunk[at:] if end < 2 else chunk[at:end]
+            at += len(piece)
+            try:
+                events = self._parser.feed(piece)
+            except UpstreamFailed:
+                return "content"  # Too large to be judged, so it is passed on.
+            for event in events:
+                seen = self._judge(event)
+                if seen:
+                    return seen
         return ""
