@@ -42,6 +42,7 @@ class Replicas:
         self.clock = clock
         self.telemetry = MemorySink()
         self.links: list[OwnLink] = []
+        self.store_ahead_s = 0.0
         self._settings = settings or LimitsSettings()
         self._prefix = f"test:{token_hex(6)}:"
         self._link = ValkeyLink(url, 10.0, TEXT)
@@ -50,10 +51,11 @@ class Replicas:
         """Another process; its `send` is for the test to call, or its `run` to run."""
         link = OwnLink(self._link, self._prefix)
         self.links.append(link)
-        clock = self.clock
-        return ValkeyLimiter(
-            link, self._settings, clock, self.telemetry, lambda: round(clock.now_s() * 1000)
-        )
+
+        def store_ms() -> int:
+            return round((self.clock.now_s() + self.store_ahead_s) * 1000)
+
+        return ValkeyLimiter(link, self._settings, self.clock, self.telemetry, store_ms)
 
     async def close(self) -> None:
         await self._link.close()

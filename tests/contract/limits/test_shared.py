@@ -92,6 +92,24 @@ async def test_who_leaves_gives_back_at_once(replicas: Replicas, clock: HandCloc
     await driven(second, second.reserve([Claim(SLOTS, 20)]))
 
 
+async def test_a_store_whose_clock_is_set_back_bars_nobody_until_it_has_caught_up(
+    replicas: Replicas, clock: HandClock
+) -> None:
+    dead, alive = replicas.add(), replicas.add()
+    few = LimitKey("few", "u", 10, 60.0)
+    replicas.store_ahead_s = 3 * 3_600.0
+    assert await passes(dead, few, 10)
+    await driven(dead, dead.reserve([Claim(SLOTS, 15)]))
+    replicas.store_ahead_s = 0.0
+    assert not await passes(alive, few)
+    with pytest.raises(LimitExceeded):
+        await driven(alive, alive.reserve([Claim(SLOTS, 6)]))
+    # A window later at the latest, as if it had been spent when the clock was set.
+    clock.advance(61.0)
+    assert await passes(alive, few, 10)
+    await driven(alive, alive.reserve([Claim(SLOTS, 20)]))
+
+
 async def test_slots_of_a_process_that_died_are_given_to_others(
     replicas: Replicas, clock: HandClock
 ) -> None:

@@ -41,6 +41,11 @@ local function open(key, kind, span)
   for i = 1, #raw, 2 do
     local units, last = string.match(raw[i + 1], '^(%d+):(%d+)$')
     units, last = tonumber(units), tonumber(last)
+    if last > now + span then
+      -- The clock was set back since: what is there counts from now on.
+      last = kind == WINDOW and now or now + span
+      book.changed[raw[i]] = true
+    end
     local old = last
     if kind == WINDOW then old = last + span end
     if old <= now then
