@@ -6,6 +6,7 @@ Source: instance contract, section 2.1.
 import asyncio
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from math import inf
 
 from isthmus.core.errors import Conflict, Failure, NotFound
 from isthmus.core.events import Noted
@@ -27,26 +28,56 @@ def period_s(stuck_after_s: float) -> float:
     return min(MAX_PERIOD_S, stuck_after_s / 10)
 
 
+class Evenness:
+    """How long the wall clock has not leapt ahead of the monotonic one.
+
+    When it leaps ahead, what lives looks untouched for as long as the leap.
+    """
+
+    def __init__(self, step_s: float) -> None:
+        self._step_s = step_s
+        self._apart_s = inf
+        self._leapt_at_s = -inf
+
+    def lasted_s(self, now_s: float, wall_s: float) -> float:
+        """Seconds since the last leap of more than `step_s`; without one, endless."""
+        apart_s = wall_s - now_s
+        if apart_s - self._apart_s > self._step_s:
+            self._leapt_at_s = now_s
+        self._apart_s = apart_s
+        return now_s - self._leapt_at_s
+
+
 async def sweep(
     store: WorkflowStore, clock: Clock, settings: InstanceSettings, telemetry: Telemetry
 ) -> None:
-    """Go round until cancelled; a store that is down is told of, and asked again."""
+    """Go round until cancelled; a store that is down is told of, and asked again.
+
+    After a leap of the clock nobody is given up before all that live had time to be touched.
+    """
+    allowed_s = settings.stuck_after_s
+    evenness = Evenness(period_s(allowed_s))
     while True:
-        try:
-            given_up = await once(store, clock, settings)
-        except Failure as failure:
-            told = (("failure", type(failure).__name__),)
-            telemetry.emit(Noted("warning", "Stuck workflows could not be looked for.", told))
-        else:
-            if given_up:
-                counted = (("workflows", str(len(given_up))),)
-                telemetry.emit(Noted("info", "Stuck workflows were given up.", counted))
-        await asyncio.sleep(period_s(settings.stuck_after_s))
+        wall = clock.utc()
+        if evenness.lasted_s(clock.now_s(), wall.timestamp()) > allowed_s:
+            await _round(store, wall - timedelta(seconds=allowed_s), telemetry)
+        await asyncio.sleep(period_s(allowed_s))
 
 
-async def once(store: WorkflowStore, clock: Clock, settings: InstanceSettings) -> Sequence[str]:
+async def _round(store: WorkflowStore, before: datetime, telemetry: Telemetry) -> None:
+    try:
+        given_up = await once(store, before)
+    except Failure as failure:
+        told = (("failure", type(failure).__name__),)
+        telemetry.emit(Noted("warning", "Stuck workflows could not be looked for.", told))
+    else:
+        if given_up:
+            counted = (("workflows", str(len(given_up))),)
+            telemetry.emit(Noted("info", "Stuck workflows were given up.", counted))
+
+
+async def once(store: WorkflowStore, before: datetime) -> Sequence[str]:
     """One round; the ids that were dropped. Several processes may do so at once."""
-    before = clock.utc() - timedelta(seconds=settings.stuck_after_s)
     dropped: list[str] = []
     for workflow_id in await store.stuck(before):
         try:
