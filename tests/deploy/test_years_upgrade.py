@@ -18,7 +18,7 @@ import pytest
 
 from isthmus.adapters.stores.database import connect_database
 from isthmus.adapters.stores.schema import OURS
-from tests.deploy.years import SCRIPTS, Turn, execute, identity
+from tests.deploy.years import DONE, SCRIPTS, Turn, execute, identity
 from tests.support.next_release import NEXT, steps_of_the_next
 from tests.support.process import RunningServer, prepare, running_server, start
 from tests.support.scripted_upstream import Upstream, scripted_upstream
@@ -27,14 +27,6 @@ WIRE: Final = Path(__file__).resolve().parents[1] / "wire" / "database"
 OLD: Final = "0003"
 TOKEN: Final = "glpat-" + "SEpkAx3MvKWRkEkQt1tEKhnbbue6DU1Ehr9zmDThfyU"
 """Made by the old release; the database knows its digest."""
-DONE: Final = [
-    "[work]",
-    "One moment.",
-    "Read README.md",
-    "One moment.",
-    "List .",
-    "I looked around.",
-]
 
 
 @pytest.fixture(name="upstream", scope="module")

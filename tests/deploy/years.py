@@ -34,7 +34,21 @@ SCRIPTS: Final[Mapping[str, Script]] = {
     ],
 }
 """The model reads a file, lists a folder, and sums up."""
-SCOPES: Final = ("duo_chat", "duo_agent_platform", "complete_code")
+DONE: Final = [
+    "[work]",
+    "One moment.",
+    "Read README.md",
+    "One moment.",
+    "List .",
+    "I looked around.",
+]
+"""The log of a session to which everything was answered."""
+SCOPES: Final = (
+    "duo_chat",
+    "duo_agent_platform",
+    "complete_code",
+    "ai_gateway_model_provider_proxy",
+)
 LIMIT_S: Final = 60.0
 
 

@@ -26,6 +26,7 @@ from langgraph.types import Interrupt
 from isthmus.core.checkpoint import CheckpointQuery, PendingWrites, StoredCheckpoint, Thread
 from isthmus.core.ports import CheckpointStore
 from isthmus.platform import checkpoints
+from isthmus.platform.engine import order
 from isthmus.platform.turn import Written
 
 PAGE = 50
@@ -87,8 +88,16 @@ class Saver(BaseCheckpointSaver[int]):
         return {} if known is None else cast("Mapping[str, Any]", known.values)
 
     async def head(self, thread_id: str, checkpoint_id: str | None) -> CheckpointTuple | None:
-        """The checkpoint to go on from; the engine's own read of it costs nothing more."""
+        """The checkpoint to go on from; the engine's own read of it costs nothing more.
+
+        Steps from here on sort behind all that the thread has.
+        """
         self._read = await self.aget_tuple(_config(Thread(thread_id), checkpoint_id))
+        newest = self._read and get_checkpoint_id(self._read.config)
+        if newest and checkpoint_id is not None:
+            query = CheckpointQuery(thread_id, "", None, 1, with_blobs=False)
+            newest = (await self._store.page(query)).items[0].checkpoint_id
+        order.follow(newest or "")
         return self._read
 
     def unanswered(self) -> None:
