@@ -21,6 +21,7 @@ from isthmus.core.errors import Failure
 from isthmus.core.identity import Caller, ClientInfo
 from isthmus.core.ports import CheckpointStore, WorkflowStore
 from isthmus.platform.catalogue import load
+from isthmus.platform.credits import Credits
 from isthmus.platform.engine.run import Equipment, GraphEngine
 from isthmus.platform.host import LocalHost, Parts
 from isthmus.platform.keeping import embedded
@@ -93,10 +94,13 @@ class Stand:
         checkpoints: CheckpointStore | None = None,
         settings: PlatformSettings | None = None,
         stores: StoresOf | None = None,
+        credits_: Credits | None = None,
+        metered: bool = False,
     ) -> None:
         self.models = models
         self.workflows = workflows or MemoryWorkflows()
         self.checkpoints = checkpoints or MemoryCheckpoints()
+        self.credits, self.metered = credits_ or Credits(), metered
         self.stores = stores or embedded(self.workflows, self.checkpoints)
         self.sink = MemorySink()
         self.clock = HandClock()
@@ -122,6 +126,8 @@ class Stand:
             self.sink,
             self.clock,
             self.settings,
+            self.credits,
+            self.metered,
         )
 
     @asynccontextmanager

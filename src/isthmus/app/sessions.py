@@ -21,6 +21,7 @@ from isthmus.auth.authenticate import Authenticator, platform_policy
 from isthmus.auth.issue import signing_kid
 from isthmus.edge.grpc.server import GrpcListener, PlatformServices, open_server
 from isthmus.platform import catalogue
+from isthmus.platform.credits import Credits
 from isthmus.platform.engine.run import Equipment, GraphEngine
 from isthmus.platform.host import LocalHost, Parts
 from isthmus.platform.keeping import at_instance, embedded
@@ -65,6 +66,7 @@ async def open_sessions(foundation: Foundation, host: LocalHost) -> AsyncIterato
             tools=tuple(all_tools().values()),
             telemetry=foundation.telemetry,
             traces=foundation.traces,
+            credits=Credits(foundation.quota),
         )
         opened = open_server(services, settings.grpc, settings.platform)
         try:
@@ -95,6 +97,8 @@ def local_host(foundation: Foundation, stores: Stores) -> LocalHost:
         telemetry=foundation.telemetry,
         clock=foundation.clock,
         settings=settings,
+        credits=Credits(foundation.quota),
+        metered=foundation.settings.models.custom_enabled,
     )
     return LocalHost(parts)
 

@@ -4,7 +4,7 @@ A fact never carries a secret, a prompt or an answer.
 """
 
 from contextvars import ContextVar
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from msgspec import Struct
 
@@ -287,6 +287,34 @@ class SessionEnded(Struct, frozen=True, gc=False):
     steps: int
 
 
+class ModelUse(NamedTuple):
+    """One model call of a session, as bills list it; `model` is the provider's own name."""
+
+    agent: str
+    model: str
+    engine: str
+    provider: str
+    input_tokens: int
+    output_tokens: int
+    cache_read_tokens: int = 0
+    cache_write_tokens: int = 0
+
+
+class SessionBilled(Struct, frozen=True):
+    """A stream of a session is to be paid for, or a model call of another server's session.
+
+    `used` has a pair for each model call ("model" and a `ModelUse`) and for each tool ("tool" and
+    its name). `catalogued`: the flow is one that users made themselves.
+    """
+
+    workflow_id: str
+    feature: str
+    catalogued: bool
+    caller: Caller
+    client: ClientInfo
+    used: tuple[tuple[str, object], ...]
+
+
 class ActionAnswered(Struct, frozen=True, gc=False):
     """A client carried out an action; `action` is the contract's oneof name."""
 
@@ -390,6 +418,7 @@ Fact: TypeAlias = (
     | SessionStarted
     | SessionAnswered
     | SessionEnded
+    | SessionBilled
     | ActionAnswered
     | RelayOpened
     | RelayClosed

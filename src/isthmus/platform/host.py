@@ -4,7 +4,7 @@ import asyncio
 import traceback
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
 from contextlib import aclosing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Protocol, Self
 
@@ -18,7 +18,8 @@ from isthmus.core.ports import Clock, Telemetry
 from isthmus.core.trace import deepen
 from isthmus.platform import start
 from isthmus.platform.catalogue import Catalogue, select
-from isthmus.platform.opening import Opening, StoresOf, Wiring
+from isthmus.platform.credits import Credits
+from isthmus.platform.opening import Opening, StoresOf, Wiring, feature_of
 from isthmus.platform.protocol import Begin, Conversation, Halt, Reason
 from isthmus.platform.session import Session
 from isthmus.platform.tool import Tool
@@ -47,7 +48,10 @@ class SessionHost(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What a host is made of. `engine` is called for each stream; it may load the engine late."""
+    """What a host is made of. `engine` is called for each stream; it may load the engine late.
+
+    `metered` is whether model calls of customers' own are announced to clients that ask for it.
+    """
 
     flows: Catalogue
     tools: Mapping[str, Tool]
@@ -57,6 +61,8 @@ class Parts:
     telemetry: Telemetry
     clock: Clock
     settings: PlatformSettings
+    credits: Credits = field(default_factory=Credits)
+    metered: bool = False
 
 
 def load_tools(package: ModuleType) -> dict[str, Tool]:
@@ -130,6 +136,8 @@ class LocalHost:
             message = await self._first(conversation, events)
             if message is None:
                 return
+            feature = feature_of(message.workflowDefinition, message.flowConfigId)
+            await self._parts.credits.for_session(caller, client, feature)
             session = self._session(message, caller, client, (conversation, events))
             with self._claim(session.workflow_id, message.workflowID, session):
                 task = self._group.create_task(self._guarded(session))
@@ -174,6 +182,7 @@ class LocalHost:
             telemetry=parts.telemetry,
             clock=parts.clock,
             settings=parts.settings,
+            metered=parts.metered,
         )
         return Session(wiring, opening)
 

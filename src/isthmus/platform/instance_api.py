@@ -102,11 +102,7 @@ async def _posted(client: Client, body: object) -> Reply:
 
 
 async def _once(client: Client, action: Action) -> Reply:
-    response = await client.ask(action)
-    if response.HasField("plainTextResponse"):
-        # Some executors answer so, and then only when all went well.
-        return Reply(200, {}, response.plainTextResponse.response)
-    answer = response.httpResponse
+    answer = (await client.ask(action)).httpResponse
     headers = {name.lower(): value for name, value in answer.headers.items()}
     return Reply(answer.statusCode, headers, answer.body)
 

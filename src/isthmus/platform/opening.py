@@ -54,10 +54,26 @@ class Opening:
         return capability in self.start.capabilities
 
     @property
+    def metered(self) -> bool:
+        """Whether the client wants to be told of model calls of its own servers."""
+        told = self.client.get("x-gitlab-self-hosted-dap-billing-enabled")
+        return told.strip().lower() in {"true", "1"}
+
+    @property
+    def feature(self) -> str:
+        """The qualified name of what credits are asked for, and bills are about."""
+        return feature_of(self.selector.definition, self.selector.flow_id)
+
+    @property
     def owner(self) -> str:
         """Who the session belongs to, as records name them."""
         owner = self.caller.global_user_id or self.caller.subject
         return f"{self.caller.listed}/{owner}" if self.caller.listed else owner
+
+
+def feature_of(definition: str, flow_id: str) -> str:
+    """The qualified name of a flow: the registry's, or a definition without its schema."""
+    return flow_id or definition.partition("/")[0] or "software_development"
 
 
 StoresOf: TypeAlias = Callable[[Opening, Client], SessionStores]
@@ -66,7 +82,7 @@ StoresOf: TypeAlias = Callable[[Opening, Client], SessionStores]
 
 @dataclass(frozen=True, slots=True)
 class Wiring:
-    """What every session of a host shares."""
+    """What every session of a host shares. `metered`: self-hosted model calls may be announced."""
 
     stores: StoresOf
     models: Models
@@ -75,6 +91,7 @@ class Wiring:
     telemetry: Telemetry
     clock: Clock
     settings: PlatformSettings
+    metered: bool = False
 
 
 async def record_of(opening: Opening, workflows: SessionRecords) -> Workflow:

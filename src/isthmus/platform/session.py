@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 from typing import cast
@@ -10,9 +11,8 @@ from uuid import uuid4
 from isthmus.contract.contract_pb2 import (
     Action,
     ActionResponse,
-    HttpResponse,
     NewCheckpoint,
-    PlainTextResponse,
+    TrackLlmCallForSelfHosted,
 )
 from isthmus.core.errors import ClientGone, Conflict, Failure, Interrupted, StoreDown, ToolRefused
 from isthmus.core.events import (
@@ -23,14 +23,16 @@ from isthmus.core.events import (
     SessionEnded,
     SessionStarted,
 )
+from isthmus.core.messages import ModelChoice, Usage
 from isthmus.core.workflow import Status, StatusEvent
 from isthmus.platform import ending, entries
+from isthmus.platform.answer import checked
+from isthmus.platform.bill import Bill
 from isthmus.platform.home import Home
 from isthmus.platform.notifier import Notifier, Snapshot
 from isthmus.platform.opening import Opening, Wiring, record_of, turn_of
 from isthmus.platform.protocol import Full, Halt, Reason, Resolve
 from isthmus.platform.tool import Client
-from isthmus.platform.truncate import truncated
 from isthmus.platform.turn import Written
 
 WAITING_EVENT = {
@@ -38,6 +40,10 @@ WAITING_EVENT = {
     Status.TOOL_CALL_APPROVAL_REQUIRED: StatusEvent.REQUIRE_TOOL_CALL_APPROVAL,
     Status.PLAN_APPROVAL_REQUIRED: StatusEvent.REQUIRE_PLAN_APPROVAL,
 }
+
+
+BILLED = frozenset({"finished", "stopped", "waiting"})
+"""Outcomes of a stream that is paid for."""
 
 
 class Session:
@@ -73,6 +79,7 @@ class Session:
         self._draining = False
         self._pace: asyncio.TimerHandle | None = None
         self._steps = 0
+        self._bill = Bill()
 
     @property
     def workflow_id(self) -> str:
@@ -195,7 +202,7 @@ class Session:
             self._conversation.forget(request_id)
         spent_s = self._wiring.clock.now_s() - began_s
         self._wiring.telemetry.emit(ActionAnswered(self._start.workflow_id, kind, spent_s))
-        return _checked(response, kind)
+        return checked(response, kind)
 
     def say(self, message_id: str, text: str, component: str) -> None:
         """Show more text of the message that a model is writing, at most every 50 ms."""
@@ -203,6 +210,28 @@ class Session:
         if self._pace is None:
             wait_s = self._notifier.wait_s(self._wiring.clock.now_s())
             self._pace = asyncio.get_running_loop().call_later(wait_s, self._paced)
+
+    async def announce(self) -> None:
+        """Tell the client of a model call that comes, where such calls are counted one by one."""
+        opening = self._opening
+        if not (self._wiring.metered and opening.metered):
+            return
+        told = TrackLlmCallForSelfHosted(
+            workflowID=opening.start.given_id,
+            featureQualifiedName=opening.feature,
+            featureAiCatalogItem=opening.selector.inline,
+        )
+        # Whatever the client says, the call goes on: counting is not the user's business.
+        with suppress(ToolRefused):
+            await self.ask(Action(trackLlmCallForSelfHosted=told))
+
+    def answered(self, agent: str, choice: ModelChoice, usage: Usage | None) -> None:
+        """A model answered an agent."""
+        self._bill.model(agent, choice, usage)
+
+    def called(self, tool: str) -> None:
+        """A tool was called."""
+        self._bill.tool(tool)
 
     async def wait(self, status: Status) -> None:
         """Move the record to a waiting status, once."""
@@ -334,6 +363,10 @@ class Session:
         self._wiring.telemetry.emit(SessionAnswered(self._start.workflow_id, definition, after_s))
 
     def _tell_end(self, outcome: str, duration_s: float) -> None:
+        bill = self._bill.fact(self._opening)
+        metered = self._wiring.metered and self._opening.metered
+        if outcome in BILLED and bill is not None and not metered:
+            self._wiring.telemetry.emit(bill)
         self._wiring.telemetry.emit(
             SessionEnded(
                 workflow_id=self._start.workflow_id,
@@ -387,44 +420,6 @@ class Session:
         self._conversation.notice()
         self._composed.clear()
         self._wake.set()
-
-
-def _checked(response: ActionResponse, kind: str) -> ActionResponse:
-    """The answer in the form that its action's kind has. Raises ToolRefused."""
-    if kind == "runHTTPRequest":
-        return _http(response)
-    match response.WhichOneof("response_type"):
-        case "plainTextResponse":
-            plain = response.plainTextResponse
-            if plain.error:
-                told = truncated(plain.response)
-                raise ToolRefused(f"Action error: {plain.error}" + (f"\n{told}" if told else ""))
-            return response
-        case "httpResponse":
-            http = response.httpResponse
-            if http.error:
-                raise ToolRefused(f"HTTP action error: {http.error}")
-            text = PlainTextResponse(response=http.body)
-            return ActionResponse(requestID=response.requestID, plainTextResponse=text)
-        case _:
-            raise ToolRefused("The client's answer holds none of the expected fields.")
-
-
-def _http(response: ActionResponse) -> ActionResponse:
-    """The answer under `httpResponse`; clients of old give the body alone."""
-    match response.WhichOneof("response_type"):
-        case "httpResponse":
-            if response.httpResponse.error:
-                raise ToolRefused(f"HTTP action error: {response.httpResponse.error}")
-            return response
-        case "plainTextResponse":
-            plain = response.plainTextResponse
-            if plain.error:
-                raise ToolRefused(f"Action error: {plain.error}")
-            http = HttpResponse(statusCode=200, body=plain.response)
-            return ActionResponse(requestID=response.requestID, httpResponse=http)
-        case _:
-            raise ToolRefused("The client's answer holds none of the expected fields.")
 
 
 def _alone(error: Exception) -> Exception:

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Protocol
 
 from isthmus.core.identity import Caller
-from isthmus.core.messages import ModelChoice
+from isthmus.core.messages import ModelChoice, Usage
 from isthmus.core.site import Site
 from isthmus.core.workflow import Status
 from isthmus.platform.flow import Flow
@@ -81,6 +81,18 @@ class Stage(Protocol):
 
     def say(self, message_id: str, text: str, component: str) -> None:
         """Show more text of the message that a model is writing."""
+        ...
+
+    async def announce(self) -> None:
+        """Tell the client of a model call that comes, where such calls are counted one by one."""
+        ...
+
+    def answered(self, agent: str, choice: ModelChoice, usage: Usage | None) -> None:
+        """A model answered an agent."""
+        ...
+
+    def called(self, tool: str) -> None:
+        """A tool was called."""
         ...
 
     async def wait(self, status: Status) -> None:

@@ -24,10 +24,12 @@ from isthmus.contract.contract_pb2 import (
     PlainTextResponse,
     StartWorkflowRequest,
     StopWorkflowRequest,
+    TrackSelfHostedAction,
+    TrackSelfHostedClientEvent,
     ValidateFlowConfigRequest,
 )
 from isthmus.core.errors import ClientGone, Interrupted, TooLarge
-from isthmus.core.events import Crashed, RpcServed
+from isthmus.core.events import Crashed, RpcServed, SessionBilled
 from isthmus.settings import GrpcSettings
 from tests.contract.grpc.platform_stand import (
     OWN_KEY,
@@ -558,10 +560,29 @@ async def test_what_is_not_served_says_so() -> None:
         check = await failed(
             stand.stub.ValidateFlowConfig(ValidateFlowConfigRequest(), metadata=metadata())
         )
+    assert {error.code() for error in (flows, check)} == {StatusCode.UNIMPLEMENTED}
+    assert all(error.details() for error in (flows, check))
+
+
+async def test_announced_model_calls_are_acknowledged_and_counted() -> None:
+    async with standing(ScriptedHost(silent)) as stand:
         call = stand.stub.TrackSelfHostedExecuteWorkflow(metadata=metadata())
-        track = await failed(call.read())
-    assert {error.code() for error in (flows, check, track)} == {StatusCode.UNIMPLEMENTED}
-    assert all(error.details() for error in (flows, check, track))
+        for number in range(3):
+            event = TrackSelfHostedClientEvent(
+                requestID=f"r{number}", workflowID="7", featureQualifiedName="developer"
+            )
+            await call.write(event)
+            reply = await call.read()
+            assert isinstance(reply, TrackSelfHostedAction)
+            assert reply.requestID == f"r{number}"
+        await call.done_writing()
+        assert await call.code() is StatusCode.OK
+        assert len(stand.sink.of(SessionBilled)) == 3
+        denied = stand.stub.TrackSelfHostedExecuteWorkflow(metadata=metadata(scopes=["duo_chat"]))
+        await denied.done_writing()
+        error = await failed(denied.read())
+    assert error.code() is StatusCode.PERMISSION_DENIED
+    assert error.details() == "Unauthorized to track self-hosted workflow execution"
 
 
 async def test_a_taken_port_is_an_os_error() -> None:

@@ -17,7 +17,16 @@ from isthmus.adapters.telemetry.events import Events, stream_of
 from isthmus.adapters.telemetry.memory import Memory
 from isthmus.adapters.telemetry.pipeline import Pipeline
 from isthmus.adapters.telemetry.snowplow import Structured
-from isthmus.core.events import REQUEST_ID, Fact, FeatureUsed, ModelCalled, Noted, SuggestionAsked
+from isthmus.core.events import (
+    REQUEST_ID,
+    Fact,
+    FeatureUsed,
+    ModelCalled,
+    ModelUse,
+    Noted,
+    SessionBilled,
+    SuggestionAsked,
+)
 from isthmus.core.identity import Caller, ClientInfo
 from isthmus.core.messages import Usage
 from isthmus.settings import EventStream, OutboundSettings
@@ -245,6 +254,42 @@ def contexts(event: dict[str, str]) -> dict[str, object]:
     held = json.loads(base64.urlsafe_b64decode(event["cx"]))
     assert held["schema"] == "iglu:com.snowplowanalytics.snowplow/contexts/jsonschema/1-0-1"
     return {each["schema"]: each["data"] for each in held["data"]}
+
+
+async def test_a_stream_of_a_session_is_one_billing_event() -> None:
+    collector = Collector()
+    uses = ModelUse("agent", "claude-x", "anthropic", "vertex", 10, 4, 3, 2)
+    used = (("model", uses), ("tool", "read_file"), ("tool", "token glpat-abcDEF123_-ghiJKL456"))
+    async with open_desk(collector, "billing", "product") as desk:
+        desk.tell(SessionBilled("77", "developer", True, CALLER, CLIENT, used))
+    (event,) = collector.events()
+    assert event["se_ac"] == "duo_agent_platform_workflow_completion"
+    (told,) = contexts(event).values()
+    about: dict[str, object] = {**BILLABLE, "event_id": "id-0", "event_type": event["se_ac"]}
+    about["metadata"] = {
+        "feature_qualified_name": "developer",
+        "feature_ai_catalog_item": True,
+        "execution_environment": "duo_agent_platform",
+        "llm_operations": [
+            {
+                "token_count": 14,
+                "model_id": "claude-x",
+                "model_engine": "anthropic",
+                "model_provider": "vertex",
+                "prompt_tokens": 10,
+                "completion_tokens": 4,
+                "agent_name": "agent",
+                "cache_read_tokens": 3,
+                "cache_write_tokens": 2,
+                "operation_type": None,
+            }
+        ],
+        "tool_names": ["read_file", "token [REDACTED]"],
+        "orbit_called": False,
+        "is_gitlab_team_member": True,
+        "workflow_id": "77",
+    }
+    assert told == about
 
 
 async def test_one_completion_is_four_events_each_exactly_so() -> None:

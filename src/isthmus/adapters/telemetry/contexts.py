@@ -1,6 +1,6 @@
 """What product and billing events say: data of their schemas, from facts; pure.
 
-Source: HTTP gateway contract, sections 10.6 and 10.7.
+Source: HTTP gateway contract, sections 10.6 and 10.7; agent-platform contract, section 10.4.
 """
 
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ import msgspec
 
 from isthmus.adapters.telemetry.reading import stamp
 from isthmus.adapters.telemetry.snowplow import Context
-from isthmus.core.events import FeatureUsed, ModelCalled, SuggestionAsked
+from isthmus.core.events import FeatureUsed, ModelCalled, ModelUse, SessionBilled, SuggestionAsked
 from isthmus.core.messages import Usage
 from isthmus.gateway.asker import describe, numbers
 from isthmus.redaction.rules import redact
@@ -21,6 +21,7 @@ _STANDARD = "iglu:com.gitlab/gitlab_standard/jsonschema/1-1-8"
 _AI = "iglu:com.gitlab/ai_context/jsonschema/1-0-1"
 _BILLABLE = "iglu:com.gitlab/billable_usage/jsonschema/1-0-3"
 _SUGGESTION = "iglu:com.gitlab/code_suggestions_context/jsonschema/3-6-0"
+_NOTHING: Mapping[str, object] = {}
 _REALMS = {"self-managed": "SM", "saas": "SaaS"}
 _CLIENT = ("client_name", "client_version", "client_type", "interface")
 _OF_AI = ("session_id", "workflow_id", "flow_type", "agent_name")
@@ -102,6 +103,26 @@ def product(who: Seen, call: ModelCalled | None = None) -> tuple[Context, Contex
 
 def billable(who: Seen, call: ModelCalled, event_id: str, at_s: float) -> Context:
     """One use that costs, for one model call."""
+    return _bill(who, [_operation(call, who.details)], event_id, at_s)
+
+
+def session(who: Seen, bill: SessionBilled, event_id: str, at_s: float) -> Context:
+    """One use that costs, for a stream of a session."""
+    operations = [
+        _listed(ModelUse(*cast("ModelUse", value))) for kind, value in bill.used if kind == "model"
+    ]
+    tools = [value for kind, value in bill.used if kind == "tool"]
+    more = {"tool_names": tools, "workflow_id": bill.workflow_id}
+    return _bill(who, operations, event_id, at_s, more)
+
+
+def _bill(
+    who: Seen,
+    operations: list[dict[str, object]],
+    event_id: str,
+    at_s: float,
+    more: Mapping[str, object] = _NOTHING,
+) -> Context:
     asker, details = who.asker, who.details
     kept = ("instance_id", "unique_instance_id", "instance_version", "host_name", "project_id")
     kept += ("namespace_id", "root_namespace_id", "global_user_id", "organization_id")
@@ -127,10 +148,11 @@ def billable(who: Seen, call: ModelCalled, event_id: str, at_s: float) -> Contex
                 "feature_qualified_name": who.feature or None,
                 "feature_ai_catalog_item": details.get("feature_ai_catalog_item"),
                 "execution_environment": details.get("execution_environment"),
-                "llm_operations": [_operation(call, details)],
+                "llm_operations": operations,
                 "tool_names": [],
                 "orbit_called": False,
                 "is_gitlab_team_member": who.standard["is_gitlab_team_member"],
+                **more,
             },
         },
     )
@@ -169,6 +191,21 @@ def _operation(call: ModelCalled, details: Mapping[str, object]) -> dict[str, ob
         "cache_read_tokens": usage.cache_read_tokens,
         "cache_write_tokens": usage.cache_write_tokens,
         "operation_type": details.get("operation_type"),
+    }
+
+
+def _listed(use: ModelUse) -> dict[str, object]:
+    return {
+        "token_count": use.input_tokens + use.output_tokens,
+        "model_id": use.model or None,
+        "model_engine": use.engine or None,
+        "model_provider": use.provider or None,
+        "prompt_tokens": use.input_tokens,
+        "completion_tokens": use.output_tokens,
+        "agent_name": use.agent or None,
+        "cache_read_tokens": use.cache_read_tokens,
+        "cache_write_tokens": use.cache_write_tokens,
+        "operation_type": None,
     }
 
 

@@ -12,7 +12,7 @@ from isthmus.adapters.telemetry.collector import Form, Stream
 from isthmus.adapters.telemetry.contexts import Seen
 from isthmus.adapters.telemetry.pipeline import Told
 from isthmus.adapters.telemetry.snowplow import PATH, Context, Structured, body, encode
-from isthmus.core.events import FeatureUsed, HttpServed, ModelCalled, SuggestionAsked
+from isthmus.core.events import FeatureUsed, HttpServed, ModelCalled, SessionBilled, SuggestionAsked
 from isthmus.settings import EventStream
 
 SEEN_LIMIT = 10_000
@@ -21,6 +21,7 @@ FEATURES_LIMIT = 8
 """Features that one request is remembered to have used."""
 _COMPLETION = "code_completions"
 _PROXY = "ai_gateway_proxy_use"
+_SESSION = "duo_agent_platform_workflow_completion"
 
 
 def stream_of(name: str, settings: EventStream, limit: int) -> Stream[Structured]:
@@ -66,6 +67,8 @@ class Events:
                     self._called(at_s, request_id, fact)
                 case SuggestionAsked() if self._suggestions is not None:
                     self._asked(at_s, request_id, fact)
+                case SessionBilled() if self._billing is not None:
+                    self._billing.put(self._session(at_s, request_id, fact))
                 case HttpServed():
                     self._requests.served(fact.request_id)
                 case _:
@@ -88,6 +91,18 @@ class Events:
         paid = (contexts.billable(who, call, event_id, at_s),)
         self._billing.put(Structured(event_id, at_s, who.billed, paid))
         self._tell(at_s, "usage_billing_event", contexts.product(who, call), event_id)
+
+    def _session(self, at_s: float, request_id: str, bill: SessionBilled) -> Structured:
+        details = (
+            ("feature_ai_catalog_item", bill.catalogued),
+            ("execution_environment", "duo_agent_platform"),
+        )
+        used = FeatureUsed(
+            "duo_agent_platform", bill.caller, bill.client, _SESSION, bill.feature, details
+        )
+        who = contexts.seen(used, self._environment, request_id, at_s)
+        event_id = self._new_id()
+        return Structured(event_id, at_s, _SESSION, (contexts.session(who, bill, event_id, at_s),))
 
     def _asked(self, at_s: float, request_id: str, fact: SuggestionAsked) -> None:
         stream = self._suggestions

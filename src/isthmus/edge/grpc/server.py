@@ -3,7 +3,7 @@
 import errno
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import cast
 
 import grpc
@@ -17,10 +17,12 @@ from isthmus.core.trace import Traces
 from isthmus.edge.grpc.auth import Authentication
 from isthmus.edge.grpc.health import Health
 from isthmus.edge.grpc.interceptors import Correlation, Outcome
-from isthmus.edge.grpc.servicer import SessionServicer
+from isthmus.edge.grpc.servicer import Dues, SessionServicer
 from isthmus.edge.tls import Certificate, Papers, open_certificate
 from isthmus.gateway.grant import Grant
+from isthmus.platform.credits import Credits
 from isthmus.platform.host import SessionHost
+from isthmus.platform.metering import Metering
 from isthmus.platform.tool import Tool
 from isthmus.settings import GrpcSettings, PlatformSettings
 
@@ -39,6 +41,7 @@ class PlatformServices:
     tools: Sequence[Tool]
     telemetry: Telemetry
     traces: Traces | None = None
+    credits: Credits = field(default_factory=Credits)
 
 
 class GrpcListener:
@@ -147,8 +150,10 @@ def _server(
         ],
         options=options(platform.message_limit_bytes, reuse_port=reuse_port),
     )
+    metering = Metering(services.credits, services.telemetry)
+    dues = Dues(services.grant, services.credits, metering)
     contract_pb2_grpc.add_DuoWorkflowServicer_to_server(
-        SessionServicer(services.host, services.grant, services.tools), server
+        SessionServicer(services.host, dues, services.tools), server
     )
     if settings.reflection:
         _reflect(server)

@@ -2,6 +2,8 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
 from typing import Any, Never, TypeAlias
 
 from google.protobuf.json_format import ParseDict
@@ -18,12 +20,16 @@ from isthmus.contract.contract_pb2 import (
     ListCapabilitiesResponse,
     ListToolsRequest,
     ListToolsResponse,
+    TrackSelfHostedClientEvent,
 )
 from isthmus.core.errors import ClientGone
 from isthmus.edge.grpc.auth import caller_of, client_of
 from isthmus.edge.grpc.errors import CANCELLED_BY_CLIENT
 from isthmus.gateway.grant import Grant
+from isthmus.platform.credits import Credits
 from isthmus.platform.host import SessionHost
+from isthmus.platform.metering import Metering
+from isthmus.platform.opening import feature_of
 from isthmus.platform.tool import Tool, specification
 
 Context: TypeAlias = "aio.ServicerContext[Any, Any]"
@@ -38,12 +44,23 @@ MOMENT_S = 0.05
 """How long after a stream's last event its cancellation may still arrive."""
 
 
+@dataclass(frozen=True, slots=True)
+class Dues:
+    """Tokens for users, and what is counted of their use."""
+
+    grant: Grant
+    credits: Credits
+    metering: Metering
+
+
 class SessionServicer:
     """Serves `DuoWorkflow`. Failures leave as exceptions; an interceptor gives them a status."""
 
-    def __init__(self, host: SessionHost, grant: Grant, tools: Sequence[Tool]) -> None:
+    def __init__(self, host: SessionHost, dues: Dues, tools: Sequence[Tool]) -> None:
         self._host = host
-        self._grant = grant
+        self._grant = dues.grant
+        self._credits = dues.credits
+        self._metering = dues.metering
         self._tools = [function_of(tool) for tool in tools]
 
     async def ExecuteWorkflow(  # noqa: N802 - the contract's name
@@ -71,9 +88,10 @@ class SessionServicer:
         self, request: GenerateTokenRequest, context: Context
     ) -> GenerateTokenResponse:
         """A token of one hour for an end user's client."""
-        token = self._grant.platform_token(
-            caller_of(context), client_of(context), request.workflowDefinition
-        )
+        caller, client = caller_of(context), client_of(context)
+        definition = request.workflowDefinition
+        await self._credits.for_token(caller, client, feature_of(definition, ""))
+        token = self._grant.platform_token(caller, client, definition)
         return GenerateTokenResponse(
             token=token.token,
             expiresAt=token.expires_at,
@@ -107,13 +125,13 @@ class SessionServicer:
         await context.abort(StatusCode.UNIMPLEMENTED, "Flows cannot be checked by this version.")
 
     async def TrackSelfHostedExecuteWorkflow(  # noqa: N802 - the contract's name
-        self, request_iterator: object, context: Context
-    ) -> Never:
-        """Not served yet."""
-        del request_iterator
-        await context.abort(
-            StatusCode.UNIMPLEMENTED, "Self-hosted sessions are not metered by this version."
-        )
+        self, request_iterator: AsyncIterator[TrackSelfHostedClientEvent], context: Context
+    ) -> None:
+        """Model calls of another server's sessions, each acknowledged once it is counted."""
+        caller, client = caller_of(context), client_of(context)
+        async with aclosing(self._metering.track(caller, client, request_iterator)) as counted:
+            async for action in counted:
+                await context.write(action)
 
 
 class _Ending:

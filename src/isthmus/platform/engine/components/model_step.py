@@ -60,10 +60,13 @@ class ModelStep:
             marks=self.vaults.of(turn.start.workflow_id),
         )
         choice = turn.choice(agent.name)
+        await stage.announce()
         async with aclosing(self.models.stream(ask, choice, turn.caller)) as deltas:
             async for delta in deltas:
                 spoken.hear(delta)
-        outcome = await self._outcome(spoken.answer(), state, (message_id, cycle), scene)
+        answer = spoken.answer()
+        stage.answered(agent.name, choice, answer.usage)
+        outcome = await self._outcome(answer, state, (message_id, cycle), scene)
         if turn.model.gone:
             # Behind the answer: what was streamed must not move.
             outcome["ui_chat_log"] = [*outcome.get("ui_chat_log", []), *_gone(state, scene)]

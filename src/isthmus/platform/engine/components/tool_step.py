@@ -53,6 +53,7 @@ class Bench:
     async def call(self, call: calls.Call, scene: Scene) -> tuple[Stored, str]:
         """The result for the model, and the whole of its text for who watches."""
         began = self.clock.now_s()
+        scene.stage.called(_label(call.tool))
         text, failed = await self._result(call, scene)
         text = await self._redacted(clean(text), self.vault(scene))
         self.telemetry.emit(
