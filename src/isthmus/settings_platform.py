@@ -22,7 +22,22 @@ class PlatformSettings(Group):
     max_sessions: int = Field(default=500, ge=1, description="Sessions at once in this process.")
     max_steps: int = Field(default=600, ge=1, description="Steps of one session's turn.")
     session_s: float = Field(default=3_600.0, gt=0, description="Limit of one session's turn.")
-    action_s: float = Field(default=600.0, gt=0, description="Limit of one action at the client.")
+    action_s: float = Field(
+        default=600.0, gt=0, description="Limit of one action at the client, a program's run say."
+    )
+    quick_action_s: float = Field(
+        default=120.0,
+        gt=0,
+        description="Limit of an action that runs nothing: files, searches, calls of the instance.",
+    )
+    heartbeat_s: float = Field(
+        default=300.0,
+        ge=0,
+        description="A client that sent a heartbeat is gone after this much silence; 0: never.",
+    )
+    idle_s: float = Field(
+        default=1_800.0, ge=0, description="The same of every client, until it sends one; 0: never."
+    )
     message_limit_bytes: int = Field(
         default=4 * 1024 * 1024, ge=65_536, description="Largest message of a session, both ways."
     )

@@ -60,6 +60,26 @@ class ForeignInstance:
         """The state of the newest checkpoint."""
         return inflated(self.posts[-1]["compressed_checkpoint"])["channel_values"]
 
+    def _assembled(self, thread_ts: str) -> dict[str, Any]:
+        """A checkpoint that was stored in parts, put together from its group."""
+        post = next(post for post in self.posts if post["thread_ts"] == thread_ts)
+        values: dict[str, Any] = {}
+        for part in self.posts[: self.posts.index(post) + 1]:
+            if part["current_thread"] != post["current_thread"]:
+                continue
+            for blob in part["channel_blobs"]:
+                value, name = json.loads(decompress(b64decode(blob["data"]))), blob["channel"]
+                whole = blob["step_action"] == "compaction"
+                values[name] = value if whole else grown(values[name], value)
+        kept = {name: values[name] for name in post["channel_keys"]}
+        return {
+            "thread_ts": thread_ts,
+            "parent_ts": post["parent_ts"],
+            "metadata": post["metadata"],
+            "checkpoint": post["checkpoint"] | {"channel_values": kept},
+            "current_thread": post["current_thread"],
+        }
+
     def _line(self, method: str, path: str, body: dict[str, Any]) -> str:
         place = urlsplit(path).path.partition("/workflows/")[2]
         if path == "/api/graphql":
@@ -99,12 +119,15 @@ class ForeignInstance:
                     "threadTs": last["thread_ts"],
                     "parentTs": last["parent_ts"],
                     "metadata": json.dumps(last["metadata"]),
-                    "compressedCheckpoint": last["compressed_checkpoint"],
+                    "compressedCheckpoint": last.get("compressed_checkpoint"),
+                    "checkpoint": json.dumps(last["checkpoint"]) if "checkpoint" in last else None,
                 }
         return http(action, 200, {"data": {"duoWorkflowWorkflows": {"nodes": [node]}}})
 
     def _list(self, action: Action, path: str) -> Reply:
         asked = parse_qs(urlsplit(path).query)
+        if "/by_thread_ts" in path:
+            return http(action, 200, self._assembled(asked["thread_ts"][0]))
         size, page = int(asked["per_page"][0]), int(asked.get("page", ["1"])[0])
         if size > self.limit_rows:
             too_large = HttpResponse(error="response body exceeded size limit (4190208 bytes)")
@@ -116,7 +139,8 @@ class ForeignInstance:
                 "thread_ts": post["thread_ts"],
                 "parent_ts": post["parent_ts"],
                 "metadata": post["metadata"],
-                "compressed_checkpoint": post["compressed_checkpoint"],
+                "compressed_checkpoint": post.get("compressed_checkpoint"),
+                "checkpoint": post.get("checkpoint"),
                 "current_thread": post.get("current_thread", 0),
                 "checkpoint_writes": [
                     {"id": 1, "thread_ts": post["thread_ts"], **write}
@@ -129,6 +153,13 @@ class ForeignInstance:
         ]
         more = str(page + 1) if len(newest) > page * size else ""
         return http(action, 200, rows, {"X-Next-Page": more})
+
+
+def grown(value: Any, more: Any) -> Any:
+    """A list, or an object of lists, with what was added to it."""
+    if isinstance(more, list):
+        return [*value, *more]
+    return value | {key: [*value.get(key, []), *items] for key, items in more.items()}
 
 
 def http(

@@ -17,7 +17,7 @@ from isthmus.core.errors import Conflict, NotFound, StoreDown, ToolRefused
 from isthmus.core.page import Page
 from isthmus.platform import checkpoints, instance_packing
 from isthmus.platform.instance_api import Reply
-from isthmus.platform.instance_packing import Labels, Packed, Sent, Strategy
+from isthmus.platform.instance_packing import VALUES, Labels, Packed, Sent, Strategy
 from isthmus.platform.instance_record import Snapshot
 from isthmus.platform.instance_store import InstanceWorkflows, called, checked
 
@@ -122,11 +122,27 @@ class InstanceCheckpoints:
     async def _latest(self) -> Snapshot | None:
         found = self._workflows.found
         if found is not None and not self._wrote and not found.elsewhere:
-            return found.latest
+            return await self._stateful(found.latest)
         async with aclosing(self._rows(1, size=1)) as rows:
             async for _, row in rows:
-                return row
+                return await self._stateful(row)
         return None
+
+    async def _stateful(self, snapshot: Snapshot | None) -> Snapshot | None:
+        """The same with its state: one that was stored in parts is put together by its id alone."""
+        if snapshot is None or isinstance(snapshot.checkpoint, str):
+            return snapshot
+        if VALUES in snapshot.checkpoint:
+            return snapshot
+        return await self._single(snapshot.thread_ts) or snapshot
+
+    async def _single(self, checkpoint_id: str) -> Snapshot | None:
+        stamp = quote(checkpoint_id, safe="")
+        path = f"{self._path}/by_thread_ts?thread_ts={stamp}&accept_compressed=true"
+        reply = await called(self._client, "GET", path)
+        if reply.status == 404:
+            return None
+        return _snapshot(checked(reply, "read a checkpoint").json())
 
     async def _named(self, checkpoint_id: str) -> Snapshot | None:
         found = self._workflows.found
@@ -134,12 +150,10 @@ class InstanceCheckpoints:
         if latest is not None and latest.thread_ts == checkpoint_id:
             return latest
         if self._bond.single and self._strategy() != "full":
-            stamp = quote(checkpoint_id, safe="")
-            path = f"{self._path}/by_thread_ts?thread_ts={stamp}&accept_compressed=true"
-            reply = await called(self._client, "GET", path)
+            single = await self._single(checkpoint_id)
             # An instance may not look single ones up at all: its list tells.
-            if reply.status != 404:
-                return _snapshot(checked(reply, "read a checkpoint").json())
+            if single is not None:
+                return single
         async with aclosing(self._rows(1)) as rows:
             async for _, row in rows:
                 if row.thread_ts == checkpoint_id:

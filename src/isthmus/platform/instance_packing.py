@@ -30,7 +30,7 @@ _MARKED: Final = "$interrupts"
 _CONSTRUCTED: Final = 2
 """The extension type under which the engine's library packs an object by its class and fields."""
 _CLASS: Final = ("langgraph.types", "Interrupt")
-_VALUES: Final = "channel_values"
+VALUES: Final = "channel_values"
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +95,7 @@ def packed(
         body["checkpoint"] = header
         body["channel_keys"] = list(values)
     else:
-        body["compressed_checkpoint"] = deflated(header | {_VALUES: values})
+        body["compressed_checkpoint"] = deflated(header | {VALUES: values})
     return Packed(body, strategy, sent)
 
 
@@ -107,7 +107,7 @@ def stored(snapshot: Snapshot, thread: Thread) -> tuple[StoredCheckpoint, Sent]:
     checkpoint = snapshot.checkpoint
     if isinstance(checkpoint, str):
         checkpoint = inflated(checkpoint)
-    channels = checkpoint.get(_VALUES)
+    channels = checkpoint.get(VALUES)
     if not _is_object(channels):
         raise ValueError("a checkpoint of this session came without its state")
     group = zlib.crc32(snapshot.thread_ts.encode())
@@ -116,7 +116,7 @@ def stored(snapshot: Snapshot, thread: Thread) -> tuple[StoredCheckpoint, Sent]:
         thread=thread,
         checkpoint_id=snapshot.thread_ts,
         parent_id=snapshot.parent_ts,
-        header=checkpoints.dumps({k: v for k, v in checkpoint.items() if k != _VALUES}),
+        header=checkpoints.dumps({k: v for k, v in checkpoint.items() if k != VALUES}),
         metadata=checkpoints.dumps(snapshot.metadata),
         refs=refs,
         blobs=tuple(Blob(ref, checkpoints.pack({"is": channels[ref.channel]})) for ref in refs),

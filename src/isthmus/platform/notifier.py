@@ -39,6 +39,7 @@ class Notifier:
         self._status = Status.RUNNING
         self._usage: Mapping[str, tuple[int, int]] = {}
         self._model = ""
+        self._errors: list[str] = []
         self._partial: _Partial | None = None
         self._changed = True
         self._sent_at_s = float("-inf")
@@ -79,6 +80,7 @@ class Notifier:
     def fail(self, entry: Entry) -> None:
         """The session failed; `entry` says why."""
         self._log.append((entry, _JSON.encode(entry)))
+        self._errors = [str(entry["content"])]
         self._status, self._partial, self._changed = Status.FAILED, None, True
 
     def pause(self, entry: Entry) -> None:
@@ -108,6 +110,7 @@ class Notifier:
             status=self._status.name,
             checkpoint=(_HEAD + b",".join(shown) + _TAIL).decode(),
             goal=self._goal,
+            errors=self._errors,
             agent_context_usage=usage,
             model_metadata_json=self._model or None,
         )

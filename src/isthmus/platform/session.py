@@ -25,7 +25,7 @@ from isthmus.core.events import (
 )
 from isthmus.core.messages import ModelChoice, Usage
 from isthmus.core.workflow import Status, StatusEvent
-from isthmus.platform import ending, entries
+from isthmus.platform import deadlines, ending, entries
 from isthmus.platform.answer import checked
 from isthmus.platform.bill import Bill
 from isthmus.platform.home import Home
@@ -193,7 +193,7 @@ class Session:
         self._waiting[request_id] = answer
         self._wake.set()
         try:
-            async with asyncio.timeout(self._wiring.settings.action_s):
+            async with asyncio.timeout(deadlines.action_s(kind, self._wiring.settings)):
                 response = await answer
         except TimeoutError as error:
             raise ToolRefused("The client did not answer in time.") from error
@@ -310,8 +310,16 @@ class Session:
                     answer.set_exception(ClientGone("the client left"))
 
     async def _listen(self) -> None:
+        limits = self._wiring.settings
+        silence_s = limits.idle_s or None
         try:
-            async for event in self._opening.events:
+            while True:
+                async with asyncio.timeout(silence_s):
+                    event = await anext(self._opening.events, None)
+                if event is None:
+                    break
+                if event.HasField("heartbeat"):
+                    silence_s = limits.heartbeat_s or silence_s
                 received = self._conversation.receive(event)
                 if isinstance(received, Resolve):
                     self._resolve(received)

@@ -304,3 +304,38 @@ async def test_a_flow_knows_the_place_that_the_instance_names() -> None:
     context = instance.latest()["context"]
     assert context["project_id"] == 4711
     assert context["project_default_branch"] == "release/1.x"
+
+
+async def test_a12_51_a_session_in_parts_goes_on_from_what_the_instance_puts_together() -> None:
+    instance = ForeignInstance(incrementalCheckpointsEnabled=True)
+    known = {"clientCapabilities": ["incremental_checkpoints_only"]}
+    read = use(("c1", "read_file", '{"file_path":"a"}'))
+    stand = stand_of(read, say("one"), say("two"), say("three"))
+    tools = {"preapproved_tools": ["read_file"]}
+    starts = [{"goal": str(number), **known, **tools} for number in range(3)]
+    told = await turns(stand, instance, *starts)
+    assert [one.error for one in told] == [None, None, None]
+    texts = [entry["content"] for entry in told[-1].log() if entry["message_type"] == "agent"]
+    assert texts == ["one", "two", "three"]
+    for post in instance.posts:
+        assert "compressed_checkpoint" not in post
+        assert "channel_values" not in post["checkpoint"]
+        assert post["channel_keys"]
+    assert {post["current_thread"] for post in instance.posts} == {0}
+    assert any("by_thread_ts" in line for line in instance.journal)
+
+
+async def test_a12_50_a_row_that_wants_parts_gets_them_with_the_whole() -> None:
+    instance = ForeignInstance(incrementalCheckpointsEnabled=True)
+    first, second = await turns(
+        stand_of(say("a"), say("b")), instance, {"goal": "1"}, {"goal": "2"}
+    )
+    assert (first.error, second.error) == (None, None)
+    actions = [
+        {blob["channel"]: blob["step_action"] for blob in post["channel_blobs"]}
+        for post in instance.posts
+    ]
+    assert set(actions[0].values()) == {"compaction"}
+    assert actions[-1]["ui_chat_log"] == "conversation"
+    assert actions[-1]["conversation_history"] == "conversation"
+    assert all("compressed_checkpoint" in post for post in instance.posts)

@@ -5,7 +5,13 @@ from contextlib import aclosing
 
 import pytest
 
-from isthmus.contract.contract_pb2 import Action, ActionResponse, ClientEvent, HttpResponse
+from isthmus.contract.contract_pb2 import (
+    Action,
+    ActionResponse,
+    ClientEvent,
+    HeartbeatRequest,
+    HttpResponse,
+)
 from isthmus.core.checkpoint import PendingWrites, StoredCheckpoint
 from isthmus.core.errors import (
     ClientGone,
@@ -14,6 +20,7 @@ from isthmus.core.errors import (
     LimitExceeded,
     StoreDown,
     Unavailable,
+    UpstreamFailed,
 )
 from isthmus.core.events import CheckpointWritten, SessionEnded
 from isthmus.core.identity import ClientInfo
@@ -281,3 +288,35 @@ async def test_bytes_a_step_do_not_grow_with_the_history() -> None:
     sizes = [fact.size_bytes for fact in stand.sink.of(CheckpointWritten)]
     early, late = sum(sizes[20:40]), sum(sizes[180:200])
     assert late < early * 1.05
+
+
+@pytest.mark.parametrize("heart", [True, False])
+async def test_a_client_that_falls_silent_is_gone(heart: bool) -> None:
+    """Once it sent a heartbeat the shorter limit counts, and before that the longer one."""
+    limits = {"heartbeat_s": 0.05, "idle_s": 60.0} if heart else {"heartbeat_s": 0, "idle_s": 0.05}
+    beat = ClientEvent(heartbeat=HeartbeatRequest(timestamp=1))
+    stand = Stand(ScriptedModels(LOOK, say("never mind"))).limited(**limits)
+    async with stand.serving():
+        told = await stand.stream(
+            chat("go", preapproved_tools=["list_dir"]), lambda _: beat if heart else None
+        )
+    assert isinstance(told.error, ClientGone)
+    assert (await stand.workflows.get("7")).status is Status.FAILED
+
+
+async def test_a_quick_action_has_a_limit_of_its_own() -> None:
+    stand = Stand(ScriptedModels(LOOK, say("never mind"))).limited(quick_action_s=0.05)
+    async with stand.serving():
+        told = await stand.stream(chat("go", preapproved_tools=["list_dir"]), lambda _: None)
+    assert told.statuses[-1] == "INPUT_REQUIRED"
+    assert any("did not answer in time" in str(entry) for entry in told.log())
+
+
+async def test_a_failure_is_named_in_the_notice_as_well() -> None:
+    stand = Stand(ScriptedModels([UpstreamFailed("no", status=400)]))
+    async with stand.serving():
+        told = await stand.stream(chat("go"))
+    last = told.notices[-1]
+    assert last.status == "FAILED"
+    assert list(last.errors) == [told.log()[-1]["content"]]
+    assert [list(notice.errors) for notice in told.notices[:-1]] == [[]] * (len(told.notices) - 1)
