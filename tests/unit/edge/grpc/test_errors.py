@@ -73,3 +73,17 @@ def test_a_limit_is_told_by_its_name() -> None:
     code, details = status_of(refusal)
     assert code is StatusCode.RESOURCE_EXHAUSTED
     assert "team-tokens" in details
+
+
+@pytest.mark.parametrize(
+    ("refusal", "wanted"),
+    [
+        (errors.InsufficientCredits, StatusCode.RESOURCE_EXHAUSTED),
+        (errors.NotEntitled, StatusCode.PERMISSION_DENIED),
+    ],
+)
+def test_a12_25_credits_keep_their_code_in_the_status_text(
+    refusal: type[Failure], wanted: StatusCode
+) -> None:
+    code, details = status_of(refusal("No. Error code: USAGE_QUOTA_X"))
+    assert (code, details) == (wanted, "No. Error code: USAGE_QUOTA_X")
