@@ -2,7 +2,8 @@
 
 A stored message is a JSON object with `role`: `user` (`text`), `assistant` (`text`, `tools`: a list
 of `{id, name, arguments}`, `tokens`: what the provider counted for the call) or `tool` (`id`,
-`text`, `failed`). Source: agent-platform contract, sections 5.7 and 9.6.
+`text`, `failed`, and `trust` where it is to be framed). Source: agent-platform contract, sections
+5.7 and 9.6.
 """
 
 from collections.abc import Sequence
@@ -10,6 +11,7 @@ from typing import NotRequired, TypeAlias, TypedDict
 
 from isthmus.core import messages
 from isthmus.platform.truncate import tokens
+from isthmus.platform.trust import Frame
 
 TRIM_AT = 0.7
 LARGEST = 0.65
@@ -34,6 +36,7 @@ class Stored(TypedDict):
     text: str
     id: NotRequired[str]
     failed: NotRequired[bool]
+    trust: NotRequired[str]
     tools: NotRequired[list[StoredUse]]
     tokens: NotRequired[int]
 
@@ -74,13 +77,17 @@ def open_uses(history: History) -> list[StoredUse]:
 
 
 def prompt(
-    head: Sequence[messages.Message], history: History, context_tokens: int
+    head: Sequence[messages.Message], history: History, context_tokens: int, frame: Frame
 ) -> tuple[messages.Message, ...]:
-    """What a model is sent: the head, and as much of the newest history as fits."""
+    """What a model is sent: the head with the rules, and as much of the newest history as fits.
+
+    Results of tools that it should not trust stand in the session's frame.
+    """
+    head = frame.ruled(head)
     parts = (part for message in head for part in message.parts)
     taken = sum(tokens(part.text) for part in parts if isinstance(part, messages.Text))
     spoken: list[messages.Message] = []
-    for message in (*head, *_spoken(trimmed(history, context_tokens - taken))):
+    for message in (*head, *_spoken(trimmed(history, context_tokens - taken), frame)):
         if message.role == "system":
             spoken.append(message)
         else:
@@ -131,7 +138,7 @@ def _short(message: Stored) -> Stored:
     return short
 
 
-def _spoken(history: Sequence[Stored]) -> list[messages.Message]:
+def _spoken(history: Sequence[Stored], frame: Frame) -> list[messages.Message]:
     spoken: list[messages.Message] = []
     place = 0
     while place < len(history):
@@ -144,24 +151,30 @@ def _spoken(history: Sequence[Stored]) -> list[messages.Message]:
             while place < len(history) and history[place]["role"] == "tool":
                 results[history[place].get("id", "")] = history[place]
                 place += 1
-            _exchange(spoken, message, results)
+            _exchange(spoken, message, results, frame)
     return spoken
 
 
-def _exchange(spoken: list[messages.Message], said: Stored, results: dict[str, Stored]) -> None:
+def _exchange(
+    spoken: list[messages.Message], said: Stored, results: dict[str, Stored], frame: Frame
+) -> None:
     uses = said.get("tools", [])
     parts: list[messages.Part] = [messages.Text(said["text"])] if said["text"].strip() else []
     parts += [messages.ToolUse(use["id"], use["name"], use["arguments"]) for use in uses]
     if parts:
         _add(spoken, "assistant", tuple(parts))
     if uses:
-        _add(spoken, "user", tuple(_result(use["id"], results.get(use["id"])) for use in uses))
+        answers = tuple(_result(use["id"], results.get(use["id"]), frame) for use in uses)
+        _add(spoken, "user", answers)
 
 
-def _result(use_id: str, found: Stored | None) -> messages.ToolResult:
+def _result(use_id: str, found: Stored | None, frame: Frame) -> messages.ToolResult:
     if found is None:
         return messages.ToolResult(use_id, UNANSWERED, failed=True)
-    return messages.ToolResult(use_id, found["text"], failed=found.get("failed", False))
+    text, trust = found["text"], found.get("trust", "")
+    if trust:
+        text = frame.around(text, trust)
+    return messages.ToolResult(use_id, text, failed=found.get("failed", False))
 
 
 def _add(

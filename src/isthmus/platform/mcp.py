@@ -12,6 +12,7 @@ import msgspec
 
 from isthmus.contract.contract_pb2 import Action, McpTool, RunMCPTool
 from isthmus.core.errors import Invalid
+from isthmus.platform.sanitise import cleaned
 from isthmus.platform.tool import Client, Tool
 
 MAX_TOOLS = 512
@@ -42,7 +43,7 @@ def tools_of(listed: Iterable[McpTool]) -> dict[str, Tool]:
 
 def _tool(name: str, one: McpTool) -> Tool:
     original = one.name
-    described = one.description[:MAX_DESCRIPTION_CHARS]
+    described = cleaned(one.description[:MAX_DESCRIPTION_CHARS], "review")
 
     async def run(args: dict[str, object], client: Client) -> str:
         text = msgspec.json.encode(args).decode()
@@ -58,6 +59,7 @@ def _tool(name: str, one: McpTool) -> Tool:
         title=lambda _: f"Call {name}",
         schema=_schema(one.inputSchema),
         original=original,
+        trust="mcp",
     )
 
 

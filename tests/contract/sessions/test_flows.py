@@ -13,6 +13,7 @@ from isthmus.core.errors import Conflict, Invalid, LimitExceeded
 from isthmus.core.events import SessionEnded
 from isthmus.core.messages import ModelChoice, Text
 from isthmus.core.workflow import Status, StatusEvent
+from tests.support.framed import FRAME, bare
 from tests.support.memory_store import MemoryWorkflows
 from tests.support.scripted_models import ScriptedModels, say, use
 from tests.support.session_client import Stand, Told, stop
@@ -143,7 +144,7 @@ def start(config: dict[str, Any], goal: str = "", **fields: Any) -> StartWorkflo
 def spoken(stand: Stand, number: int = -1) -> list[tuple[str, str]]:
     """What a model was sent: role and text of each message."""
     return [
-        (message.role, "".join(part.text for part in message.parts if isinstance(part, Text)))
+        (message.role, bare("".join(p.text for p in message.parts if isinstance(p, Text))))
         for message in stand.models.prompt(number).messages
     ]
 
@@ -255,6 +256,9 @@ async def test_a_fixed_step_needs_no_model() -> None:
     assert told.error is None
     assert [a.runReadFile.filepath for a in told.work] == ["a.txt"]
     assert spoken(stand) == [("system", "Tell of done: runReadFile."), ("user", "tell me")]
+    head = stand.models.prompt().messages[0].parts[0]
+    assert isinstance(head, Text)
+    assert FRAME.around("done: runReadFile", "user") in head.text
     first, tool = told.log()
     assert (first["message_type"], first["content"]) == ("tool", "Starting Flow: tell me")
     assert (tool["message_sub_type"], tool["component_name"]) == ("read_file", "look")

@@ -3,6 +3,9 @@
 from isthmus.core.messages import Message, Text, ToolResult, ToolUse
 from isthmus.platform import history
 from isthmus.platform.history import Stored
+from isthmus.platform.trust import frame_of
+
+FRAME = frame_of("7")
 
 
 def user(text: str) -> Stored:
@@ -19,7 +22,9 @@ def result(use_id: str, text: str = "r", *, failed: bool = False) -> Stored:
 
 
 def spoken(*stored: Stored, most: int = 100_000) -> tuple[Message, ...]:
-    return history.prompt((), list(stored), most)
+    head, *turns = history.prompt((), list(stored), most, FRAME)
+    assert head == FRAME.ruled(())[0]
+    return tuple(turns)
 
 
 def test_a_conversation_is_spoken_in_turns() -> None:

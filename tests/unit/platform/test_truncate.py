@@ -2,7 +2,10 @@
 
 from isthmus.platform.attach import user_text
 from isthmus.platform.start import Context
-from isthmus.platform.truncate import KEPT_BYTES, LIMIT_BYTES, shown, truncated
+from isthmus.platform.tool import Keep
+from isthmus.platform.truncate import shown, truncated
+
+LIMIT_BYTES, KEPT_BYTES = Keep().limit_bytes, Keep().kept_bytes
 
 
 def test_a_text_up_to_the_limit_is_kept() -> None:
@@ -27,6 +30,13 @@ def test_the_notices_own_tags_cannot_be_forged() -> None:
 
 def test_a_cut_never_splits_a_character() -> None:
     assert "\ufffd" not in truncated("x" + "é" * LIMIT_BYTES)
+
+
+def test_a_tool_may_keep_the_end() -> None:
+    cut = truncated("a" * 90 + "z" * 20, Keep(limit_bytes=100, kept_bytes=20, tail=True))
+    assert "\n" + "z" * 20 + "\n" in cut
+    assert "aa" not in cut
+    assert "Only the end is shown." in cut
 
 
 def test_people_see_4096_characters() -> None:

@@ -2,13 +2,17 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Annotated, Any, Final, TypedDict
 
 from isthmus.core.workflow import Status
 from isthmus.platform.address import merged as deep
 from isthmus.platform.entries import Entry, merged
+from isthmus.platform.flow import FixedStep
 from isthmus.platform.history import Stored, used
 from isthmus.platform.notifier import Snapshot
+from isthmus.platform.tool import Trust
+from isthmus.platform.trust import Frame, frame_of
 from isthmus.platform.turn import Stage, Turn
 
 EXECUTION: Final = "Execution"
@@ -44,7 +48,7 @@ class State(TypedDict, total=False):
     ui_chat_log: Annotated[list[Entry], merged]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Scene:
     """What every step may use. `resuming`: the stream brought an answer to a pause.
 
@@ -56,6 +60,22 @@ class Scene:
     stage: Stage
     resuming: bool = False
     cancelled: Sequence[Entry] = ()
+
+    @cached_property
+    def frame(self) -> Frame:
+        """What results stand in."""
+        return frame_of(self.turn.start.given_id)
+
+    @cached_property
+    def steps(self) -> Mapping[str, Trust]:
+        """The components that call a tool without a model, and how far it may be trusted."""
+        kits = self.turn.kits
+        steps: dict[str, Trust] = {}
+        for part in self.turn.flow.components:
+            if isinstance(part, FixedStep):
+                tool = kits[part.name].tools.get(part.tool)
+                steps[part.name] = tool.trust if tool is not None else "user"
+        return steps
 
 
 def past_of(state: State, component: str) -> list[Stored]:

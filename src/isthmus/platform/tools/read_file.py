@@ -60,6 +60,7 @@ _CHUNKED = Tool(
     effect="read",
     title=_title,
     paths=_paths,
+    cleaning="none",
 )
 
 TOOL = Tool(
@@ -70,5 +71,6 @@ TOOL = Tool(
     effect="read",
     title=_title,
     paths=_paths,
+    cleaning="none",
     variants=(("read_file_chunked", _CHUNKED),),
 )

@@ -105,7 +105,7 @@ def user_turn(text: str, scene: Scene) -> tuple[Stored, entries.Entry]:
     attached = scene.turn.start.contexts
     contexts = [context for context in attached if context.category not in known]
     at = scene.stage.utc().isoformat()
-    told = cancelled_text(scene.cancelled) + user_text(text, contexts)
+    told = scene.frame.safe(cancelled_text(scene.cancelled) + user_text(text, contexts))
     said: Stored = {"role": "user", "text": told}
     return said, entries.user(text, f"user-{uuid4()}", at, contexts)
 

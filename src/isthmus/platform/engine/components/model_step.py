@@ -16,6 +16,7 @@ from isthmus.platform.engine.state import EXECUTION, Scene, State, past_of
 from isthmus.platform.flow import Agent
 from isthmus.platform.history import Stored, StoredUse
 from isthmus.platform.policy import patterns
+from isthmus.platform.presented import presented
 from isthmus.platform.tool import Tool
 from isthmus.platform.vault import Vaults
 from isthmus.prompts.shape import shaped
@@ -76,7 +77,9 @@ class ModelStep:
         agent, turn = self.agent, scene.turn
         # A conversation keeps no context of its own: it is this turn's.
         kept = {"context": turn.context} if self.talks else {}
-        head = agent.prompt.script.render(address.read_all(agent.inputs, {**state, **kept}))
+        given = address.read_all(agent.inputs, {**state, **kept})
+        given = presented(agent.inputs, given, scene.steps, scene.frame)
+        head = agent.prompt.script.render(given)
         past = list(past_of(state, agent.name))
         if not past and all(message.role == "system" for message in head):
             past.append({"role": "user", "text": turn.start.goal or turn.record_goal})
@@ -84,7 +87,7 @@ class ModelStep:
         if not self.talks and cycle >= limits.warn_at:
             past.append({"role": "user", "text": NOW if cycle >= limits.most else NEARLY})
         choice = turn.choice(agent.name)
-        return shaped(history.prompt(head, past, choice.max_context_tokens), choice)
+        return shaped(history.prompt(head, past, choice.max_context_tokens, scene.frame), choice)
 
     async def _outcome(
         self, answer: Answer, state: State, at: tuple[str, int], scene: Scene

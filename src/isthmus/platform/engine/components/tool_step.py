@@ -1,12 +1,14 @@
 """Runs the tools that a model asked for, all at once, and keeps what they answered."""
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 
 from isthmus.core.errors import ToolRefused
 from isthmus.core.events import ToolCalled
 from isthmus.core.ports import Clock, Telemetry
-from isthmus.platform import calls, entries, history
+from isthmus.platform import calls, entries, history, result
 from isthmus.platform.engine.components.model_step import clean
 from isthmus.platform.engine.state import EXECUTION, Scene, State, past_of
 from isthmus.platform.flow import Agent
@@ -14,11 +16,11 @@ from isthmus.platform.history import Stored, StoredUse
 from isthmus.platform.offer import Kit
 from isthmus.platform.policy import Deny
 from isthmus.platform.tool import Tool
-from isthmus.platform.truncate import shown, truncated
+from isthmus.platform.truncate import shown
 from isthmus.platform.vault import Vault, Vaults, plain
 
 INLINE_CHARS = 32_768
-"""Longer texts are searched for secrets on a thread, so that the loop goes on."""
+"""Longer texts are searched and cleaned on a thread, so that the loop goes on."""
 AT_HOME = frozenset({"read", "write"})
 """Effects of tools that get a session's secrets back: they touch files of the workspace alone.
 
@@ -54,8 +56,9 @@ class Bench:
         """The result for the model, and the whole of its text for who watches."""
         began = self.clock.now_s()
         scene.stage.called(_label(call.tool))
-        text, failed = await self._result(call, scene)
-        text = await self._redacted(clean(text), self.vault(scene))
+        text, failed, source = await self._result(call, scene)
+        text = await _inline(self.vault(scene).hide, clean(text))
+        told = await _inline(partial(result.told, tool=source, frame=scene.frame), text)
         self.telemetry.emit(
             ToolCalled(
                 workflow_id=scene.turn.start.workflow_id,
@@ -65,22 +68,25 @@ class Bench:
                 failure="refused" if failed else "",
             )
         )
-        said: Stored = {"role": "tool", "id": call.id, "text": truncated(text), "failed": failed}
+        said: Stored = {"role": "tool", "id": call.id, "text": told, "failed": failed}
+        if source is not None and source.trust != "internal":
+            said["trust"] = source.trust
         return said, plain(text)
 
-    async def _redacted(self, text: str, vault: Vault) -> str:
-        if len(text) <= INLINE_CHARS:
-            return vault.hide(text)
-        return await asyncio.to_thread(vault.hide, text)
-
-    async def _result(self, call: calls.Call, scene: Scene) -> tuple[str, bool]:
+    async def _result(self, call: calls.Call, scene: Scene) -> tuple[str, bool, Tool | None]:
+        """Text, whether the call failed, and the tool it comes from; None for our own words."""
         refused = calls.refusal(call)
         if refused or call.tool is None:
-            return refused, True
+            return refused, True, None
         try:
-            return await call.tool.run(call.args, scene.stage.client), False
+            return await call.tool.run(call.args, scene.stage.client), False, call.tool
         except ToolRefused as refusal:
-            return refusal.detail, True
+            return refusal.detail, True, call.tool
+
+
+async def _inline(change: Callable[[str], str], text: str) -> str:
+    """A pure change of a text; on a thread when it is long."""
+    return change(text) if len(text) <= INLINE_CHARS else await asyncio.to_thread(change, text)
 
 
 @dataclass(frozen=True, slots=True)
