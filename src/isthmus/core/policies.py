@@ -92,6 +92,10 @@ class RelayedFilter(Protocol):
         """What may go on now. Raises Withheld."""
         ...
 
+    def whole(self, text: bytes) -> bytes:
+        """Instead of the others, for an answer that is here from its beginning to its end."""
+        ...
+
     def finish(self) -> bytes:
         """What was held back. Raises Withheld."""
         ...

@@ -76,6 +76,10 @@ class EventFilter:
         whole = b"".join(passed)
         return chunk if whole == chunk else whole
 
+    def whole(self, text: bytes) -> bytes:
+        """What may go on of events that are all there are. Raises Withheld."""
+        return self.feed(text) + self.finish()
+
     def finish(self) -> bytes:
         """What was held back. Raises Withheld."""
         last, self._part = self._part, b""

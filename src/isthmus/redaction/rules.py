@@ -174,10 +174,6 @@ class Rules:
         shapes = self.shapes
         return pattern_set([*(one.full for one in shapes), *(one.held for one in shapes)])
 
-    @cached_property
-    def _quoted(self) -> PatternSet:
-        return pattern_set([*(shape.full for shape in self.shapes), r"\\u[0-9A-Fa-f]{4}|\\/"])
-
     def found(self, data: bytes) -> list[Found]:
         """Every secret, in order; they do not overlap."""
         near = self._set(data)
@@ -185,7 +181,8 @@ class Rules:
 
     def maybe_quoted(self, data: bytes) -> bool:
         """Whether strings of a JSON text may hold secrets, or hide them by escapes."""
-        return bool(self._quoted(data))
+        # By the same set as whole texts: its states are in the processor's cache as a rule.
+        return b"\\u" in data or b"\\/" in data or bool(self._set(data))
 
     def watch(self, data: bytes, done: int) -> tuple[list[Found], int] | None:
         """The secrets of a text that goes on, and where, from `done`, one may begin; else None."""

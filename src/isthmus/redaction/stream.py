@@ -49,6 +49,11 @@ class Window:
             return data
         return passed
 
+    def whole(self, text: bytes) -> bytes:
+        """What may go on of a text that is all there is; the same object when all of it may."""
+        found = self._rules.found(text)
+        return replaced(text, found, self._mark) if found else text
+
     def finish(self) -> bytes:
         """What was held back; nothing comes behind it."""
         text, done = self._seen + self._held, len(self._seen)

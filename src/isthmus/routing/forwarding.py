@@ -163,7 +163,7 @@ class Forwarding:
             return None
         self._ended = True
         self._count(body)
-        return body if self._filter is None else self._filter.feed(body) + self._filter.finish()
+        return body if self._filter is None else self._filter.whole(body)
 
     async def _ask(self, turn: Turn[RawAsk]) -> None:
         """Open the turn's reply. Raises what makes the next one's turn due."""

@@ -271,3 +271,20 @@ def test_what_a_forwarded_answer_passes_through_goes_by_its_type() -> None:
     reply = json.dumps({"text": f"a\n{KEY}\n", "n": [1, 2]}).encode()
     passed = b"".join(plain.feed(reply[at : at + 7]) for at in range(0, len(reply), 7))
     assert json.loads(passed + plain.finish()) == {"text": f"a\n{MARK}\n", "n": [1, 2]}
+
+
+@pytest.mark.parametrize("kind", ["text/event-stream", "application/json"])
+def test_a_forwarded_answer_that_is_here_as_a_whole_passes_in_one_look(kind: str) -> None:
+    def passing() -> RelayedFilter:
+        made = guard(answer="redact").relayed(kind, OUT)
+        assert made is not None
+        return made
+
+    clean = b'data: {"text": "good"}\n\n'
+    assert passing().whole(clean) == clean
+    said = json.dumps({"text": f"a {KEY} b"}).encode()
+    piecewise = passing()
+    passed = piecewise.feed(b"data: " + said + b"\n\n") + piecewise.finish()
+    assert passing().whole(b"data: " + said + b"\n\n") == passed
+    assert KEY.encode() not in passed
+    assert MARK.encode() in passed

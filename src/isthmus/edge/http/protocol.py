@@ -29,6 +29,9 @@ PASSING = frozenset(
     }
 )
 """Headers of which no two requests say the same."""
+_NAME = bytes(byte for byte in range(256) if not HEADER_RE.search(bytes((byte,))))
+_VALUE = bytes(byte for byte in range(256) if not HEADER_VALUE_RE.search(bytes((byte,))))
+"""What uvicorn lets stand in an answer's headers."""
 
 
 class CorkedProtocol(HttpToolsProtocol):
@@ -66,10 +69,12 @@ class CorkedProtocol(HttpToolsProtocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         """Keep the headers that are new with every request apart from those that stay the same."""
         name = name.lower()
-        if name in PASSING:
+        if name not in PASSING:
+            self._lasting.append((name, value))
+        elif name == b"expect":
             super().on_header(name, value)
         else:
-            self._lasting.append((name, value))
+            self.headers.append((name, value))
 
     def on_headers_complete(self) -> None:
         """The head of a request is here."""
@@ -121,7 +126,8 @@ class CorkedProtocol(HttpToolsProtocol):
         ):
             return False
         names, values = zip(*headers, strict=True)
-        if HEADER_RE.search(b"".join(names)) or HEADER_VALUE_RE.search(b"".join(values)):
+        # What is left when the good bytes are taken away: much faster than its patterns.
+        if b"".join(names).translate(None, _NAME) or b"".join(values).translate(None, _VALUE):
             return False  # uvicorn refuses them: in its own words.
         head = b"\r\n".join([b"%b: %b" % header for header in headers])
         cycle.response_started = cycle.response_complete = True
