@@ -13,6 +13,11 @@ class InstanceClient:
         self.asked: list[str] = []
         self.bodies: list[str] = []
 
+    @property
+    def host(self) -> str:
+        """The instance that its requests go to."""
+        return str(self._http.base_url.host)
+
     async def ask(self, action: Action) -> ActionResponse:
         asked = action.runHTTPRequest
         self.asked.append(f"{asked.method} {asked.path}")
