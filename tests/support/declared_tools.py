@@ -16,11 +16,12 @@ from isthmus.platform import declared
 from isthmus.platform.tool import Tool
 from isthmus.platform.tool_file import DeclaredTool, arguments, parse
 from isthmus.platform.toolbox import FOLDER
+from tests.support.instance import Machine as Stand
 
 RECORDED = Path(__file__).parents[1] / "wire" / "tools" / "declared.json"
 
 
-class Recorder:
+class Recorder(Stand):
     """An instance that answers every call with what the caller's way to a result needs."""
 
     host = "gitlab.example.com"

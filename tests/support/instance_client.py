@@ -3,9 +3,10 @@
 import httpx
 
 from isthmus.contract.contract_pb2 import Action, ActionResponse, HttpResponse
+from tests.support.instance import Machine as Stand
 
 
-class InstanceClient:
+class InstanceClient(Stand):
     """Implements `Client`; `asked` keeps the methods and paths, `bodies` what was sent."""
 
     def __init__(self, http: httpx.AsyncClient) -> None:

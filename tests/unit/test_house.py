@@ -21,7 +21,7 @@ BUDGET = {
     "edge": 12_450,
     "adapters": 18_200,
     "executor": 3_450,
-    "app": 1_650,
+    "app": 1_700,
     "cli": 2_250,
     "doctor": 2_950,
     "settings": 2_650,

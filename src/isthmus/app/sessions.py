@@ -13,6 +13,7 @@ from secrets import token_bytes
 
 from isthmus.adapters.keysets.merged import platform_issuers
 from isthmus.adapters.keysets.static import local_keys
+from isthmus.adapters.search.sqlite import SqliteSearch, index_file
 from isthmus.app.foundation import Foundation
 from isthmus.app.gateway import accepted_keys, public_keys
 from isthmus.app.library import LIBRARY
@@ -90,7 +91,9 @@ def local_host(foundation: Foundation, stores: Stores) -> LocalHost:
     )
     parts = Parts(
         flows=catalogue.load(LIBRARY / "flows"),
-        tools=all_tools(),
+        tools=all_tools(
+            SqliteSearch(index_file(foundation.settings.search, foundation.settings.data_dir))
+        ),
         models=foundation.models,
         stores=_stores_of(foundation.settings, stores),
         engine=lambda: engine,

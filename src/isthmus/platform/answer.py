@@ -25,6 +25,8 @@ def checked(response: ActionResponse, kind: str) -> ActionResponse:
                 raise ToolRefused(f"HTTP action error: {http.error}")
             text = PlainTextResponse(response=http.body)
             return ActionResponse(requestID=response.requestID, plainTextResponse=text)
+        case "scheduleNotificationResponse":
+            return response
         case _:
             raise ToolRefused("The client's answer holds none of the expected fields.")
 

@@ -27,7 +27,7 @@ from isthmus.platform.tool_file import (
 
 MAX_PAGES = 20
 PAGE_ITEMS = 100
-_HOLE = re.compile(r"\{(\w+)\}")
+_HOLE = re.compile(r"\{(\w+)(?:\|(\w+))?\}")
 _SLOT = re.compile(r"\$(\w+)(?:\.(\w+)|:(\w+))?")
 
 
@@ -73,7 +73,7 @@ def _complete(one: DeclaredTool) -> None:
     """Whatever a call refers to must be there. Raises ValueError."""
     known = {*arguments(one), *places.ITEMS, "project", "group", "project_path", "group_path"}
     known |= {"namespace"}
-    used = set(_HOLE.findall(one.rest)) | set(_HOLE.findall(one.title)) | set(one.rename)
+    used = _holes(one.rest) | _holes(one.title) | set(one.rename) | set(one.nulls)
     known |= {lookup.name for lookup in one.before}
     used |= _slots(one)
     used |= {one.pages} if isinstance(one.pages, str) else set()
@@ -109,8 +109,10 @@ class _Call:
     ) -> str:
         one = self._one
         names: dict[str, Any] = {**given, **found}
-        path = "/api/v4" + _HOLE.sub(lambda hole: segment(names.get(hole[1]), hole[1]), self._path)
-        used = {*_HOLE.findall(self._path), str(one.pages)}
+        path = "/api/v4" + _HOLE.sub(
+            lambda hole: segment(names.get(hole[1], names.get(hole[2])), hole[1]), self._path
+        )
+        used = {*_holes(self._path), str(one.pages)}
         # What names the place is not said again; a search is named by what it looks for.
         used |= set() if one.shape == "search" else SHAPES[one.shape][0].keys()
         rest = {one.rename.get(name, name): v for name, v in given.items() if name not in used}
@@ -162,6 +164,9 @@ class _Call:
         nodes: list[Any] = []
         for _ in range(MAX_PAGES):
             variables = cast("dict[str, Any]", filled(one.variables, values) or {})
+            for flag, way in one.nulls.items():
+                if values.get(flag):
+                    _set_null(variables, way)
             data = await instance_api.graphql(client, one.graphql, variables)
             if one.failed and (errors := at(data, one.failed)):
                 raise ToolRefused(f"The instance refused: {'; '.join(map(str, errors))[:500]}")
@@ -328,6 +333,17 @@ def at(data: object, way: str) -> Any:
 def dumped(value: object) -> str:
     """The value as compact JSON."""
     return msgspec.json.encode(value).decode()
+
+
+def _holes(text: str) -> set[str]:
+    return {name for hole in _HOLE.finditer(text) for name in hole.groups() if name}
+
+
+def _set_null(tree: dict[str, Any], way: str) -> None:
+    *above, last = way.split(".")
+    for step in above:
+        tree = tree.setdefault(step, {})
+    tree[last] = None
 
 
 def _slots(one: DeclaredTool) -> set[str]:

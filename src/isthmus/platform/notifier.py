@@ -15,16 +15,20 @@ from isthmus.platform.entries import Entry
 
 PACE_S = 0.05
 _JSON = msgspec.json.Encoder()
-_HEAD, _TAIL = b'{"channel_values":{"ui_chat_log":[', b'],"plan":{"steps":[]}}}'
+_HEAD, _PLAN, _TAIL = b'{"channel_values":{"ui_chat_log":[', b'],"plan":{"steps":', b"}}}"
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """The state after a step. `usage`: agent -> (tokens used, tokens that fit)."""
+    """The state after a step. `usage`: agent -> (tokens used, tokens that fit).
+
+    `plan` are the steps of the plan, each with id, description and status.
+    """
 
     log: Sequence[Entry]
     status: Status
     usage: Mapping[str, tuple[int, int]] = field(default_factory=dict[str, tuple[int, int]])
+    plan: Sequence[Mapping[str, str]] = ()
 
 
 class Notifier:
@@ -40,6 +44,7 @@ class Notifier:
         self._usage: Mapping[str, tuple[int, int]] = {}
         self._model = ""
         self._errors: list[str] = []
+        self._plan = b"[]"
         self._partial: _Partial | None = None
         self._changed = True
         self._sent_at_s = float("-inf")
@@ -63,6 +68,7 @@ class Notifier:
             for place, entry in enumerate(snapshot.log)
         ]
         self._status, self._usage = snapshot.status, snapshot.usage
+        self._plan = _JSON.encode(snapshot.plan)
         self._partial = None
         self._changed = True
 
@@ -108,7 +114,7 @@ class Notifier:
         }
         return NewCheckpoint(
             status=self._status.name,
-            checkpoint=(_HEAD + b",".join(shown) + _TAIL).decode(),
+            checkpoint=(_HEAD + b",".join(shown) + _PLAN + self._plan + _TAIL).decode(),
             goal=self._goal,
             errors=self._errors,
             agent_context_usage=usage,

@@ -2,11 +2,13 @@
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol, TypeAlias
+from datetime import datetime
+from typing import Any, Literal, Protocol, TypeAlias, cast
 
 import msgspec
 
 from isthmus.contract.contract_pb2 import Action, ActionResponse
+from isthmus.core.errors import ToolRefused
 
 Effect = Literal[
     "plan",
@@ -49,6 +51,10 @@ class Client(Protocol):
         """The host of the client's instance; empty when it is not known."""
         ...
 
+    def utc(self) -> datetime:
+        """The wall clock."""
+        ...
+
     def has(self, capability: str) -> bool:
         """Whether the client declared this capability and may use it."""
         ...
@@ -73,6 +79,11 @@ class Planned:
 
 Plan: TypeAlias = Callable[[Any, Sequence[Mapping[str, str]]], Planned]
 """Arguments and the plan's steps (id, description, status) -> the plan after it. Pure."""
+
+
+async def never_run(_: Any, __: Client) -> str:
+    """For a tool that only changes the plan."""
+    raise ToolRefused("This tool changes the plan, and there is none here.")
 
 
 def no_paths(_: Any) -> tuple[str, ...]:
@@ -123,6 +134,25 @@ class Tool:
             if has(capability):
                 return variant
         return self
+
+
+def schema_of(args: type[Any]) -> dict[str, Any]:
+    """The JSON Schema of an arguments struct, whole: some providers follow no reference."""
+    _, parts = msgspec.json.schema_components([args])
+    schema: dict[str, Any] = _inlined(parts[args.__name__], parts)
+    return {key: value for key, value in schema.items() if key not in ("title", "description")}
+
+
+def _inlined(schema: Any, parts: Mapping[str, Any]) -> Any:
+    if isinstance(schema, Mapping):
+        said = cast("Mapping[str, Any]", schema)
+        if (ref := said.get("$ref")) is not None:
+            named = {k: v for k, v in said.items() if k != "$ref"}
+            return {**_inlined(parts[str(ref).rpartition("/")[2]], parts), **named}
+        return {key: _inlined(value, parts) for key, value in said.items()}
+    if isinstance(schema, list | tuple):
+        return [_inlined(item, parts) for item in cast("Sequence[Any]", schema)]
+    return schema
 
 
 def specification(tool: Tool) -> dict[str, object]:

@@ -69,7 +69,9 @@ class DeclaredTool(Struct, frozen=True, forbid_unknown_fields=True):
     quoted. Arguments that the path does not use go into the query of a GET, else into the body,
     under their own names or those of `rename`; `send` adds constants. `graphql` is a document, and
     `variables` a tree whose texts `$name` are replaced by values, and left out without one;
-    `$name:Kind` makes global ids of numbers, `$name.key` takes a part. `before` asks for ids.
+    `$name:Kind` makes global ids of numbers, `$name.key` takes a part. `before` asks for ids;
+    an argument in `nulls` that is true sets null at its way. `{a|b}` in a path is the first that
+    was given.
     `result` is the way to what is shown, `failed` the way to a list of errors. `only` are the keys
     that are kept of each item; `cut` shortens texts, by key. `pages`: all of them are read as one
     list, always or when the argument of this name is true.
@@ -92,6 +94,7 @@ class DeclaredTool(Struct, frozen=True, forbid_unknown_fields=True):
     cut: dict[str, int] = {}
     pages: bool | str = False
     before: tuple[Lookup, ...] = ()
+    nulls: dict[str, str] = {}
     text: bool = False
     feature: str = ""
     version: str = "1.0.0"

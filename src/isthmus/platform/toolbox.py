@@ -1,19 +1,33 @@
 """Every tool of this server: those with logic of their own, and those that are data."""
 
+from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 
 import isthmus.platform.tools
-from isthmus.platform import declared
+from isthmus.core.page import Passage
+from isthmus.core.ports import Search
+from isthmus.platform import declared, documentation
 from isthmus.platform.host import load_tools
 from isthmus.platform.tool import Tool
 
 FOLDER = Path(str(files("isthmus"))) / "library" / "tools"
 
 
-def all_tools() -> dict[str, Tool]:
+class Nothing:
+    """A search that finds nothing: for listings, which never run a tool."""
+
+    async def find(self, query: str, limit: int) -> Sequence[Passage]:
+        """None."""
+        del query, limit
+        return ()
+
+
+def all_tools(search: Search | None = None) -> dict[str, Tool]:
     """The tools by name. Blocking: files are read. Raises ValueError when a file is wrong."""
     written, data = load_tools(isthmus.platform.tools), declared.load(FOLDER)
+    asks = documentation.tool_over(search or Nothing())
+    written[asks.name] = asks
     if twice := sorted(written.keys() & data.keys()):
         raise ValueError(f"the tool {twice[0]!r} is both a module and a declaration")
     return dict(sorted((written | data).items()))

@@ -1,60 +1,28 @@
 """Tools that are data: what each sends, and what becomes of the answers."""
 
 import json
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import graphql
-import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from isthmus.contract.contract_pb2 import Action, ActionResponse, HttpResponse
 from isthmus.core.errors import ToolRefused
 from isthmus.platform import declared
 from isthmus.platform.tool import Tool, specification
 from isthmus.platform.tool_file import DeclaredTool
 from tests.support import declared_tools
+from tests.support.instance import Answer, Instance, ok
 
 EVERY = declared_tools.every()
 TOOLS = {one.name: tool for one, tool in EVERY}
 RECORDED = json.loads(declared_tools.RECORDED.read_text())
-Answer = tuple[int, Any, dict[str, str]]
-
-
-class Instance:
-    """Answers in order and keeps what it was asked."""
-
-    host = "gitlab.example.com"
-
-    def __init__(self, answers: Iterable[Answer]) -> None:
-        self._answers = iter(answers)
-        self.asked: list[str] = []
-        self.bodies: list[Any] = []
-
-    async def ask(self, action: Action) -> ActionResponse:
-        sent = action.runHTTPRequest
-        self.asked.append(f"{sent.method} {sent.path}")
-        self.bodies.append(json.loads(sent.body) if sent.HasField("body") else None)
-        status, body, headers = next(self._answers)
-        text = body if isinstance(body, str) else json.dumps(body)
-        return ActionResponse(
-            httpResponse=HttpResponse(statusCode=status, body=text, headers=headers)
-        )
-
-    def has(self, capability: str) -> bool:
-        return bool(capability)
-
-
-def ok(body: Any, **headers: str) -> Answer:
-    return 200, body, {name.replace("_", "-"): value for name, value in headers.items()}
 
 
 async def run(name: str, instance: Instance, **args: Any) -> Any:
-    tool = TOOLS[name]
-    return json.loads(await tool.run(msgspec.convert(args, tool.args), instance))
+    return await instance.read(TOOLS[name], **args)
 
 
 @pytest.mark.parametrize(("one", "tool"), EVERY, ids=lambda v: getattr(v, "name", ""))
@@ -88,14 +56,14 @@ def test_every_argument_is_explained_to_models(tool: Tool) -> None:
 
 
 async def test_a_url_stands_for_the_ids() -> None:
-    instance = Instance([ok({"iid": 3})])
+    instance = Instance(ok({"iid": 3}))
     url = "https://gitlab.example.com/group/sub/project/-/issues/3#note_1"
     assert await run("get_issue", instance, url=url) == {"iid": 3}
     assert instance.asked == ["GET /api/v4/projects/group%2Fsub%2Fproject/issues/3"]
 
 
 async def test_a_work_item_page_names_an_issue() -> None:
-    instance = Instance([ok({"iid": 3})])
+    instance = Instance(ok({"iid": 3}))
     await run("get_issue", instance, url="https://gitlab.example.com/g/p/-/work_items/3")
     assert instance.asked == ["GET /api/v4/projects/g%2Fp/issues/3"]
 
@@ -115,14 +83,14 @@ async def test_a_work_item_page_names_an_issue() -> None:
     ],
 )
 async def test_places_that_do_not_fit(args: dict[str, Any], told: str) -> None:
-    instance = Instance([])
+    instance = Instance()
     with pytest.raises(ToolRefused, match=told):
         await run("get_issue", instance, **args)
     assert instance.asked == []
 
 
 async def test_ids_and_a_url_that_agree() -> None:
-    instance = Instance([ok({})])
+    instance = Instance(ok({}))
     url = "https://gitlab.example.com/g/p/-/issues/3"
     await run("get_issue", instance, url=url, project_id=42, issue_iid=3)
     assert instance.asked == ["GET /api/v4/projects/g%2Fp/issues/3"]
@@ -130,7 +98,7 @@ async def test_ids_and_a_url_that_agree() -> None:
 
 @given(st.text(max_size=60))
 async def test_no_text_leads_to_another_route(text: str) -> None:
-    instance = Instance([ok({})])
+    instance = Instance(ok({}))
     try:
         await run("get_commit", instance, project_id=text, commit_sha=text)
     except ToolRefused:
@@ -143,16 +111,16 @@ async def test_no_text_leads_to_another_route(text: str) -> None:
 
 
 async def test_a_listing_tells_its_next_page() -> None:
-    instance = Instance([ok([{"iid": 1, "description": "long"}], X_Next_Page="2")])
+    instance = Instance(ok([{"iid": 1, "description": "long"}], X_Next_Page="2"))
     found = await run("list_issues", instance, project_id=1)
     assert found == {"items": [{"iid": 1}], "next_page": "2"}
 
 
 async def test_all_pages_are_read_up_to_a_bound() -> None:
-    endless = Instance(ok([{"id": n}], X_Next_Page=str(n + 1)) for n in range(1, 100))
+    endless = Instance(*(ok([{"id": n}], X_Next_Page=str(n + 1)) for n in range(1, 100)))
     found = await run("list_all_merge_request_notes", endless, project_id=1, merge_request_iid=2)
     assert (len(found["items"]), found["complete"]) == (declared.MAX_PAGES, False)
-    two = Instance([ok([{"id": 1}], X_Next_Page="2"), ok([{"id": 2}])])
+    two = Instance(ok([{"id": 1}], X_Next_Page="2"), ok([{"id": 2}]))
     found = await run("list_all_merge_request_notes", two, project_id=1, merge_request_iid=2)
     assert found == [{"id": 1}, {"id": 2}]
     assert two.asked[1].endswith("notes?per_page=100&page=2")
@@ -164,13 +132,13 @@ def findings(number: int, cursor: str) -> Answer:
 
 
 async def test_all_pages_of_a_query_are_read() -> None:
-    instance = Instance([findings(1, "c1"), findings(2, "")])
+    instance = Instance(findings(1, "c1"), findings(2, ""))
     assert await run("list_vulnerabilities", instance, project_full_path="g/p") == [1, 2]
     assert [body["variables"].get("after") for body in instance.bodies] == [None, "c1"]
 
 
 async def test_one_page_of_a_query() -> None:
-    instance = Instance([findings(1, "c1")])
+    instance = Instance(findings(1, "c1"))
     found = await run(
         "list_vulnerabilities", instance, project_full_path="g/p", fetch_all_pages=False
     )
@@ -178,18 +146,10 @@ async def test_one_page_of_a_query() -> None:
 
 
 async def test_a_number_is_looked_up_where_a_path_is_needed() -> None:
+    types = {"namespace": {"workItemTypes": {"nodes": [{"id": "t1", "name": "Task"}]}}}
+    created: Any = {"workItemCreate": {"errors": [], "workItem": {"iid": "5"}}}
     instance = Instance(
-        [
-            ok({"path_with_namespace": "g/p"}),
-            ok(
-                {
-                    "data": {
-                        "namespace": {"workItemTypes": {"nodes": [{"id": "t1", "name": "Task"}]}}
-                    }
-                }
-            ),
-            ok({"data": {"workItemCreate": {"errors": [], "workItem": {"iid": "5"}}}}),
-        ]
+        ok({"path_with_namespace": "g/p"}), ok({"data": types}), ok({"data": created})
     )
     found = await run("create_work_item", instance, project_id=9, title="T", type_name="task")
     assert found == {"iid": "5"}
@@ -198,9 +158,20 @@ async def test_a_number_is_looked_up_where_a_path_is_needed() -> None:
     }
 
 
+async def test_a_weight_is_taken_off() -> None:
+    item = {"namespace": {"workItem": {"id": "gid://gitlab/WorkItem/1"}}}
+    changed: Any = {"workItemUpdate": {"errors": [], "workItem": {"iid": "5"}}}
+    instance = Instance(ok({"data": item}), ok({"data": changed}))
+    await run("update_work_item", instance, project_id="g/p", work_item_iid=5, clear_weight=True)
+    assert instance.bodies[1]["variables"]["input"] == {
+        "id": "gid://gitlab/WorkItem/1",
+        "weightWidget": {"weight": None},
+    }
+
+
 async def test_what_is_not_found_is_told_with_what_there_is() -> None:
     types = {"namespace": {"workItemTypes": {"nodes": [{"id": "t1", "name": "Task"}]}}}
-    instance = Instance([ok({"data": types})])
+    instance = Instance(ok({"data": types}))
     with pytest.raises(ToolRefused, match="'epic'; there are: Task"):
         await run("create_work_item", instance, project_id="g/p", title="T", type_name="Epic")
 
@@ -217,18 +188,18 @@ REFUSALS: list[tuple[Answer, str]] = [
 @pytest.mark.parametrize(("answer", "told"), REFUSALS)
 async def test_refusals_of_the_instance_are_told(answer: Answer, told: str) -> None:
     with pytest.raises(ToolRefused, match=told):
-        await run("get_project", Instance([answer]), project_id=1)
+        await run("get_project", Instance(answer), project_id=1)
 
 
 async def test_errors_of_a_mutation_are_told() -> None:
-    instance = Instance([ok({"data": {"vulnerabilityConfirm": {"errors": ["not allowed"]}}})])
+    instance = Instance(ok({"data": {"vulnerabilityConfirm": {"errors": ["not allowed"]}}}))
     with pytest.raises(ToolRefused, match="not allowed"):
         await run("confirm_vulnerability", instance, vulnerability_id="4")
 
 
 async def test_an_id_that_is_none_is_refused() -> None:
     with pytest.raises(ToolRefused, match="is no id"):
-        await run("confirm_vulnerability", Instance([]), vulnerability_id="x) { y }")
+        await run("confirm_vulnerability", Instance(), vulnerability_id="x) { y }")
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,10 @@ import pytest
 from isthmus.contract.contract_pb2 import Action, ActionResponse, HttpResponse
 from isthmus.core.errors import ToolRefused
 from isthmus.platform import instance_api
+from tests.support.instance import Machine as Stand
 
 
-class Instance:
+class Instance(Stand):
     """Answers in order: a status with a body, or what a failed action says."""
 
     def __init__(self, answers: Iterable[tuple[int, str] | str], wait_s: float = 0.0) -> None:

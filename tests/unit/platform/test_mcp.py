@@ -11,11 +11,12 @@ from isthmus.platform import calls
 from isthmus.platform.engine.components.model_step import spec
 from isthmus.platform.mcp import MAX_TOOLS, WARNING, tools_of
 from isthmus.platform.policy import Allow, Ask, Policy
+from tests.support.instance import Machine as Stand
 
 SCHEMA = '{"type":"object","properties":{"q":{"type":"string"}},"required":["q"]}'
 
 
-class Machine:
+class Machine(Stand):
     def __init__(self) -> None:
         self.asked: list[Action] = []
 

@@ -92,4 +92,6 @@ def snapshot(values: Mapping[str, Any], most_tokens: int) -> Snapshot:
     """What there is to show of a state."""
     histories: Mapping[str, list[Stored]] = values.get("conversation_history") or {}
     usage = {name: (used(items), most_tokens) for name, items in histories.items() if items}
-    return Snapshot(values.get("ui_chat_log") or [], status_of(values), usage)
+    plan: Mapping[str, Sequence[Mapping[str, str]]] = values.get("plan") or {}
+    log: Sequence[Entry] = values.get("ui_chat_log") or ()
+    return Snapshot(log, status_of(values), usage, plan.get("steps", ()))

@@ -12,11 +12,12 @@ from isthmus.platform.engine.components.model_step import spec
 from isthmus.platform.history import StoredUse
 from isthmus.platform.policy import Allow, Deny, Policy
 from isthmus.platform.toolbox import all_tools
+from tests.support.instance import Machine as Stand
 
 TOOLS = all_tools()
 
 
-class Machine:
+class Machine(Stand):
     """A client that keeps what it was asked."""
 
     def __init__(self, *capabilities: str, answer: str = "answer") -> None:

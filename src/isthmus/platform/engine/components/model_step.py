@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
-import msgspec
-
 from isthmus.core.errors import LimitExceeded
 from isthmus.core.messages import Answer, Chat, Delta, Finish, Message, ToolSpec, ToolUse, Usage
 from isthmus.core.workflow import Status
@@ -17,7 +15,7 @@ from isthmus.platform.flow import Agent
 from isthmus.platform.history import Stored, StoredUse
 from isthmus.platform.policy import patterns
 from isthmus.platform.presented import presented
-from isthmus.platform.tool import Tool
+from isthmus.platform.tool import Tool, schema_of
 from isthmus.platform.vault import Vaults
 from isthmus.prompts.shape import shaped
 from isthmus.routing.ask import Ask, Session
@@ -236,8 +234,5 @@ def spec(tool: Tool) -> ToolSpec:
         return ToolSpec(tool.name, tool.description, tool.schema)
     found = _SPECS.get(tool.args)
     if found is None:
-        _, parts = msgspec.json.schema_components([tool.args])
-        schema = {key: value for key, value in parts[tool.args.__name__].items() if key != "title"}
-        schema.pop("description", None)
-        found = _SPECS[tool.args] = ToolSpec(tool.name, tool.description, schema)
+        found = _SPECS[tool.args] = ToolSpec(tool.name, tool.description, schema_of(tool.args))
     return found

@@ -1,9 +1,10 @@
 """Runs the tools that a model asked for, all at once, and keeps what they answered."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any, TypeAlias
 
 from isthmus.core.errors import ToolRefused
 from isthmus.core.events import ToolCalled
@@ -15,10 +16,11 @@ from isthmus.platform.flow import Agent
 from isthmus.platform.history import Stored, StoredUse
 from isthmus.platform.offer import Kit
 from isthmus.platform.policy import Deny
-from isthmus.platform.tool import Tool
+from isthmus.platform.tool import Client, Tool
 from isthmus.platform.truncate import shown
 from isthmus.platform.vault import Vault, Vaults, plain
 
+Run: TypeAlias = Callable[[Any, Client], Awaitable[str]]
 INLINE_CHARS = 32_768
 """Longer texts are searched and cleaned on a thread, so that the loop goes on."""
 AT_HOME = frozenset({"read", "write"})
@@ -101,12 +103,14 @@ class ToolStep:
         agent, kit = self.agent, scene.turn.kits[self.agent.name]
         uses = history.open_uses(past_of(state, agent.name))
         found = [self.bench.read(use, kit, scene) for use in uses]
+        found, plan = planned(found, (state.get("plan") or {}).get("steps") or ())
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(self.bench.call(call, scene)) for call in found]
         results = [task.result() for task in tasks]
         at = scene.stage.utc().isoformat()
         return {
             "status": EXECUTION,
+            **plan,
             "conversation_history": {agent.name: [said for said, _ in results]},
             "ui_chat_log": [
                 entries.tool(call.called, shown(text), at, agent.name, status(said))
@@ -114,6 +118,31 @@ class ToolStep:
                 if agent.shows(event(said))
             ],
         }
+
+
+def planned(
+    found: list[calls.Call], steps: Sequence[Mapping[str, str]]
+) -> tuple[list[calls.Call], State]:
+    """The calls, those that change the plan with their answers, and the state's plan after them."""
+    made, now = list(found), tuple(steps)
+    for place, call in enumerate(found):
+        if call.tool is None or call.tool.plans is None or calls.refusal(call):
+            continue
+        try:
+            outcome = call.tool.plans(call.args, now)
+        except ToolRefused as refusal:
+            made[place] = replace(call, verdict=Deny(refusal.detail))
+            continue
+        now = outcome.steps
+        made[place] = replace(call, tool=replace(call.tool, run=_answering(outcome.text)))
+    return made, {} if now == tuple(steps) else {"plan": {"steps": [dict(one) for one in now]}}
+
+
+def _answering(text: str) -> Run:
+    async def run(_: Any, __: Client) -> str:
+        return text
+
+    return run
 
 
 def status(said: Stored) -> str:

@@ -1,0 +1,28 @@
+"""Reads the list of tasks."""
+
+from msgspec import Struct
+
+from isthmus.platform import declared, plan
+from isthmus.platform.tool import Planned, Tool, never_run
+
+
+class Args(Struct, frozen=True, forbid_unknown_fields=True):
+    """Arguments."""
+
+
+def plans(args: Args, steps: plan.Steps) -> Planned:
+    """The plan afterwards."""
+    del args
+    return Planned(tuple(steps), declared.dumped({"steps": steps}))
+
+
+TOOL = Tool(
+    name="get_plan",
+    description="Read the plan of this session with the ids and states of its tasks.",
+    args=Args,
+    run=never_run,
+    effect="plan",
+    title=lambda _: "Read the plan",
+    trust="internal",
+    plans=plans,
+)

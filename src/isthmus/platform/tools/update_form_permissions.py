@@ -1,0 +1,33 @@
+"""Suggests changes to a form that the user sees; the client shows them."""
+
+from typing import Annotated
+
+from msgspec import Meta, Struct
+
+from isthmus.platform.declared import dumped
+from isthmus.platform.tool import Client, Tool
+
+_Names = Annotated[list[Annotated[str, Meta(max_length=200)]], Meta(max_length=500)]
+
+
+class Args(Struct, frozen=True, forbid_unknown_fields=True):
+    """Arguments."""
+
+    select: Annotated[_Names, Meta(description="Permissions to mark.")] = []
+    clear: Annotated[_Names, Meta(description="Permissions to clear.")] = []
+
+
+async def run(args: Args, _: Client) -> str:
+    """What is suggested."""
+    return dumped({"status": "success", "suggested": args})
+
+
+TOOL = Tool(
+    name="update_form_permissions",
+    description="Suggest which permissions of the form to mark or clear; the user decides.",
+    args=Args,
+    run=run,
+    effect="gitlab_write",
+    title=lambda _: "Suggest changes to the form",
+    trust="internal",
+)
