@@ -35,6 +35,7 @@ RUN_BY: dict[str, tuple[str, ...]] = {
     "telemetry": ("e2e/test_guide_telemetry.py", "e2e/test_guide_usage.py"),
     "tls": ("deploy/test_tls_guide.py",),
     "troubleshoot": ("deploy/test_doctor_guide.py",),
+    "upgrade": ("deploy/test_years_backup.py",),
 }
 """Page -> the modules that run what it shows; others are found by their name in a test's text."""
 RUN = ("sh", "yaml", "json", "ini")

@@ -50,6 +50,7 @@ SCOPES: Final = (
     "ai_gateway_model_provider_proxy",
 )
 LIMIT_S: Final = 60.0
+TURN_S: Final = 300.0
 
 
 def identity(server: RunningServer) -> dict[str, str]:
@@ -82,7 +83,7 @@ class Turn:
         self._events.put(ClientEvent(startRequest=start))
         stub: Any = DuoWorkflowStub(self._channel)
         self._call = stub.ExecuteWorkflow(
-            iter(self._events.get, None), metadata=list(self.headers.items()), timeout=LIMIT_S
+            iter(self._events.get, None), metadata=list(self.headers.items()), timeout=TURN_S
         )
         return self
 
