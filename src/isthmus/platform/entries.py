@@ -51,6 +51,12 @@ def model_gone(gone: str, serving: str, at: str) -> Entry:
     return entry | {"message_sub_type": "warning"}
 
 
+def compacted(text: str, message_id: str, at: str, component: str) -> Entry:
+    """The older part of a conversation gave way to a summary."""
+    entry = _entry("tool", text, message_id, at, status="success")
+    return entry | {"message_sub_type": "compaction", "component_name": component}
+
+
 def error(text: str, message_id: str, at: str) -> Entry:
     """Why the session failed."""
     return _entry("agent", text, message_id, at, status="failure")

@@ -15,7 +15,7 @@ from isthmus.platform.engine.components.fixed_step import CallStep
 from isthmus.platform.engine.components.human_step import ApprovalStep, QuestionStep
 from isthmus.platform.engine.components.model_step import ModelStep
 from isthmus.platform.engine.components.tool_step import Bench, ToolStep
-from isthmus.platform.engine.state import BROKEN, COMPLETED, Scene, State, past_of
+from isthmus.platform.engine.state import BROKEN, COMPLETED, EXECUTION, Scene, State, past_of
 from isthmus.platform.flow import Agent, Component, FixedStep, Flow, Question
 from isthmus.routing.models import Models
 
@@ -78,15 +78,19 @@ def _agent(
     async def after_model(state: State) -> str:
         if state.get("status") == Status.TOOL_CALL_APPROVAL_REQUIRED.value:
             return approval
+        past = past_of(state, name)
+        if state.get("status") == EXECUTION and past and past[-1]["role"] != "assistant":
+            # The step summed up what was said: the answer is still to come.
+            return model
         return tools if history.open_uses(past_of(state, name)) else await leave(state)
 
     async def after_approval(state: State) -> str:
         return tools if history.open_uses(past_of(state, name)) else model
 
-    graph.add_node(model, _node(ModelStep(models, agent, talks, bench.vaults).run))
+    graph.add_node(model, _node(ModelStep(models, agent, talks, bench.vaults, bench.telemetry).run))
     graph.add_node(tools, _node(ToolStep(bench, agent).run))
     graph.add_node(approval, _node(ApprovalStep(agent).run))
-    graph.add_conditional_edges(model, after_model, [approval, tools, *ways])
+    graph.add_conditional_edges(model, after_model, [approval, tools, model, *ways])
     graph.add_conditional_edges(approval, after_approval, [tools, model])
     graph.add_edge(tools, model)
 

@@ -1,7 +1,7 @@
 """The channels of a graph: what a checkpoint holds of a session. JSON types only."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Annotated, Any, Final, TypedDict
 
@@ -27,13 +27,22 @@ _STATUS = {
 }
 
 
+class Instead(TypedDict):
+    """A conversation that takes the place of what was said so far."""
+
+    instead: list[Stored]
+
+
 def extended(
-    old: dict[str, list[Stored]] | None, new: Mapping[str, list[Stored]]
+    old: dict[str, list[Stored]] | None, new: Mapping[str, list[Stored] | Instead]
 ) -> dict[str, list[Stored]]:
-    """The histories with new messages at their ends."""
+    """The histories with new messages at their ends, or replaced."""
     result = dict(old or {})
     for component, added in new.items():
-        result[component] = [*result.get(component, []), *added]
+        if isinstance(added, dict):
+            result[component] = added["instead"]
+        else:
+            result[component] = [*result.get(component, []), *added]
     return result
 
 
@@ -44,7 +53,7 @@ class State(TypedDict, total=False):
     goal: str
     plan: dict[str, Any]
     context: Annotated[dict[str, Any], deep]
-    conversation_history: Annotated[dict[str, list[Stored]], extended]
+    conversation_history: Annotated[dict[str, Any], extended]
     ui_chat_log: Annotated[list[Entry], merged]
 
 
@@ -60,6 +69,8 @@ class Scene:
     stage: Stage
     resuming: bool = False
     cancelled: Sequence[Entry] = ()
+    tried: set[str] = field(default_factory=set[str])
+    """Agents whose conversation could not be summed up in this turn."""
 
     @cached_property
     def frame(self) -> Frame:

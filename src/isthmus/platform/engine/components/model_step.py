@@ -8,8 +8,10 @@ from uuid import uuid4
 
 from isthmus.core.errors import LimitExceeded
 from isthmus.core.messages import Answer, Chat, Delta, Finish, Message, ToolSpec, ToolUse, Usage
+from isthmus.core.ports import Telemetry
 from isthmus.core.workflow import Status
 from isthmus.platform import address, calls, entries, history
+from isthmus.platform.engine.components.compaction_step import CompactionStep
 from isthmus.platform.engine.state import EXECUTION, Scene, State, past_of
 from isthmus.platform.flow import Agent
 from isthmus.platform.history import Stored, StoredUse
@@ -36,6 +38,7 @@ class ModelStep:
     agent: Agent
     talks: bool
     vaults: Vaults
+    telemetry: Telemetry
 
     async def run(self, state: State, scene: Scene) -> State:
         """Ask the model; the state says whether tools, an approval or something else comes next."""
@@ -59,6 +62,9 @@ class ModelStep:
             marks=self.vaults.of(turn.start.workflow_id),
         )
         choice = turn.choice(agent.name)
+        compacts = CompactionStep(self.models, self.telemetry, agent.name)
+        if compacted := await compacts.run(ask, self._head(state, scene), past, scene):
+            return compacted
         await stage.announce()
         async with aclosing(self.models.stream(ask, choice, turn.caller)) as deltas:
             async for delta in deltas:
@@ -73,11 +79,7 @@ class ModelStep:
 
     def _messages(self, state: State, scene: Scene, cycle: int) -> tuple[Message, ...]:
         agent, turn = self.agent, scene.turn
-        # A conversation keeps no context of its own: it is this turn's.
-        kept = {"context": turn.context} if self.talks else {}
-        given = address.read_all(agent.inputs, {**state, **kept})
-        given = presented(agent.inputs, given, scene.steps, scene.frame)
-        head = agent.prompt.script.render(given)
+        head = self._head(state, scene)
         past = list(past_of(state, agent.name))
         if not past and all(message.role == "system" for message in head):
             past.append({"role": "user", "text": turn.start.goal or turn.record_goal})
@@ -86,6 +88,13 @@ class ModelStep:
             past.append({"role": "user", "text": NOW if cycle >= limits.most else NEARLY})
         choice = turn.choice(agent.name)
         return shaped(history.prompt(head, past, choice.max_context_tokens, scene.frame), choice)
+
+    def _head(self, state: State, scene: Scene) -> tuple[Message, ...]:
+        # A conversation keeps no context of its own: it is this turn's.
+        kept = {"context": scene.turn.context} if self.talks else {}
+        inputs = self.agent.inputs
+        given = address.read_all(inputs, {**state, **kept})
+        return self.agent.prompt.script.render(presented(inputs, given, scene.steps, scene.frame))
 
     async def _outcome(
         self, answer: Answer, state: State, at: tuple[str, int], scene: Scene

@@ -1,0 +1,72 @@
+"""Sums up the older part of a conversation by the model that it is with: a step of its own."""
+
+from collections.abc import Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from uuid import uuid4
+
+from msgspec import structs
+
+from isthmus.core.errors import Failure
+from isthmus.core.events import Noted
+from isthmus.core.messages import Chat, Message, collect
+from isthmus.core.ports import Telemetry
+from isthmus.platform import compaction, entries, history
+from isthmus.platform.compaction import Compaction
+from isthmus.platform.engine.state import EXECUTION, Scene, State
+from isthmus.platform.history import Stored
+from isthmus.prompts.shape import shaped
+from isthmus.routing.ask import Ask
+from isthmus.routing.models import Models
+
+MAX_CHARS = 40_000
+
+
+@dataclass(frozen=True, slots=True)
+class CompactionStep:
+    """The step of one agent; what fails here is told to the log alone, and history is trimmed."""
+
+    models: Models
+    telemetry: Telemetry
+    agent: str
+
+    async def run(
+        self, ask: Ask, head: Sequence[Message], past: Sequence[Stored], scene: Scene
+    ) -> State | None:
+        """The conversation replaced, or None where it stays. `ask` is what would be asked next.
+
+        The summary is asked for behind the very prompt that the model knows, so that what a
+        provider keeps of it serves once more.
+        """
+        choice = scene.turn.choice(self.agent)
+        room = choice.max_context_tokens
+        plan = compaction.plan(past, Compaction(), room)
+        if plan is None or self.agent in scene.tried or not isinstance(ask.prompt, Chat):
+            return None
+        # One failure a turn: the conversation is long, and each try costs as much as a step.
+        scene.tried.add(self.agent)
+        wish: Stored = {"role": "user", "text": compaction.ASK}
+        sent = history.prompt(head, [*plan.lead, *plan.old, wish], room, scene.frame)
+        chat = Chat(shaped(sent, choice), ask.prompt.tools)
+        asked = structs.replace(ask, prompt=chat, streaming=False)
+        try:
+            async with aclosing(self.models.stream(asked, choice, scene.turn.caller)) as deltas:
+                answer = await collect(deltas)
+        except Failure as error:
+            details = (("workflow_id", scene.turn.start.workflow_id), ("agent", self.agent))
+            name = f"compaction failed: {type(error).__name__}"
+            self.telemetry.emit(Noted("warning", name, details))
+            return None
+        scene.stage.answered(self.agent, choice, answer.usage)
+        summary = answer.text.strip()[:MAX_CHARS]
+        if not summary:
+            return None
+        scene.tried.discard(self.agent)
+        card = entries.compacted(
+            compaction.DONE, f"compaction-{uuid4()}", scene.stage.utc().isoformat(), self.agent
+        )
+        return {
+            "status": EXECUTION,
+            "conversation_history": {self.agent: {"instead": plan.compacted(summary, scene.frame)}},
+            "ui_chat_log": [card],
+        }
