@@ -1,6 +1,6 @@
 """Both stores in memory, with the rules of the real ones."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -13,7 +13,9 @@ from isthmus.core.checkpoint import (
     Thread,
     Write,
 )
-from isthmus.core.errors import Conflict, NotFound
+from isthmus.core.errors import Conflict, NotFound, Unavailable
+from isthmus.core.lease import Lease
+from isthmus.core.ledger import Sent
 from isthmus.core.page import Page
 from isthmus.core.workflow import NewWorkflow, Status, StatusEvent, Workflow, WorkflowQuery, after
 
@@ -56,7 +58,10 @@ class MemoryWorkflows:
         ]
         return Page(tuple(found[: query.limit]), len(found) > query.limit)
 
-    async def move(self, workflow_id: str, event: StatusEvent) -> Workflow:
+    async def move(
+        self, workflow_id: str, event: StatusEvent, lease: Lease | None = None
+    ) -> Workflow:
+        del lease
         record = await self.get(workflow_id)
         moved = replace(record, status=after(record.status, event))
         self.records[workflow_id] = moved
@@ -97,7 +102,13 @@ class MemoryCheckpoints:
         self._writes: dict[tuple[Thread, str, str, int], Write] = {}
         self.written: list[int] = []
 
-    async def put(self, checkpoint: StoredCheckpoint) -> None:
+    async def put(
+        self,
+        checkpoint: StoredCheckpoint,
+        lease: Lease | None = None,
+        calls: Sequence[str] = (),
+    ) -> None:
+        del lease, calls
         size = len(checkpoint.header) + len(checkpoint.metadata)
         for blob in checkpoint.blobs:
             self._blobs.setdefault((checkpoint.thread, blob.ref), blob.data)
@@ -107,7 +118,8 @@ class MemoryCheckpoints:
         self.written.append(size)
         self._journal.append("put")
 
-    async def put_writes(self, writes: PendingWrites) -> None:
+    async def put_writes(self, writes: PendingWrites, lease: Lease | None = None) -> None:
+        del lease
         for write in writes.writes:
             key = (writes.thread, writes.checkpoint_id, write.task_id, write.index)
             self._writes[key] = write
@@ -153,3 +165,50 @@ class MemoryCheckpoints:
             if key[:2] == (stored.thread, stored.checkpoint_id)
         )
         return replace(stored, blobs=tuple(blobs), writes=writes)
+
+
+class MemoryLeases:
+    """Leases of runners that never lapse."""
+
+    def __init__(self) -> None:
+        self.held: dict[str, Lease] = {}
+
+    async def beats(self, own: Mapping[str, int]) -> Mapping[str, int]:
+        return own
+
+    async def take(self, thread_id: str, runner: str, lapsed: Set[str]) -> Lease:
+        held = self.held.get(thread_id)
+        if held is not None and held.runner not in {"", runner} | lapsed:
+            raise Unavailable("held", 1.0)
+        fence = 1 if held is None else held.fence + 1
+        self.held[thread_id] = Lease(thread_id, runner, fence)
+        return self.held[thread_id]
+
+    async def release(self, lease: Lease) -> None:
+        if self.held.get(lease.thread_id) == lease:
+            self.held[lease.thread_id] = replace(lease, runner="")
+
+    async def reap(self, dead: str, runner: str) -> Sequence[Lease]:
+        del dead, runner
+        return ()
+
+    async def leave(self, runner: str) -> None:
+        for lease in [lease for lease in self.held.values() if lease.runner == runner]:
+            await self.release(lease)
+
+
+class MemoryLedger:
+    """A ledger."""
+
+    def __init__(self) -> None:
+        self.entries: dict[tuple[str, str, int], Sent] = {}
+
+    async def read(self, thread_id: str) -> Sequence[Sent]:
+        return [sent for key, sent in sorted(self.entries.items()) if key[0] == thread_id]
+
+    async def write(self, lease: Lease, sent: Sequence[Sent]) -> None:
+        self.entries |= {(lease.thread_id, one.call_id, one.index): one for one in sent}
+
+    async def forget(self, lease: Lease, calls: Sequence[str]) -> None:
+        of_calls = {key for key in self.entries if key[0] == lease.thread_id and key[1] in calls}
+        self.entries = {key: sent for key, sent in self.entries.items() if key not in of_calls}

@@ -19,6 +19,8 @@ from isthmus.contract.contract_pb2 import (
 from isthmus.core.checkpoint import Thread
 from isthmus.core.errors import Failure
 from isthmus.core.identity import Caller, ClientInfo
+from isthmus.core.lease import Leases
+from isthmus.core.ledger import Ledger
 from isthmus.core.ports import CheckpointStore, WorkflowStore
 from isthmus.platform.catalogue import load
 from isthmus.platform.credits import Credits
@@ -26,12 +28,18 @@ from isthmus.platform.engine.run import Equipment, GraphEngine
 from isthmus.platform.host import LocalHost, Parts
 from isthmus.platform.keeping import embedded
 from isthmus.platform.opening import StoresOf
+from isthmus.platform.owner import Shared
 from isthmus.platform.toolbox import FOLDER, all_tools
 from isthmus.platform.vault import Vaults
 from isthmus.redaction.rules import Rule, Rules, Shape
 from isthmus.settings import PlatformSettings
 from tests.support.clock import HandClock
-from tests.support.memory_store import MemoryCheckpoints, MemoryWorkflows
+from tests.support.memory_store import (
+    MemoryCheckpoints,
+    MemoryLeases,
+    MemoryLedger,
+    MemoryWorkflows,
+)
 from tests.support.scripted_models import ScriptedModels
 from tests.support.sink import MemorySink
 
@@ -92,6 +100,8 @@ class Stand:
         *,
         workflows: WorkflowStore | None = None,
         checkpoints: CheckpointStore | None = None,
+        leases: Leases | None = None,
+        ledger: Ledger | None = None,
         settings: PlatformSettings | None = None,
         stores: StoresOf | None = None,
         credits_: Credits | None = None,
@@ -102,6 +112,8 @@ class Stand:
         self.checkpoints = checkpoints or MemoryCheckpoints()
         self.credits, self.metered = credits_ or Credits(), metered
         self.stores = stores or embedded(self.workflows, self.checkpoints)
+        self.leases: Leases = leases or MemoryLeases()
+        self.ledger: Ledger = ledger or MemoryLedger()
         self.sink = MemorySink()
         self.clock = HandClock()
         self.settings = settings or PlatformSettings()
@@ -122,6 +134,7 @@ class Stand:
             TOOLS,
             self.models,
             self.stores,
+            Shared(self.leases, self.ledger, self.workflows),
             lambda: engine,
             self.sink,
             self.clock,
@@ -141,6 +154,8 @@ class Stand:
             self.models,
             workflows=self.workflows,
             checkpoints=self.checkpoints,
+            leases=self.leases,
+            ledger=self.ledger,
             settings=self.settings.model_copy(update=limits),
             stores=self.stores,
         )

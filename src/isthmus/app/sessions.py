@@ -27,6 +27,7 @@ from isthmus.platform.engine.run import Equipment, GraphEngine
 from isthmus.platform.host import LocalHost, Parts
 from isthmus.platform.keeping import at_instance, embedded
 from isthmus.platform.opening import StoresOf
+from isthmus.platform.owner import Shared
 from isthmus.platform.toolbox import all_tools
 from isthmus.platform.vault import Vaults
 from isthmus.redaction.policy import rules_of
@@ -96,6 +97,7 @@ def local_host(foundation: Foundation, stores: Stores) -> LocalHost:
         ),
         models=foundation.models,
         stores=_stores_of(foundation.settings, stores),
+        shared=Shared(stores.leases, stores.ledger, stores.workflows),
         engine=lambda: engine,
         telemetry=foundation.telemetry,
         clock=foundation.clock,

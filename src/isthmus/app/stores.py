@@ -8,6 +8,8 @@ from isthmus.adapters.stores.checkpoints import SqlCheckpointStore
 from isthmus.adapters.stores.database import Database, open_database
 from isthmus.adapters.stores.events import SqlEventQueue
 from isthmus.adapters.stores.flags import SqlFlagStore
+from isthmus.adapters.stores.leases import SqlLeases
+from isthmus.adapters.stores.ledger import SqlLedger
 from isthmus.adapters.stores.places import SqlPlaceStore
 from isthmus.adapters.stores.records import SqlRecordStore
 from isthmus.adapters.stores.tokens import SqlTokenStore
@@ -16,6 +18,8 @@ from isthmus.adapters.stores.users import SqlUserStore
 from isthmus.adapters.stores.workflows import SqlWorkflowStore
 from isthmus.app.database import database_url
 from isthmus.core.errors import Invalid, Unavailable
+from isthmus.core.lease import Leases
+from isthmus.core.ledger import Ledger
 from isthmus.core.ports import (
     CheckpointStore,
     Clock,
@@ -38,6 +42,8 @@ class Stores:
     database: Database
     workflows: WorkflowStore
     checkpoints: CheckpointStore
+    leases: Leases
+    ledger: Ledger
     records: RecordStore
     events: EventQueue
     users: UserStore
@@ -69,6 +75,8 @@ def stores_on(database: Database, clock: Clock) -> Stores:
         database=database,
         workflows=SqlWorkflowStore(database, clock),
         checkpoints=SqlCheckpointStore(database),
+        leases=SqlLeases(database),
+        ledger=SqlLedger(database),
         records=SqlRecordStore(database, clock),
         events=SqlEventQueue(database),
         users=SqlUserStore(database, clock),

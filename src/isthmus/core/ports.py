@@ -40,6 +40,7 @@ if TYPE_CHECKING:  # most processes that answer requests never hold one of these
     from isthmus.core.checkpoint import CheckpointQuery, PendingWrites, StoredCheckpoint, Thread
     from isthmus.core.flags import Flag
     from isthmus.core.job import RunnerJob, RunnerRef
+    from isthmus.core.lease import Lease
     from isthmus.core.page import Page, Passage
     from isthmus.core.records import (
         EventPage,
@@ -163,8 +164,13 @@ class WorkflowStore(Protocol):
         """Records, newest first."""
         ...
 
-    async def move(self, workflow_id: str, event: StatusEvent) -> Workflow:
-        """Compare and set by the table of moves. Raises NotFound, or Conflict: illegal move."""
+    async def move(
+        self, workflow_id: str, event: StatusEvent, lease: Lease | None = None
+    ) -> Workflow:
+        """Compare and set by the table of moves. Raises NotFound, or Conflict: illegal move.
+
+        Raises Interrupted when `lease` is given, and no longer the session's.
+        """
         ...
 
     async def pin(self, workflow_id: str, model: str) -> Workflow:
@@ -191,12 +197,18 @@ class WorkflowStore(Protocol):
 class CheckpointStore(Protocol):
     """Checkpoints and pending writes: the same stores."""
 
-    async def put(self, checkpoint: StoredCheckpoint) -> None:
-        """Header and new blobs, in one transaction; doing it twice changes nothing."""
+    async def put(
+        self, checkpoint: StoredCheckpoint, lease: Lease | None = None, calls: Sequence[str] = ()
+    ) -> None:
+        """Header and new blobs, in one transaction; doing it twice changes nothing.
+
+        `calls` are tool calls that the checkpoint answers: the ledger forgets them with it. Raises
+        Interrupted when `lease` is given, and no longer the session's.
+        """
         ...
 
-    async def put_writes(self, writes: PendingWrites) -> None:
-        """Pending writes; a write with the same task and index is replaced."""
+    async def put_writes(self, writes: PendingWrites, lease: Lease | None = None) -> None:
+        """Pending writes; a write with the same task and index is replaced. Raises as `put`."""
         ...
 
     async def get(self, thread: Thread, checkpoint_id: str | None) -> StoredCheckpoint | None:

@@ -7,6 +7,7 @@ from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Protocol, Self
+from uuid import uuid4
 
 from isthmus.auth import scopes
 from isthmus.contract.contract_pb2 import Action, ClientEvent, StartWorkflowRequest
@@ -19,7 +20,9 @@ from isthmus.core.trace import deepen
 from isthmus.platform import start
 from isthmus.platform.catalogue import Catalogue, select
 from isthmus.platform.credits import Credits
+from isthmus.platform.lease import BEAT_S
 from isthmus.platform.opening import Opening, StoresOf, Wiring, feature_of
+from isthmus.platform.owner import Owner, Shared
 from isthmus.platform.protocol import Begin, Conversation, Halt, Reason
 from isthmus.platform.session import Session
 from isthmus.platform.tool import Tool
@@ -57,6 +60,7 @@ class Parts:
     tools: Mapping[str, Tool]
     models: Models
     stores: StoresOf
+    shared: Shared
     engine: Callable[[], Engine]
     telemetry: Telemetry
     clock: Clock
@@ -84,6 +88,8 @@ class LocalHost:
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
+        self._owner = Owner(str(uuid4()), parts.shared, parts.telemetry, parts.clock)
+        self._keeper: asyncio.Task[None] | None = None
         self._group = asyncio.TaskGroup()
         self._live: dict[str, Session] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -92,12 +98,18 @@ class LocalHost:
 
     async def __aenter__(self) -> Self:
         await self._group.__aenter__()
+        self._keeper = self._group.create_task(self._keep())
         return self
 
     async def __aexit__(self, *_: object) -> None:
         await self.drain(0.0)
         for task in self._tasks:
             task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+        if self._keeper is not None:
+            self._keeper.cancel()
+        await self._owner.leave()
         # What ended the body is the body's: as part of an exception group nobody would know it.
         await self._group.__aexit__(None, None, None)
 
@@ -176,6 +188,7 @@ class LocalHost:
         )
         wiring = Wiring(
             stores=parts.stores,
+            owner=self._owner,
             models=parts.models,
             engine=parts.engine(),
             tools=parts.tools,
@@ -199,6 +212,15 @@ class LocalHost:
             return None
         received = conversation.receive(first)
         return received.start if isinstance(received, Begin) else None
+
+    async def _keep(self) -> None:
+        while True:
+            try:
+                await self._owner.keep()
+            except Exception as error:  # noqa: BLE001 - a bug here must not end the sessions
+                trace = "".join(traceback.format_exception(error))
+                self._parts.telemetry.emit(Crashed("leases", type(error).__name__, trace))
+            await asyncio.sleep(BEAT_S)
 
     async def _guarded(self, session: Session) -> None:
         deepen()

@@ -4,7 +4,7 @@ Source: agent-platform contract, sections 6.1 and 6.5.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from typing import Any, Final, cast
@@ -14,6 +14,7 @@ import msgspec
 
 from isthmus.core.checkpoint import Blob, CheckpointQuery, PendingWrites, StoredCheckpoint, Thread
 from isthmus.core.errors import Conflict, NotFound, StoreDown, ToolRefused
+from isthmus.core.lease import Lease
 from isthmus.core.page import Page
 from isthmus.platform import checkpoints, instance_packing
 from isthmus.platform.instance_api import Reply
@@ -40,8 +41,11 @@ class InstanceCheckpoints:
         self._wrote = False
         self._walked = ("", 1)
 
-    async def put(self, checkpoint: StoredCheckpoint) -> None:
+    async def put(
+        self, checkpoint: StoredCheckpoint, lease: Lease | None = None, calls: Sequence[str] = ()
+    ) -> None:
         """Store a checkpoint, in the form that the instance wants."""
+        del lease, calls  # The instance knows of none.
         self._check(checkpoint.thread.thread_id)
         whole = self._whole(checkpoint)
         strategy: Strategy = self._strategy()
@@ -56,8 +60,9 @@ class InstanceCheckpoints:
         self._sent, self._wrote = packed.sent, True
         self._blobs = _chains(whole)
 
-    async def put_writes(self, writes: PendingWrites) -> None:
+    async def put_writes(self, writes: PendingWrites, lease: Lease | None = None) -> None:
         """Store a pause; other writes are of no use to a later turn, and not sent."""
+        del lease
         self._check(writes.thread.thread_id)
         bodies = instance_packing.write_bodies(writes.writes)
         if not bodies:

@@ -11,6 +11,7 @@ from typing import Final
 import msgspec
 
 from isthmus.core.errors import Conflict, Failure, Forbidden, NotFound, StoreDown, ToolRefused
+from isthmus.core.lease import Lease
 from isthmus.core.workflow import MOVES, NewWorkflow, StatusEvent, Workflow
 from isthmus.platform import instance_record
 from isthmus.platform.instance_api import Reply, graphql, request
@@ -89,8 +90,11 @@ class InstanceWorkflows:
         del new
         raise NotFound("404 Workflow Not Found")
 
-    async def move(self, workflow_id: str, event: StatusEvent) -> Workflow:
+    async def move(
+        self, workflow_id: str, event: StatusEvent, lease: Lease | None = None
+    ) -> Workflow:
         """Raises NotFound, Conflict: not allowed in this state, or Forbidden."""
+        del lease  # The instance knows of none.
         self._check(workflow_id)
         reply = await called(self.client, "PATCH", self.path, {"status_event": event.value})
         if reply.status == 403 and event is StatusEvent.START:

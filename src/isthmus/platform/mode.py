@@ -28,3 +28,11 @@ def mode_of(status: Status) -> Mode:
     if status in WAITING:
         return Mode.RESUME
     return Mode.RETRY
+
+
+def event_of(mode: Mode, status: Status) -> StatusEvent:
+    """The move of a record in this status; one that a lost server left paused is resumed.
+
+    An instance refuses to retry a paused workflow, so that the contract's own move would fail.
+    """
+    return StatusEvent.RESUME if status is Status.PAUSED else mode.event

@@ -8,6 +8,7 @@ from isthmus.contract.contract_pb2 import ClientEvent
 from isthmus.core.errors import Conflict, Forbidden, Invalid, NotFound
 from isthmus.core.events import Noted
 from isthmus.core.identity import Caller, ClientInfo
+from isthmus.core.lease import Lease
 from isthmus.core.messages import ModelMetadata
 from isthmus.core.ports import Clock, Telemetry
 from isthmus.core.workflow import NewWorkflow, Status, Workflow
@@ -17,6 +18,7 @@ from isthmus.platform.home import Home
 from isthmus.platform.inputs import inputs_of
 from isthmus.platform.mode import mode_of
 from isthmus.platform.offer import Given, Wishes, kit
+from isthmus.platform.owner import Owner
 from isthmus.platform.protocol import Conversation
 from isthmus.platform.start import Start
 from isthmus.platform.stores import SessionRecords, SessionStores
@@ -85,6 +87,7 @@ class Wiring:
     """What every session of a host shares. `metered`: self-hosted model calls may be announced."""
 
     stores: StoresOf
+    owner: Owner
     models: Models
     engine: Engine
     tools: Mapping[str, Tool]
@@ -117,7 +120,9 @@ def _unknown(opening: Opening) -> Invalid:
     return Invalid(f"Invalid workflow ID: {opening.start.given_id} cannot be found")
 
 
-def turn_of(opening: Opening, wiring: Wiring, stores: SessionStores, record: Workflow) -> Turn:
+def turn_of(
+    opening: Opening, wiring: Wiring, stores: SessionStores, record: Workflow, lease: Lease
+) -> Turn:
     """The turn; whether it fits the session's state is the engine's to say.
 
     Raises Invalid or Conflict when what is attached does not fit what the flow asks for.
@@ -144,6 +149,7 @@ def turn_of(opening: Opening, wiring: Wiring, stores: SessionStores, record: Wor
         home=Home(record.deployment),
         stores=stores,
         site=record.site,
+        lease=lease,
         stopped=record.status is Status.STOPPED,
         choices={
             agent.name: models.tagged(flow.feature, agent.tags, picked.choice)

@@ -23,12 +23,14 @@ from isthmus.core.events import (
     SessionEnded,
     SessionStarted,
 )
+from isthmus.core.lease import Lease
 from isthmus.core.messages import ModelChoice, Usage
-from isthmus.core.workflow import Status, StatusEvent
+from isthmus.core.workflow import Status, StatusEvent, Workflow
 from isthmus.platform import deadlines, ending, entries
 from isthmus.platform.answer import checked
 from isthmus.platform.bill import Bill
 from isthmus.platform.home import Home
+from isthmus.platform.mode import event_of
 from isthmus.platform.notifier import Notifier, Snapshot
 from isthmus.platform.opening import Opening, Wiring, record_of, turn_of
 from isthmus.platform.protocol import Full, Halt, Reason, Resolve
@@ -71,6 +73,7 @@ class Session:
         self._held: Snapshot | None = None
         self._final: Status | None = None
         self._home: Home | None = None
+        self._lease: Lease | None = None
         self._began = False
         self._started = False
         self._settled = False
@@ -240,7 +243,7 @@ class Session:
         # From here on the turn is the user's: nothing but the deadline may take it back.
         self._settled = True
         try:
-            await self._stores.workflows.move(self._start.workflow_id, WAITING_EVENT[status])
+            await self._move(WAITING_EVENT[status])
         except BaseException:
             self._settled = False
             raise
@@ -277,15 +280,17 @@ class Session:
 
     async def _drive(self) -> None:
         wiring, workflow_id = self._wiring, self._start.workflow_id
+        # First: what the record says is true only in the hands of one.
+        self._lease = await wiring.owner.hold(workflow_id)
         record = await record_of(self._opening, self._stores.workflows)
         if record.closed:
             self._refused = True
             raise Conflict(record.closed)
-        turn = turn_of(self._opening, wiring, self._stores, record)
+        turn = turn_of(self._opening, wiring, self._stores, record, self._lease)
         self._home = turn.home
         run = await wiring.engine.prepare(turn)
         try:
-            await self._stores.workflows.move(workflow_id, turn.mode.event)
+            await self._move(event_of(turn.mode, record.status))
         except asyncio.CancelledError:
             # The move may have happened: the ending settles the record either way.
             self._began = True
@@ -347,6 +352,9 @@ class Session:
                 # Nobody could tell that it is finished: it ends once more, when asked again.
                 end = ending.paused(refused)
         await self._keep_home()
+        if self._lease is not None:
+            # Before the client hears of the end: it may go on elsewhere at once.
+            await self._wiring.owner.release(self._lease)
         match end.shown:
             case Status.STOPPED:
                 self._notifier.stop()
@@ -395,10 +403,14 @@ class Session:
         self._composed.set()
         return self._notifier.compose(self._wiring.clock.now_s())
 
+    async def _move(self, event: StatusEvent) -> Workflow:
+        workflows = self._stores.workflows
+        return await workflows.move(self._start.workflow_id, event, self._lease)
+
     async def _settle(self, event: StatusEvent) -> Failure | None:
         """Move the record; tells what kept it from that."""
         try:
-            await self._stores.workflows.move(self._start.workflow_id, event)
+            await self._move(event)
         except Failure as error:
             details = (("workflow_id", self._start.workflow_id), ("event", event.value))
             name = f"status not moved: {type(error).__name__}"

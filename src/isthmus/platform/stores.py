@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from isthmus.core.lease import Lease
 from isthmus.core.ports import CheckpointStore
 from isthmus.core.workflow import NewWorkflow, StatusEvent, Workflow
 
@@ -19,7 +20,9 @@ class SessionRecords(Protocol):
         """The record. Raises NotFound."""
         ...
 
-    async def move(self, workflow_id: str, event: StatusEvent) -> Workflow:
+    async def move(
+        self, workflow_id: str, event: StatusEvent, lease: Lease | None = None
+    ) -> Workflow:
         """The record after an event. Raises NotFound, Conflict: illegal move, or Forbidden."""
         ...
 

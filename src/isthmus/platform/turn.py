@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Protocol
 
 from isthmus.core.identity import Caller
+from isthmus.core.lease import Lease
 from isthmus.core.messages import ModelChoice, Usage
 from isthmus.core.site import Site
 from isthmus.core.workflow import Status
@@ -29,6 +30,7 @@ class Turn:
 
     `stopped`: the turn before was stopped by the user.
     `stores` may be this session's alone: an engine holds on to none. `site` is where it works.
+    What is written is written under `lease`.
     `kits` are the tools of each component, `choices` the models of those that have one of their
     own, and `context` is what the engine tells a flow, the client's inputs included.
     """
@@ -43,6 +45,7 @@ class Turn:
     record_goal: str
     home: Home
     stores: SessionStores
+    lease: Lease
     stopped: bool = False
     choices: Mapping[str, ModelChoice] = field(default_factory=dict[str, ModelChoice])
     context: Mapping[str, object] = field(default_factory=dict[str, object])

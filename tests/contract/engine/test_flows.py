@@ -4,6 +4,7 @@ import json
 
 from isthmus.adapters.stores.checkpoints import SqlCheckpointStore
 from isthmus.adapters.stores.database import Database
+from isthmus.adapters.stores.leases import SqlLeases
 from isthmus.adapters.stores.workflows import SqlWorkflowStore
 from isthmus.contract.contract_pb2 import Approval, StartWorkflowRequest
 from isthmus.core.checkpoint import CheckpointQuery
@@ -28,6 +29,7 @@ def stand_on(database: Database, line: Line) -> Stand:
         ScriptedModels(line, say("Done."), known={"scripted-2": SECOND}),
         workflows=SqlWorkflowStore(database, HandClock()),
         checkpoints=SqlCheckpointStore(database),
+        leases=SqlLeases(database),
     )
 
 

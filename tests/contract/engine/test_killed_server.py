@@ -4,6 +4,7 @@ import asyncio
 
 from isthmus.adapters.stores.checkpoints import SqlCheckpointStore
 from isthmus.adapters.stores.database import Database
+from isthmus.adapters.stores.leases import SqlLeases
 from isthmus.adapters.stores.workflows import SqlWorkflowStore
 from isthmus.contract.contract_pb2 import Action, Approval
 from isthmus.core.workflow import Status
@@ -20,6 +21,7 @@ def stand_on(database: Database, models: ScriptedModels) -> Stand:
         models,
         workflows=SqlWorkflowStore(database, HandClock()),
         checkpoints=SqlCheckpointStore(database),
+        leases=SqlLeases(database),
     )
 
 

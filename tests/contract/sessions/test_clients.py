@@ -8,6 +8,7 @@ import pytest
 from isthmus.contract.contract_pb2 import Approval
 from isthmus.core.checkpoint import PendingWrites
 from isthmus.core.errors import Invalid, UpstreamFailed
+from isthmus.core.lease import Lease
 from isthmus.core.workflow import Status, StatusEvent
 from tests.support.memory_store import MemoryCheckpoints, MemoryWorkflows
 from tests.support.scripted_models import ScriptedModels, say, use
@@ -75,9 +76,9 @@ class Forgetful(MemoryCheckpoints):
 
     lost = True
 
-    async def put_writes(self, writes: PendingWrites) -> None:
+    async def put_writes(self, writes: PendingWrites, lease: Lease | None = None) -> None:
         if not self.lost:
-            await super().put_writes(writes)
+            await super().put_writes(writes, lease)
 
 
 @pytest.mark.parametrize(("approval", "actions"), [(APPROVE, 2), (REJECT, 0)])

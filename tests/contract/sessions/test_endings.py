@@ -1,6 +1,7 @@
 """How streams end before their turn does: gone clients, killed servers, drains, time limits."""
 
 import asyncio
+from collections.abc import Sequence
 from contextlib import aclosing
 
 import pytest
@@ -24,6 +25,7 @@ from isthmus.core.errors import (
 )
 from isthmus.core.events import CheckpointWritten, SessionEnded
 from isthmus.core.identity import ClientInfo
+from isthmus.core.lease import Lease
 from isthmus.core.messages import Text, ToolResult
 from isthmus.core.ports import CheckpointStore, WorkflowStore
 from isthmus.core.workflow import Status, StatusEvent, Workflow
@@ -152,9 +154,11 @@ class _Records(MemoryWorkflows):
         super().__init__()
         self._outage = outage
 
-    async def move(self, workflow_id: str, event: StatusEvent) -> Workflow:
+    async def move(
+        self, workflow_id: str, event: StatusEvent, lease: Lease | None = None
+    ) -> Workflow:
         self._outage.check()
-        return await super().move(workflow_id, event)
+        return await super().move(workflow_id, event, lease)
 
 
 class _Steps(MemoryCheckpoints):
@@ -162,13 +166,15 @@ class _Steps(MemoryCheckpoints):
         super().__init__()
         self._outage = outage
 
-    async def put(self, checkpoint: StoredCheckpoint) -> None:
+    async def put(
+        self, checkpoint: StoredCheckpoint, lease: Lease | None = None, calls: Sequence[str] = ()
+    ) -> None:
         self._outage.check()
-        await super().put(checkpoint)
+        await super().put(checkpoint, lease, calls)
 
-    async def put_writes(self, writes: PendingWrites) -> None:
+    async def put_writes(self, writes: PendingWrites, lease: Lease | None = None) -> None:
         self._outage.check()
-        await super().put_writes(writes)
+        await super().put_writes(writes, lease)
 
 
 async def test_a_store_that_is_down_pauses_a_session_which_goes_on_when_it_is_back() -> None:

@@ -20,6 +20,7 @@ from isthmus.adapters.stores.database import Database, open_database, sqlite_url
 from isthmus.adapters.stores.failures import CommitUnsure
 from isthmus.adapters.stores.record_tables import records
 from isthmus.adapters.stores.tables import counters, workflows
+from isthmus.adapters.stores.usage_tables import usage
 from isthmus.adapters.stores.users import SqlUserStore
 from isthmus.adapters.stores.workflows import SqlWorkflowStore
 from isthmus.core.errors import Conflict, Failure, Invalid, StoreDown, Unavailable
@@ -50,7 +51,7 @@ async def test_the_migrations_lead_to_the_tables(database: Database) -> None:
 
     # Importing a table adds it to the metadata.
     assert {"users", "records", "workflows"} <= metadata.tables.keys()
-    assert users.metadata is records.metadata is counters.metadata is metadata
+    assert users.metadata is records.metadata is counters.metadata is usage.metadata is metadata
     assert await database.write(differences) == []
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from isthmus.core.approval import Match, matches
 from isthmus.core.errors import Forbidden, Invalid, NotFound, Rejected
+from isthmus.core.lease import Lease
 from isthmus.core.ports import PlaceStore
 from isthmus.core.workflow import NewWorkflow, Status, StatusEvent, Terms, Workflow
 from isthmus.instance.flags import Flags
@@ -40,11 +41,13 @@ class Raced(MemoryWorkflows):
         super().__init__()
         self.other: StatusEvent | None = other
 
-    async def move(self, workflow_id: str, event: StatusEvent) -> Workflow:
+    async def move(
+        self, workflow_id: str, event: StatusEvent, lease: Lease | None = None
+    ) -> Workflow:
         if event != StatusEvent.START and self.other is not None:
             other, self.other = self.other, None
-            await super().move(workflow_id, other)
-        return await super().move(workflow_id, event)
+            await super().move(workflow_id, other, lease)
+        return await super().move(workflow_id, event, lease)
 
 
 async def test_a_move_that_another_made_first_counts_as_made() -> None:

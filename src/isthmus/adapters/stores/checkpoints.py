@@ -7,6 +7,8 @@ from sqlalchemy import Connection, delete
 
 from isthmus.adapters.stores.assemble import assemble, encode_refs, headers
 from isthmus.adapters.stores.database import Database
+from isthmus.adapters.stores.leases import check_lease
+from isthmus.adapters.stores.ledger import forget_calls
 from isthmus.adapters.stores.statements import insert_new, insert_or_replace
 from isthmus.adapters.stores.tables import (
     OF_THREAD,
@@ -33,6 +35,7 @@ from isthmus.core.checkpoint import (
     Thread,
 )
 from isthmus.core.errors import TooLarge
+from isthmus.core.lease import Lease
 from isthmus.core.page import Page
 
 DATA_LIMIT_BYTES: Final = 64 * 1024 * 1024
@@ -53,28 +56,37 @@ class SqlCheckpointStore:
         self._put_blobs = insert_new(checkpoint_blobs, database.dialect)
         self._put_writes = insert_or_replace(checkpoint_writes, database.dialect)
 
-    async def put(self, checkpoint: StoredCheckpoint) -> None:
+    async def put(
+        self,
+        checkpoint: StoredCheckpoint,
+        lease: Lease | None = None,
+        calls: Sequence[str] = (),
+    ) -> None:
         """Header and new blobs, in one transaction; doing it twice changes nothing.
 
-        Raises Invalid for keys that cannot be stored, TooLarge for content over 64 MiB.
+        Raises Invalid for keys that cannot be stored, TooLarge for content over 64 MiB, Interrupted
+        for a lease that is another's now.
         """
         _check_checkpoint(checkpoint)
         header = [_header_row(checkpoint)]
         blobs = _blob_rows(checkpoint)
 
         def work(connection: Connection) -> None:
+            check_lease(connection, lease)
             if blobs:
                 connection.execute(self._put_blobs, blobs)
             connection.execute(self._put_header, header)
+            forget_calls(connection, checkpoint.thread.thread_id, calls)
 
         await self._database.write(work)
 
-    async def put_writes(self, writes: PendingWrites) -> None:
-        """Pending writes; a write with the same task and index is replaced."""
+    async def put_writes(self, writes: PendingWrites, lease: Lease | None = None) -> None:
+        """Pending writes; a write with the same task and index is replaced. Raises as `put`."""
         _check_writes(writes)
         rows = _write_rows(writes)
 
         def work(connection: Connection) -> None:
+            check_lease(connection, lease)
             connection.execute(self._put_writes, rows)
 
         if rows:

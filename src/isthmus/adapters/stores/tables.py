@@ -77,5 +77,33 @@ checkpoint_writes: Final = Table(
     Column("data", LargeBinary, nullable=False),
 )
 
-OF_THREAD: Final = (checkpoint_writes, checkpoints, checkpoint_blobs)
+runners: Final = Table(
+    "runners",
+    metadata,
+    Column("id", KEY, primary_key=True),
+    Column("beat", NUMBER, nullable=False),
+)
+
+leases: Final = Table(
+    "leases",
+    metadata,
+    Column("thread_id", KEY, primary_key=True),
+    Column("runner", KEY, nullable=False),
+    Column("fence", NUMBER, nullable=False),
+    Index(None, "runner"),
+)
+
+actions: Final = Table(
+    "actions",
+    metadata,
+    Column("thread_id", KEY, primary_key=True),
+    Column("call_id", KEY, primary_key=True),
+    Column("idx", NUMBER, primary_key=True, autoincrement=False),
+    Column("request_id", KEY, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("memory", KEY, nullable=False),
+    Column("answer", LargeBinary, nullable=True),
+)
+
+OF_THREAD: Final = (checkpoint_writes, checkpoints, checkpoint_blobs, actions, leases)
 """What hangs on a thread, by `thread_id`."""

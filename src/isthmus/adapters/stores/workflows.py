@@ -9,6 +9,7 @@ from sqlalchemy import exists as sql_exists
 
 from isthmus.adapters.stores.database import Database
 from isthmus.adapters.stores.instants import micros, utc
+from isthmus.adapters.stores.leases import check_lease
 from isthmus.adapters.stores.record_tables import OF_WORKFLOW
 from isthmus.adapters.stores.statements import insert_new
 from isthmus.adapters.stores.tables import OF_THREAD, counters, workflows
@@ -22,6 +23,7 @@ from isthmus.adapters.stores.workflow_rows import (
     workflow,
 )
 from isthmus.core.errors import Conflict, NotFound, Unavailable
+from isthmus.core.lease import Lease
 from isthmus.core.page import Page
 from isthmus.core.ports import Clock
 from isthmus.core.workflow import (
@@ -95,8 +97,13 @@ class SqlWorkflowStore:
 
         return await self._database.read(work)
 
-    async def move(self, workflow_id: str, event: StatusEvent) -> Workflow:
-        """Compare and set by the table of moves. Raises NotFound, or Conflict: illegal move."""
+    async def move(
+        self, workflow_id: str, event: StatusEvent, lease: Lease | None = None
+    ) -> Workflow:
+        """Compare and set by the table of moves. Raises NotFound, or Conflict: illegal move.
+
+        Raises Interrupted when `lease` is given, and no longer the session's.
+        """
         number = workflow_number(workflow_id)
         sources, target = MOVES[event]
         statement = (
@@ -110,6 +117,7 @@ class SqlWorkflowStore:
         )
 
         def work(connection: Connection) -> Workflow:
+            check_lease(connection, lease)
             row = connection.execute(statement).one_or_none()
             if row is not None:
                 return workflow(row)

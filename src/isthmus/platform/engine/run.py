@@ -78,9 +78,8 @@ class GraphEngine:
 
     async def prepare(self, turn: Turn) -> Run:
         """Read the last checkpoint and decide where to go on; changes nothing. Raises Invalid."""
-        # A retry may follow a server that is not quite dead: only a resume, which the record lets
-        # happen once, knows that it is the thread's only writer.
-        habits = Habits(continues=turn.mode is Mode.RESUME, pauses_only=True)
+        # The lease makes sure that nobody else writes: the groups that are read may be continued.
+        habits = Habits(continues=True, pauses_only=True, lease=turn.lease)
         saver = Saver(turn.stores.checkpoints, habits)
         fork = turn.start.fork_id or None
         if fork is not None and not turn.flow.talks:

@@ -24,6 +24,7 @@ from langgraph.checkpoint.serde.types import ERROR, INTERRUPT, RESUME
 from langgraph.types import Interrupt
 
 from isthmus.core.checkpoint import CheckpointQuery, PendingWrites, StoredCheckpoint, Thread
+from isthmus.core.lease import Lease
 from isthmus.core.ports import CheckpointStore
 from isthmus.platform import checkpoints
 from isthmus.platform.engine import order
@@ -55,11 +56,12 @@ class Habits:
 
     `continues`: nobody else writes this thread, so that the groups that were read may be continued.
     `pauses_only`: pending writes are stored for interrupts, resumes and errors alone; a step of one
-    task has no use for others.
+    task has no use for others. What is written is written under `lease`, where there is one.
     """
 
     continues: bool = False
     pauses_only: bool = False
+    lease: Lease | None = None
 
 
 def _ignore(_: Mapping[str, Any], __: Written) -> None:
@@ -188,7 +190,7 @@ class Saver(BaseCheckpointSaver[int]):
             changed=new_versions,
         )
         stored, known = checkpoints.encode(step, self._known.get(thread))
-        await self._store.put(stored)
+        await self._store.put(stored, self._habits.lease)
         self._known[thread] = known
         spent_s = time.perf_counter() - began
         written = Written(checkpoints.size_bytes(stored), len(stored.blobs), spent_s)
@@ -214,7 +216,8 @@ class Saver(BaseCheckpointSaver[int]):
         checkpoint_id = get_checkpoint_id(config)
         if checkpoint_id is None:
             raise ValueError("writes belong to a checkpoint")
-        await self._store.put_writes(PendingWrites(_thread(config), checkpoint_id, stored))
+        pending = PendingWrites(_thread(config), checkpoint_id, stored)
+        await self._store.put_writes(pending, self._habits.lease)
 
     async def adelete_thread(self, thread_id: str) -> None:
         """Forget a thread."""

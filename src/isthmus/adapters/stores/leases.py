@@ -1,0 +1,119 @@
+"""Leases of sessions in the database, and the one check that every late write fails."""
+
+from collections.abc import Mapping, Sequence, Set
+from typing import Final
+
+from sqlalchemy import Connection, bindparam, delete, select, update
+
+from isthmus.adapters.stores.database import Database
+from isthmus.adapters.stores.statements import insert_new, insert_or_replace
+from isthmus.adapters.stores.tables import leases, runners
+from isthmus.adapters.stores.text import THREAD_BYTES, check_key
+from isthmus.core.errors import Interrupted, Unavailable
+from isthmus.core.lease import Lease
+
+LATE: Final = "workflow execution interrupted: another server runs this session now"
+HELD: Final = "The session runs on another server; connect again a little later."
+
+# Shared: writers of one session do not wait for each other, and a change of hands waits for them.
+_HELD: Final = (
+    select(leases.c.fence).where(leases.c.thread_id == bindparam("held")).with_for_update(read=True)
+)
+
+
+class SqlLeases:
+    """The Leases port over SQLite or PostgreSQL."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._begin = insert_new(leases, database.dialect)
+        self._enlist = insert_new(runners, database.dialect)
+        self._renew = insert_or_replace(runners, database.dialect)
+
+    async def beats(self, own: Mapping[str, int]) -> Mapping[str, int]:
+        """Write the caller's own beat, when there is one, and tell those of all runners."""
+
+        def work(connection: Connection) -> Mapping[str, int]:
+            for runner, beat in own.items():
+                connection.execute(self._renew, [{"id": runner, "beat": beat}])
+            return {row.id: row.beat for row in connection.execute(select(*runners.columns))}
+
+        return await (self._database.write(work) if own else self._database.read(work))
+
+    async def take(self, thread_id: str, runner: str, lapsed: Set[str]) -> Lease:
+        """The session, if nobody else holds it, or whoever does has lapsed or is not known.
+
+        Raises Unavailable when another runner has it.
+        """
+        check_key("thread_id", thread_id, limit_bytes=THREAD_BYTES)
+
+        def work(connection: Connection) -> Lease:
+            connection.execute(self._enlist, [{"id": runner, "beat": 0}])
+            begin = {"thread_id": thread_id, "runner": "", "fence": 0}
+            connection.execute(self._begin, [begin])
+            found = select(*leases.columns).where(leases.c.thread_id == thread_id)
+            row = connection.execute(found.with_for_update()).one()
+            if row.runner not in {"", runner} | lapsed and _lives(connection, row.runner):
+                raise Unavailable(HELD, 1.0)
+            taken = Lease(thread_id, runner, row.fence + 1)
+            connection.execute(
+                update(leases)
+                .where(leases.c.thread_id == thread_id)
+                .values(runner=runner, fence=taken.fence)
+            )
+            return taken
+
+        return await self._database.write(work)
+
+    async def release(self, lease: Lease) -> None:
+        """Let go; a lease that is another's already stays as it is."""
+        statement = (
+            update(leases)
+            .where(leases.c.thread_id == lease.thread_id, leases.c.fence == lease.fence)
+            .values(runner="")
+        )
+
+        def work(connection: Connection) -> None:
+            connection.execute(statement)
+
+        await self._database.write(work)
+
+    async def reap(self, dead: str, runner: str) -> Sequence[Lease]:
+        """Take all that a dead runner holds, and strike it off; of two who do so, one gets it."""
+        taken = (
+            update(leases)
+            .where(leases.c.runner == dead)
+            .values(runner=runner, fence=leases.c.fence + 1)
+            .returning(leases.c.thread_id, leases.c.fence)
+        )
+
+        def work(connection: Connection) -> Sequence[Lease]:
+            connection.execute(self._enlist, [{"id": runner, "beat": 0}])
+            connection.execute(delete(runners).where(runners.c.id == dead))
+            rows = connection.execute(taken).all()
+            return [Lease(row.thread_id, runner, row.fence) for row in rows]
+
+        return await self._database.write(work)
+
+    async def leave(self, runner: str) -> None:
+        """Let go of everything; the runner ends."""
+
+        def work(connection: Connection) -> None:
+            connection.execute(update(leases).where(leases.c.runner == runner).values(runner=""))
+            connection.execute(delete(runners).where(runners.c.id == runner))
+
+        await self._database.write(work)
+
+
+def check_lease(connection: Connection, lease: Lease | None) -> None:
+    """Hold the session in these hands until the transaction ends. Raises Interrupted: too late."""
+    if lease is None:
+        return
+    fence = connection.execute(_HELD, {"held": lease.thread_id}).scalar_one_or_none()
+    if fence != lease.fence:
+        raise Interrupted(LATE)
+
+
+def _lives(connection: Connection, runner: str) -> bool:
+    found = select(runners.c.id).where(runners.c.id == runner)
+    return connection.execute(found).one_or_none() is not None

@@ -1,0 +1,45 @@
+"""Who may write a session: one runner at a time, and a number that tells who is late."""
+
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """A session in the hands of a runner.
+
+    `fence` grows each time the session changes hands: whoever writes with an older one is late.
+    A runner is one process that runs sessions, by an id that it makes up when it starts.
+    """
+
+    thread_id: str
+    runner: str
+    fence: int
+
+
+class Leases(Protocol):
+    """Who runs which session, among all processes on a database."""
+
+    async def beats(self, own: Mapping[str, int]) -> Mapping[str, int]:
+        """Write the caller's own beat, when there is one, and tell those of all runners."""
+        ...
+
+    async def take(self, thread_id: str, runner: str, lapsed: Set[str]) -> Lease:
+        """The session, if nobody else holds it, or whoever does has lapsed or is not known.
+
+        Raises Unavailable when another runner has it.
+        """
+        ...
+
+    async def release(self, lease: Lease) -> None:
+        """Let go; a lease that is another's already stays as it is."""
+        ...
+
+    async def reap(self, dead: str, runner: str) -> Sequence[Lease]:
+        """Take all that a dead runner holds, and strike it off; of two who do so, one gets it."""
+        ...
+
+    async def leave(self, runner: str) -> None:
+        """Let go of everything; the runner ends."""
+        ...

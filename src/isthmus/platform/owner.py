@@ -1,0 +1,148 @@
+"""One process as a runner of sessions: it holds leases, beats, and takes over from the dead."""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from isthmus.core.errors import Conflict, Failure, NotFound, Unavailable
+from isthmus.core.events import Noted
+from isthmus.core.lease import Lease, Leases
+from isthmus.core.ledger import Ledger
+from isthmus.core.ports import Clock, Telemetry, WorkflowStore
+from isthmus.core.workflow import StatusEvent
+from isthmus.platform.lease import BEAT_S, WAIT_S, Watch
+
+TRY_S = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What all processes that run sessions on a database share, wherever the records are kept."""
+
+    leases: Leases
+    ledger: Ledger
+    workflows: WorkflowStore
+
+
+class Owner:
+    """The leases of this process. `runner` is an id that no other process has."""
+
+    def __init__(
+        self,
+        runner: str,
+        shared: Shared,
+        telemetry: Telemetry,
+        clock: Clock,
+    ) -> None:
+        self._runner = runner
+        self._leases, self._workflows = shared.leases, shared.workflows
+        self._telemetry = telemetry
+        self._clock = clock
+        self._watch = Watch()
+        self._beat = 0
+        self._held: dict[str, Lease] = {}
+        self._loose: set[str] = set()
+        self._busy: set[str] = set()
+        self._blind = False
+
+    async def hold(self, thread_id: str) -> Lease:
+        """The lease of a session, waited for while it is another's who may be dead.
+
+        Raises Unavailable when that one lives.
+        """
+        end_s = self._clock.now_s() + WAIT_S
+        for left in range(int(WAIT_S / TRY_S), -1, -1):
+            try:
+                return await self._take(thread_id)
+            except Unavailable as error:
+                if error.retry_after_s is None or not left or self._clock.now_s() > end_s:
+                    raise
+            await asyncio.sleep(TRY_S)
+        raise AssertionError("the last try returns or raises")
+
+    async def release(self, lease: Lease) -> None:
+        """Let go; a store that is down is asked again later."""
+        if self._held.get(lease.thread_id) == lease:
+            del self._held[lease.thread_id]
+        try:
+            await self._leases.release(lease)
+        except Failure:
+            self._loose.add(lease.thread_id)
+
+    async def keep(self) -> None:
+        """Beat, and look for the dead, until cancelled."""
+        while True:
+            try:
+                await self._round()
+            except Failure as failure:
+                if not self._blind:
+                    told = (("failure", type(failure).__name__),)
+                    self._telemetry.emit(Noted("warning", "Leases cannot be kept.", told))
+                self._blind = True
+            else:
+                self._blind = False
+            await asyncio.sleep(BEAT_S)
+
+    async def leave(self) -> None:
+        """Let go of everything."""
+        try:
+            await self._leases.leave(self._runner)
+        except Failure:
+            # Others will see that we are gone.
+            return
+
+    async def _round(self) -> None:
+        now_s = self._clock.now_s()
+        self._watch.note(await self._leases.beats(self._own()), now_s)
+        for dead in self._watch.lapsed(now_s) - {self._runner}:
+            for lease in await self._leases.reap(dead, self._runner):
+                await self._interrupted(lease)
+        self._loose -= self._held.keys()
+        for thread_id in self._loose - self._busy:
+            await self._tidy(thread_id)
+
+    def _own(self) -> Mapping[str, int]:
+        """Who runs nothing is not missed by anybody, and leaves the database alone."""
+        if not self._held and not self._loose:
+            return {}
+        self._beat += 1
+        return {self._runner: self._beat}
+
+    async def _interrupted(self, lease: Lease) -> None:
+        """The session of a dead runner: its record says that it can go on."""
+        try:
+            await self._workflows.move(lease.thread_id, StatusEvent.PAUSE, lease)
+        except (Conflict, NotFound):
+            pass
+        else:
+            told = (("workflow_id", lease.thread_id),)
+            self._telemetry.emit(Noted("warning", "A session lost its server; it can go on.", told))
+        await self._leases.release(lease)
+
+    async def _take(self, thread_id: str) -> Lease:
+        if thread_id in self._busy:
+            raise Unavailable("The session is just being taken.", TRY_S)
+        self._busy.add(thread_id)
+        lapsed = self._watch.lapsed(self._clock.now_s())
+        try:
+            lease = await self._leases.take(thread_id, self._runner, lapsed)
+        except asyncio.CancelledError:
+            self._loose.add(thread_id)
+            raise
+        else:
+            self._held[thread_id] = lease
+            return lease
+        finally:
+            self._busy.discard(thread_id)
+
+    async def _tidy(self, thread_id: str) -> None:
+        """Let go of what a stream took, or gave back, without hearing that it did."""
+        self._loose.discard(thread_id)
+        try:
+            lease = await self._take(thread_id)
+        except Unavailable as error:
+            if error.retry_after_s is None:
+                self._loose.add(thread_id)
+                raise
+        else:
+            await self.release(lease)

@@ -1,0 +1,139 @@
+"""Leases: one holder at a time, and nothing written by whoever comes too late."""
+
+import asyncio
+
+import pytest
+
+from isthmus.adapters.stores.checkpoints import SqlCheckpointStore
+from isthmus.adapters.stores.database import Database
+from isthmus.adapters.stores.leases import SqlLeases
+from isthmus.adapters.stores.ledger import SqlLedger
+from isthmus.adapters.stores.workflows import SqlWorkflowStore
+from isthmus.core.checkpoint import PendingWrites, Write
+from isthmus.core.errors import Interrupted, Unavailable
+from isthmus.core.lease import Lease
+from isthmus.core.ledger import Sent
+from isthmus.core.workflow import NewWorkflow, Status, StatusEvent
+from tests.contract.stores.samples import THREAD, checkpoint, whole
+from tests.support.clock import HandClock
+
+NONE: frozenset[str] = frozenset()
+SENT = Sent("call-1", 0, "request-1", "runCommand", "client-1")
+
+
+async def test_one_runner_holds_a_session_until_it_lets_go(database: Database) -> None:
+    leases = SqlLeases(database)
+    first = await leases.take("7", "a", NONE)
+    with pytest.raises(Unavailable, match="another server"):
+        await leases.take("7", "b", NONE)
+    other = await leases.take("8", "b", NONE)
+    await leases.release(first)
+    second = await leases.take("7", "b", NONE)
+    assert (first.fence, second.fence, other.fence) == (1, 2, 1)
+    await leases.release(first)
+    with pytest.raises(Unavailable):
+        await leases.take("7", "a", NONE)
+
+
+async def test_the_lapsed_and_the_unknown_lose_what_they_hold(database: Database) -> None:
+    leases = SqlLeases(database)
+    await leases.take("7", "a", NONE)
+    assert (await leases.take("7", "b", frozenset({"a"}))).fence == 2
+    await leases.reap("b", "c")
+    assert set(await leases.beats({})) == {"a", "c"}
+    await leases.release(Lease("7", "c", 3))
+    assert (await leases.take("7", "a", NONE)).fence == 4
+
+
+async def test_of_many_who_take_a_session_at_once_one_gets_it(database: Database) -> None:
+    leases = SqlLeases(database)
+    names = [f"runner-{number}" for number in range(8)]
+    takes = (leases.take("7", name, NONE) for name in names)
+    found = await asyncio.gather(*takes, return_exceptions=True)
+    assert [lease for lease in found if isinstance(lease, Lease)] == [
+        lease for lease in found if not isinstance(lease, Unavailable)
+    ]
+    assert sum(isinstance(lease, Lease) for lease in found) == 1
+
+
+async def test_of_two_who_reap_a_dead_runner_one_gets_each_session(database: Database) -> None:
+    leases = SqlLeases(database)
+    for number in range(5):
+        await leases.take(str(number), "dead", NONE)
+    reaped = await asyncio.gather(leases.reap("dead", "b"), leases.reap("dead", "c"))
+    assert sorted(lease.thread_id for found in reaped for lease in found) == list("01234")
+    assert {lease.fence for found in reaped for lease in found} == {2}
+
+
+async def test_beats_are_seen_by_all_and_end_with_the_runner(database: Database) -> None:
+    leases = SqlLeases(database)
+    assert await leases.beats({}) == {}
+    assert await leases.beats({"a": 3}) == {"a": 3}
+    assert await leases.beats({"b": 1}) == {"a": 3, "b": 1}
+    held = await leases.take("7", "a", NONE)
+    await leases.leave("a")
+    assert await leases.beats({}) == {"b": 1}
+    assert (await leases.take("7", "b", NONE)).fence == held.fence + 1
+
+
+async def test_a_late_runner_writes_nothing(database: Database) -> None:
+    leases, checkpoints = SqlLeases(database), SqlCheckpointStore(database)
+    workflows, ledger = SqlWorkflowStore(database, HandClock()), SqlLedger(database)
+    thread = THREAD.thread_id
+    await workflows.create(NewWorkflow("chat", "g", "u", "7"))
+    late = await leases.take(thread, "a", NONE)
+    await checkpoints.put(checkpoint(0), late)
+    stands = await leases.take(thread, "b", frozenset({"a"}))
+    pending = PendingWrites(THREAD, checkpoint(0).checkpoint_id, (Write("t", 0, "c", b"x"),))
+    for attempt in (
+        checkpoints.put(checkpoint(1), late),
+        checkpoints.put_writes(pending, late),
+        ledger.write(late, [SENT]),
+        ledger.forget(late, ["call-1"]),
+        workflows.move("7", StatusEvent.START, Lease("7", "a", 1)),
+    ):
+        with pytest.raises(Interrupted, match="another server"):
+            await attempt
+    assert await checkpoints.get(THREAD, None) == whole(0)
+    assert await ledger.read(thread) == []
+    assert (await workflows.get("7")).status is Status.CREATED
+    await checkpoints.put(checkpoint(1), stands)
+    assert await checkpoints.get(THREAD, None) == whole(1)
+
+
+async def test_a_change_of_hands_waits_for_the_write_that_began_before_it(
+    database: Database,
+) -> None:
+    """Whatever the order in which they meet: never is the newest state behind the new hands."""
+    leases, checkpoints = SqlLeases(database), SqlCheckpointStore(database)
+    thread = THREAD.thread_id
+    lease = await leases.take(thread, "a", NONE)
+    for number in range(20):
+        other = "b" if lease.runner == "a" else "a"
+        taken, put = await asyncio.gather(
+            leases.take(thread, other, frozenset({lease.runner})),
+            checkpoints.put(checkpoint(number), lease),
+            return_exceptions=True,
+        )
+        assert isinstance(taken, Lease)
+        seen = await checkpoints.get(THREAD, checkpoint(number).checkpoint_id)
+        assert (seen is None) == isinstance(put, Interrupted)
+        lease = taken
+
+
+async def test_the_ledger_keeps_what_was_sent_until_a_checkpoint_answers_it(
+    database: Database,
+) -> None:
+    leases, ledger = SqlLeases(database), SqlLedger(database)
+    checkpoints = SqlCheckpointStore(database)
+    thread = THREAD.thread_id
+    lease = await leases.take(thread, "a", NONE)
+    other = Sent("call-2", 0, "request-2", "mkdir")
+    await ledger.write(lease, [SENT, other])
+    settled = Sent("call-1", 0, "request-1", "runCommand", "client-1", b"\x00answer")
+    await ledger.write(lease, [settled])
+    assert await ledger.read(thread) == [settled, other]
+    await checkpoints.put(checkpoint(0), lease, ["call-1"])
+    assert await ledger.read(thread) == [other]
+    await ledger.forget(lease, ["call-2"])
+    assert await ledger.read(thread) == []
