@@ -68,6 +68,30 @@ async def test_a_hot_counter_is_asked_for_seldom(replicas: Replicas, clock: Hand
     assert await passes(replicas.add(), LimitKey("cold", "u", 98, 60.0), 96)
 
 
+async def test_a_counter_that_is_spent_steadily_keeps_nobody_waiting(
+    replicas: Replicas, clock: HandClock
+) -> None:
+    limiter = replicas.add()
+    waited = 0
+    for number in range(5_000):
+        clock.advance(0.001)
+        if number % 20 == 0:
+            await limiter.send()
+        call = asyncio.ensure_future(limiter.take(KEY, 1))
+        await asyncio.sleep(0)
+        waited += not call.done()
+        await driven(limiter, call)
+    assert waited < 10, "only until its rate is known"
+    # Nobody spends any more: it is renewed once, and then given back.
+    for _ in range(150):
+        clock.advance(0.02)
+        await limiter.send()
+    calls = replicas.links[0].calls
+    await limiter.send()
+    assert replicas.links[0].calls == calls
+    assert await passes(replicas.add(), KEY, 5_000)
+
+
 async def test_what_is_lent_and_not_spent_goes_back(replicas: Replicas, clock: HandClock) -> None:
     first, second = replicas.add(), replicas.add()
     for _ in range(100):

@@ -43,11 +43,13 @@ class Batch:
         self._rows = 0
         self._claims: list[int] = []
         self._asked: set[Shared] = set()
+        self._renewed: list[tuple[Shared, float]] = []
+        """Counters for which nobody waits, and when they asked."""
 
     @property
     def empty(self) -> bool:
         """Whether there is nothing to say."""
-        return not self._rows and not self.asks
+        return not (self._rows or self.asks or self._renewed)
 
     def add_updates(self, counter: Shared, rows: Sequence[tuple[int, int, int]]) -> None:
         """Tell the store what a counter gives back or owes."""
@@ -66,13 +68,22 @@ class Batch:
             for part in ask.parts:
                 self._add(part, known(part), now_s)
 
+    def add_renewal(self, counter: Shared, now_s: float) -> None:
+        """Ask for more of a counter before a call has to, if it is time; after `add_asks`."""
+        if counter not in self._asked and (spare := counter.renewal(now_s)):
+            self._renewed.append((counter, now_s))
+            self._claims.append(1)
+            self._claim(counter, 0, spare, shadow=False)
+
     def numbers(self, time_ms: int, who: str) -> list[str | int]:
         """The script's arguments. `time_ms` 0: the server's own time."""
-        return [time_ms, who, self._rows, *self._updates, len(self.asks), *self._claims]
+        asks = len(self.asks) + len(self._renewed)
+        return [time_ms, who, self._rows, *self._updates, asks, *self._claims]
 
     def check(self, answer: Sequence[int]) -> None:
         """Raises StoreLostError for an answer that is not this batch's."""
         expected = sum(1 + _FIGURES * len(ask.parts) for ask in self.asks)
+        expected += (1 + _FIGURES) * len(self._renewed)
         if len(answer) != expected:
             raise StoreLostError("an answer of another form")
 
@@ -94,6 +105,13 @@ class Batch:
                         lent.append(counter)
             if not ask.answer.done():
                 ask.answer.set_result(misfit)
+        for counter, asked_s in self._renewed:
+            spare, slot, free, whole_ms, _ = answer[at + 1 : at + 1 + _FIGURES]
+            at += 1 + _FIGURES
+            counter.told(free, whole_ms, now_s)
+            if spare:
+                counter.granted(0, spare, slot, asked_s)
+                lent.append(counter)
         return lent
 
     def _add(self, part: Part, counter: Shared, now_s: float) -> None:
@@ -103,8 +121,11 @@ class Batch:
             counter.retire()
             self.add_updates(counter, counter.updates(now_s))
             spare = counter.spare(part.units, now_s)
+        self._claim(counter, part.units, spare, shadow=part.shadow)
+
+    def _claim(self, counter: Shared, units: int, spare: int, *, shadow: bool) -> None:
         self._claims += (self._index(counter), counter.kind, counter.span_ms, counter.key.amount)
-        self._claims += (part.units, spare, round(counter.lent_s * 1000), int(part.shadow))
+        self._claims += (units, spare, round(counter.lent_s * 1000), int(shadow))
 
     def _index(self, counter: Shared) -> int:
         """Which of the script's keys it is; they are counted from one."""

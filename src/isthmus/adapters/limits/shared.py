@@ -1,8 +1,9 @@
 """Shared counters as one process knows them: what it may spend of them without asking.
 
-A process that spends often takes more than it needs, and for a moment only. A store counts what is
-lent from the end of that moment on, so what is spent late is never forgotten early; what was not
-spent is given back. Slots in use are lent until their holder is taken for dead.
+A process that spends often takes more than it needs, and for a moment only; it takes anew before
+that is spent or over, so that no call waits. A store counts what is lent from the end of that
+moment on, so what is spent late is never forgotten early; what was not spent is given back. Slots
+in use are lent until their holder is taken for dead.
 """
 
 from collections.abc import Callable
@@ -15,6 +16,8 @@ from isthmus.core.limits import LimitKey, LimitState
 LENT_S: Final = 1.0
 """How long units are lent at most."""
 LENT_LEAST_S: Final = 0.02
+RENEWED_S: Final = 0.06
+"""How long before its end, at most, a lease is renewed."""
 BARRED_S: Final = 0.05
 """How long a refusal of the store is believed without asking again."""
 
@@ -22,11 +25,12 @@ BARRED_S: Final = 0.05
 class Lease:
     """Units of one slot of time that may be spent until a moment."""
 
-    __slots__ = ("left", "slot", "until_s")
+    __slots__ = ("half", "left", "slot", "until_s")
 
     def __init__(self, slot: int, left: int, until_s: float) -> None:
         self.slot = slot
         self.left = left
+        self.half = left // 2
         self.until_s = until_s
 
 
@@ -57,6 +61,8 @@ class SharedWindow:
         self._barred_until_s = 0.0
         self._barred_units = 0
         self._spent = 0
+        self._usual = 1
+        """Units that one call asked for."""
         self._since_s = 0.0
         self._rate = 0.0
 
@@ -140,11 +146,20 @@ class SharedWindow:
     def granted(self, units: int, spare: int, slot: int, now_s: float) -> Ticket:
         """The store lent `units` and `spare` to what was asked at `now_s`."""
         self._spent += units
+        self._usual = units or self._usual
         if not spare:
             return Lease(slot, 0, 0.0)
         self.retire()
         self.lease = Lease(slot, spare, now_s + self.lent_s)
         return self.lease
+
+    def renewal(self, now_s: float) -> int:
+        """What to ask for before a call misses it; 0 while there is enough, or nobody spends."""
+        lease, left_s = self.lease, self.lease.until_s - now_s
+        if left_s <= 0.0 or not self._spent or now_s - self._since_s < self.lent_s / 8:
+            return 0
+        soon = lease.left <= lease.half or left_s <= min(RENEWED_S, self.lent_s / 2)
+        return self.spare(self._usual, now_s) if soon else 0
 
     def told(self, free: int, whole_ms: int, now_s: float) -> None:
         """How the store says that it stands."""
@@ -270,6 +285,10 @@ class SharedSlots:
 
     def spare(self, _units: int, _now_s: float, /) -> int:
         """Slots that ended are kept for a moment; more than that is never asked for."""
+        return 0
+
+    def renewal(self, _now_s: float, /) -> int:
+        """What is held is told again by its updates."""
         return 0
 
     def granted(self, units: int, spare: int, _slot: int, now_s: float, /) -> Ticket:

@@ -1,8 +1,9 @@
 """A limiter whose counters many processes share, on a Valkey or Redis server.
 
-What is lent to this process is spent without asking; the rest is asked for in batches, one under
-way at a time, and what is given back goes with them. While the server is away, each process goes on
-with its share of every amount: nobody waits for it, and nothing is without a limit.
+What is lent to this process is spent without asking, and lent anew before it is spent; the rest is
+asked for in batches, one under way at a time, and what is given back goes with them. While the
+server is away, each process goes on with its share of every amount: nobody waits for it, and
+nothing is without a limit.
 """
 
 import asyncio
@@ -191,9 +192,11 @@ class ValkeyLimiter:
         """One batch: what is due, and what is asked for."""
         now_s = self._clock.now_s()
         batch = Batch()
-        self._add_updates(batch, now_s)
+        told = self._add_updates(batch, now_s)
         asks, self._asks = self._asks[:ASKS], self._asks[ASKS:]
         batch.add_asks(asks, now_s)
+        for counter in told:
+            batch.add_renewal(counter, now_s)
         if batch.empty:
             return
         numbers = batch.numbers(self._time_ms(), self._who)
@@ -220,7 +223,7 @@ class ValkeyLimiter:
             except TimeoutError:
                 return
 
-    def _add_updates(self, batch: Batch, now_s: float) -> None:
+    def _add_updates(self, batch: Batch, now_s: float) -> list[Shared]:
         due = list(self._dirty)[:UPDATES]
         for counter in due:
             del self._dirty[counter]
@@ -235,6 +238,7 @@ class ValkeyLimiter:
                 self._lent.pop(counter, None)
             # Giving back is an update itself, and it is under way with this batch.
             self._dirty.pop(counter, None)
+        return due
 
     def _lose(self, error: StoreLostError) -> None:
         if not self._lost:
