@@ -17,9 +17,10 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from heapq import heappop, heappush
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from operator import itemgetter
 from pathlib import Path
+from statistics import median
 
 import msgspec
 
@@ -31,7 +32,8 @@ SHARE = 0.1
 START_S = 8.0
 """How long processes have to start."""
 ASKED_MS = 0.2
-TURNS = 4
+TURNS = 12
+"""Of each of two groups of servers that are compared."""
 WARM_S = 20.0
 """Sixteen servers load what they load late, on two cores."""
 PACE_S = 1.0
@@ -172,7 +174,11 @@ def measure_servers(load: Load, folder: Path) -> Found:
 
 @dataclass(frozen=True, slots=True)
 class Added:
-    """Milliseconds of calls at an even pace: with shared limits, and what that is more."""
+    """Milliseconds of calls at an even pace: with shared limits, and what that is more.
+
+    Each figure is the median of what the turns had. `noise_p99_ms` is by how much the 99th
+    percentiles of two turns without limits, one after the other, were apart.
+    """
 
     calls: int
     p50_ms: float
@@ -181,6 +187,17 @@ class Added:
     added_p99_ms: float
     own_added_p99_ms: float
     """Of the servers' own share of each answer."""
+    noise_p99_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Turn:
+    """What one group of servers had in one turn: whole calls, and the servers' own share."""
+
+    calls: int
+    p50_ms: float
+    p99_ms: float
+    own_p99_ms: float
 
 
 def measure_added(load: Load, folder: Path) -> Added:
@@ -201,39 +218,46 @@ def measure_added(load: Load, folder: Path) -> Added:
             replicas.replicas(limited, load.processes, limits) as within_limits,
         ):
             time.sleep(WARM_S)
-            for turn in range(2 * TURNS):
-                start_s = time.monotonic() + 0.5
-                end_s = start_s + load.seconds / 2 / TURNS
-                clients = load.clients // load.processes
-                plan = Plan({}, clients, start_s, end_s, "", PACE_S)
-                asyncio.run(replicas.drive(within_limits if turn % 2 else without, plan))
+            for group in (without, within_limits):
+                _turn(group, load, WARM_S)
+            seconds = load.seconds / 2 / TURNS
+            turns: tuple[list[_Turn], list[_Turn]] = ([], [])
+            # Neither always comes first: what the machine does in between is nobody's.
+            for number in range(2 * TURNS):
+                side = (number + 1) // 2 % 2
+                turns[side].append(_turn((without, within_limits)[side], load, seconds))
     finally:
         store.kill()
-    took = [
-        _sorted_ms(s for one in each for s in one.notes.took_s) for each in (without, within_limits)
-    ]
-    own = [
-        _sorted_ms(s for one in each for s in one.notes.waits_s)
-        for each in (without, within_limits)
-    ]
-    if sum(one.notes.refused for one in within_limits):
+    return _added(*turns)
+
+
+def _turn(group: list[replicas.Replica], load: Load, seconds: float) -> _Turn:
+    for one in group:
+        one.notes = Notes()
+    start_s = time.monotonic() + 0.5
+    plan = Plan({}, load.clients // load.processes, start_s, start_s + seconds, "", PACE_S)
+    asyncio.run(replicas.drive(group, plan))
+    if sum(one.notes.refused for one in group):
         raise RuntimeError("a call was refused: the amounts are too small")
-    return Added(
-        len(took[1]),
-        _at(took[1], 0.5),
-        _at(took[1], 0.99),
-        _at(took[1], 0.5) - _at(took[0], 0.5),
-        _at(took[1], 0.99) - _at(took[0], 0.99),
-        _at(own[1], 0.99) - _at(own[0], 0.99),
-    )
+    took = sorted(s * 1000 for one in group for s in one.notes.took_s)
+    own = sorted(s * 1000 for one in group for s in one.notes.waits_s)
+    return _Turn(len(took), median(took), _p99(took), _p99(own))
 
 
-def _sorted_ms(seconds: Iterable[float]) -> list[float]:
-    return sorted(each * 1000 for each in seconds)
+def _added(without: Sequence[_Turn], within_limits: Sequence[_Turn]) -> Added:
+    def middle(turns: Sequence[_Turn]) -> tuple[float, ...]:
+        figures = ((one.p50_ms, one.p99_ms, one.own_p99_ms) for one in turns)
+        return tuple(median(each) for each in zip(*figures, strict=True))
+
+    base, found = middle(without), middle(within_limits)
+    noise = median(abs(one.p99_ms - two.p99_ms) for one, two in pairwise(without))
+    added = [one - two for one, two in zip(found, base, strict=True)]
+    calls = sum(one.calls for one in within_limits)
+    return Added(calls, found[0], found[1], added[0], added[1], added[2], noise)
 
 
-def _at(sorted_ms: Sequence[float], part: float) -> float:
-    return sorted_ms[int(len(sorted_ms) * part)]
+def _p99(sorted_ms: Sequence[float]) -> float:
+    return sorted_ms[int(len(sorted_ms) * 0.99)]
 
 
 class _Store:
