@@ -20,6 +20,7 @@ from isthmus.app.gateway import open_gateway
 from isthmus.app.late import Late, open_late
 from isthmus.app.reload import Reloader, parts_of
 from isthmus.app.reminder import remind
+from isthmus.app.trim import keep_small
 from isthmus.app.usage import open_usage
 from isthmus.auth.bypass import bypasses
 from isthmus.core.beside import beside
@@ -113,7 +114,7 @@ async def _serve(settings: Settings, source: Source, announce: Announce, since_s
     loop.add_signal_handler(signal.SIGHUP, signals.reload.set)
     async with (
         open_foundation(settings) as foundation,
-        beside(remind(bypasses(settings.auth), foundation.telemetry)),
+        beside(remind(bypasses(settings.auth), foundation.telemetry), keep_small()),
         open_late(partial(_stores, foundation)) as stores,
         open_usage(foundation, stores),
         open_late(partial(_backstage, foundation, stores)) as late,

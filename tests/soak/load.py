@@ -32,7 +32,11 @@ def play(upstream: FaultyUpstream) -> None:
 
 @dataclass
 class Load:
-    """Requests to a server; `statuses` counts what came back, "left" those who did not wait."""
+    """Requests to a server; `statuses` counts what came back, "left" those who did not wait.
+
+    A client's number says whether it leaves and whether it sends much: one round through all of
+    them shows a server every label, and every pair of labels, that it will ever see.
+    """
 
     port: int
     headers: Mapping[str, str]
@@ -55,7 +59,8 @@ class Load:
 
     async def _one(self) -> None:
         number = next(self._numbers) % LABELS
-        leaves, large = self.roll.random() < LEAVING, self.roll.random() < LARGE
+        client = random.Random(number)  # noqa: S311 - the same client every time
+        leaves, large = client.random() < LEAVING, client.random() < LARGE
         path, body, headers = self._request(number, leaves=leaves, large=large)
         try:
             asked = await ask(self.port, path, json.dumps(body).encode(), headers)
