@@ -22,15 +22,17 @@ from isthmus.core.identity import Caller, ClientInfo
 from isthmus.core.lease import Leases
 from isthmus.core.ledger import Ledger
 from isthmus.core.ports import CheckpointStore, WorkflowStore
-from isthmus.platform.catalogue import load
+from isthmus.platform.catalogue import load, read_schemas
 from isthmus.platform.credits import Credits
 from isthmus.platform.engine.run import Equipment, GraphEngine
+from isthmus.platform.flow_stock import Stock
 from isthmus.platform.host import LocalHost, Parts
 from isthmus.platform.keeping import embedded
 from isthmus.platform.opening import StoresOf
 from isthmus.platform.owner import Shared
 from isthmus.platform.toolbox import FOLDER, all_tools
 from isthmus.platform.vault import Vaults
+from isthmus.prompts.registry import Registry
 from isthmus.redaction.rules import Rule, Rules, Shape
 from isthmus.settings import PlatformSettings
 from tests.support.clock import HandClock
@@ -43,8 +45,10 @@ from tests.support.memory_store import (
 from tests.support.scripted_models import ScriptedModels
 from tests.support.sink import MemorySink
 
-FLOWS = load(FOLDER.parent / "flows")
+LIBRARY = FOLDER.parent
 TOOLS = all_tools()
+STOCK = Stock(TOOLS, Registry.load(LIBRARY / "prompts"), read_schemas(LIBRARY / "schemas"))
+FLOWS = load(LIBRARY / "flows", STOCK)
 CALLER = Caller("user-1", scopes=frozenset({"duo_chat"}))
 One = str | ActionResponse | ClientEvent
 Reply = One | list[One] | None

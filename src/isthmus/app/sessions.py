@@ -90,11 +90,11 @@ def local_host(foundation: Foundation, stores: Stores) -> LocalHost:
             settings.max_steps,
         )
     )
+    docs = SqliteSearch(index_file(foundation.settings.search, foundation.settings.data_dir))
+    tools = all_tools(docs)
     parts = Parts(
-        flows=catalogue.load(LIBRARY / "flows"),
-        tools=all_tools(
-            SqliteSearch(index_file(foundation.settings.search, foundation.settings.data_dir))
-        ),
+        flows=catalogue.bundled(LIBRARY, tools, foundation.prompts),
+        tools=tools,
         models=foundation.models,
         stores=_stores_of(foundation.settings, stores),
         shared=Shared(stores.leases, stores.ledger, stores.workflows),

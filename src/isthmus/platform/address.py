@@ -4,7 +4,7 @@ Source: agent-platform contract, section 7.4.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Final, TypeAlias, cast
 
 import msgspec
@@ -40,6 +40,10 @@ class Input:
     path: tuple[str, ...]
     optional: bool = False
     literal: bool = False
+
+    def named(self, name: str) -> "Input":
+        """The same value under another name."""
+        return replace(self, name=name)
 
     def read(self, state: Mapping[str, Any]) -> object:
         """The value; None where an optional one is missing. Raises Invalid for another one."""

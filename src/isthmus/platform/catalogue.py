@@ -4,19 +4,28 @@ Source: agent-platform contract, section 4.3 (selector rules and texts).
 """
 
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 from google.protobuf.json_format import MessageToDict
+from google.protobuf.struct_pb2 import Struct
 
 from isthmus.contract.contract_pb2 import StartWorkflowRequest
 from isthmus.core.errors import Invalid
 from isthmus.core.identity import ClientInfo
 from isthmus.platform.flow import Flow
-from isthmus.platform.flow_check import UNSAFE, digest, flow_of, parse
+from isthmus.platform.flow_check import digest, faults, flow_of, parse
+from isthmus.platform.flow_file import in_order
+from isthmus.platform.flow_prompt import UNSAFE
+from isthmus.platform.flow_schema import Schemas, checked
+from isthmus.platform.flow_stock import BUNDLED, EDITOR, Stock
+from isthmus.platform.tool import Tool
 from isthmus.platform.versions import at_least
 from isthmus.prompts import semver
+from isthmus.prompts.registry import Registry
+from isthmus.prompts.semver import Release
 
 SCHEMAS = ("v1", "experimental")
 BUILT_IN = frozenset(
@@ -94,11 +103,49 @@ def _check_schema(schema: str) -> None:
         raise Invalid(f"Unsupported flow schema version: {shown!r}; it must be v1 or experimental")
 
 
-class Catalogue:
-    """The flows of this server by name and version, and the inline ones that ran last."""
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A flow that comes with the server, and its file's content as JSON."""
 
-    def __init__(self, flows: Mapping[str, Mapping[str, Flow]]) -> None:
-        self._flows = {name: dict(versions) for name, versions in flows.items()}
+    name: str
+    version: str
+    schema: str
+    flow: Flow
+    config: str
+
+
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """Which flows are listed: those that fit every filter that has values, by any of them."""
+
+    environments: frozenset[str] = frozenset()
+    versions: frozenset[str] = frozenset()
+    names: frozenset[str] = frozenset()
+
+    def fit(self, entry: Entry) -> bool:
+        """Whether the flow is listed. `version` is the schema's, as in its file."""
+        return all(
+            not wanted or value in wanted
+            for wanted, value in (
+                (self.environments, entry.flow.environment),
+                (self.versions, entry.schema),
+                (self.names, entry.name),
+            )
+        )
+
+
+class Catalogue:
+    """The flows of this server by name and version, and the inline ones that ran last.
+
+    `stock` is what inline ones may name.
+    """
+
+    def __init__(self, entries: Iterable[Entry], stock: Stock | None = None) -> None:
+        self.entries = tuple(entries)
+        self._stock = stock or Stock()
+        self._flows: dict[tuple[str, str], dict[str, Flow]] = {}
+        for entry in self.entries:
+            self._flows.setdefault((entry.name, entry.schema), {})[entry.version] = entry.flow
         self._inline: OrderedDict[str, Flow] = OrderedDict()
 
     def resolve(self, selector: Selector, start: StartWorkflowRequest, client: ClientInfo) -> Flow:
@@ -109,17 +156,18 @@ class Catalogue:
         if selector.inline:
             return self._configured(start, client)
         if selector.built_in:
-            return self._named(selector.built_in, "*", f"Unknown flow: {selector.built_in}")
+            where = (selector.built_in, "v1")
+            return self._named(where, "*", f"Unknown flow: {selector.built_in}")
         named = f"Unknown flow: {selector.flow_id}/{selector.schema}"
-        versions = self._flows.get(selector.flow_id, {})
-        if selector.schema != "v1" or not versions:
+        where = (selector.flow_id, selector.schema)
+        if where not in self._flows:
             raise Invalid(named)
         return self._named(
-            selector.flow_id, selector.version, f"{named} (version {selector.version} not found)"
+            where, selector.version, f"{named} (version {selector.version} not found)"
         )
 
-    def _named(self, name: str, wanted: str, otherwise: str) -> Flow:
-        versions = self._flows.get(name, {})
+    def _named(self, where: tuple[str, str], wanted: str, otherwise: str) -> Flow:
+        versions = self._flows.get(where, {})
         try:
             best = semver.pick(map(semver.parse, versions), wanted)
         except ValueError as error:
@@ -132,7 +180,7 @@ class Catalogue:
         """An inline flow. Its errors name the place in the configuration."""
         if start.flowConfig.ByteSize() > MAX_CONFIG_BYTES:
             raise Invalid(f"{_INLINE} it is larger than {MAX_CONFIG_BYTES} bytes")
-        value = MessageToDict(start.flowConfig)
+        value = in_order(MessageToDict(start.flowConfig))
         told = at_least(client.get("x-gitlab-language-server-version"), _TELLS_SCHEMA)
         if told and start.flowConfigSchemaVersion != value.get("version"):
             raise Invalid(f"{_INLINE} flowConfigSchemaVersion is not the configuration's version")
@@ -140,7 +188,7 @@ class Catalogue:
         flow = self._inline.pop(key, None)
         if flow is None:
             try:
-                flow = flow_of(value, key)
+                flow = flow_of(value, key, self._stock)
             except Invalid as error:
                 text = error.detail
                 raise Invalid(text if text == UNSAFE else f"{_INLINE} {text}") from error
@@ -149,18 +197,66 @@ class Catalogue:
             self._inline.popitem(last=False)
         return flow
 
+    def faults(self, config: Struct) -> tuple[str, ...]:
+        """What is wrong with a configuration that somebody has checked; empty when it may run."""
+        if config.ByteSize() > MAX_CONFIG_BYTES:
+            return (f"It is larger than {MAX_CONFIG_BYTES} bytes",)
+        return faults(in_order(MessageToDict(config)), self._stock, EDITOR)
 
-def load(folder: Path) -> Catalogue:
-    """The flows in `<folder>/<name>/<semver>.yml`.
+    def listed(self, filters: Filters) -> Iterator[Entry]:
+        """The flows that come with the server, by name and version."""
+        return (entry for entry in self.entries if filters.fit(entry))
 
-    Reads files: for the start of the process. Raises Invalid when one does not parse.
+
+def read_schemas(folder: Path) -> Schemas:
+    """The schemas of answers in `<folder>/<id>/<semver>.yml`, each a JSON Schema.
+
+    Reads files: for the start of the process. Raises Invalid when one cannot be used.
     """
-    flows: dict[str, dict[str, Flow]] = {}
+    known: dict[str, dict[str, Mapping[str, object]]] = {}
     for file in sorted(folder.glob("*/*.yml")):
-        name, version = file.parent.name, file.stem
         try:
-            semver.parse(version)
-        except ValueError as error:
-            raise Invalid(f"Failed to load flow {name}: {error}") from error
-        flows.setdefault(name, {})[version] = parse(file.read_bytes(), f"{name}@{version}")
-    return Catalogue(flows)
+            semver.parse(file.stem)
+            definition = checked(msgspec.yaml.decode(file.read_bytes()))
+        except (ValueError, msgspec.DecodeError) as error:
+            raise Invalid(f"Failed to load schema {file.parent.name}: {error}") from error
+        known.setdefault(file.parent.name, {})[file.stem] = definition
+    return Schemas(known)
+
+
+def load(folder: Path, stock: Stock | None = None) -> Catalogue:
+    """The flows in `<folder>/<name>/<semver>.yml`, and `.../<name>/experimental/<semver>.yml`.
+
+    Reads files: for the start of the process. Raises Invalid when one does not parse, or names what
+    is not in stock.
+    """
+    stock = stock or Stock()
+    entries: list[Entry] = []
+    for schema, pattern in (("v1", "*/*.yml"), ("experimental", "*/experimental/*.yml")):
+        for file in folder.glob(pattern):
+            name = file.relative_to(folder).parts[0]
+            entries.append(_entry((name, file.stem, schema), file.read_bytes(), stock))
+    return Catalogue(sorted(entries, key=_order), stock)
+
+
+def bundled(library: Path, tools: Mapping[str, Tool], prompts: Registry) -> Catalogue:
+    """The flows that come with the server; raises as `load` does."""
+    return load(library / "flows", Stock(tools, prompts, read_schemas(library / "schemas")))
+
+
+def _order(entry: Entry) -> tuple[str, str, tuple[Release, bool, str]]:
+    return entry.name, entry.schema, semver.parse(entry.version).order
+
+
+def _entry(named: tuple[str, str, str], text: bytes, stock: Stock) -> Entry:
+    name, version, schema = named
+    try:
+        semver.parse(version)
+    except ValueError as error:
+        raise Invalid(f"Failed to load flow {name}: {error}") from error
+    source = f"{name}@{version}" if schema == "v1" else f"{name}/{schema}@{version}"
+    flow = parse(text, source, stock, BUNDLED)
+    value = msgspec.yaml.decode(text)
+    if value["version"] != schema:
+        raise Invalid(f"Failed to load flow {source}: its version is not {schema!r}")
+    return Entry(name, version, schema, flow, msgspec.json.encode(value).decode())

@@ -3,30 +3,53 @@
 Source: agent-platform contract, section 7.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Final, Literal, TypeAlias
 
+from isthmus.core.messages import Tuning
 from isthmus.platform.address import Input
 from isthmus.platform.inputs import Declared
+from isthmus.prompts.registry import tuned
 from isthmus.prompts.render import Script
+from isthmus.prompts.schema import ModelParams, OpenAIParams
 
 Environment: TypeAlias = Literal["chat", "ambient", "chat-partial"]
 END: Final = "end"
 ABORT: Final = "abort"
+DELEGATE: Final = "delegate_task"
+"""The tool by which a supervisor hands work to another agent."""
 DEFAULT_ROUTE: Final = "default_route"
+_NO_NAME = re.compile(r"[^A-Za-z0-9_-]")
 
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """The messages that stand before an agent's history, and how its model is asked."""
+    """The messages before an agent's history, and behind it, and how its model is asked."""
 
     script: Script
     unit_primitive: str = "duo_agent_platform"
-    max_tokens: int | None = None
-    temperature: float | None = None
+    params: ModelParams = field(default_factory=ModelParams)
     stop: tuple[str, ...] = ()
+    tail: Script | None = None
+    timeout_s: float | None = None
+    openai: OpenAIParams | None = None
+
+    @property
+    def max_tokens(self) -> int | None:
+        """The cap on output tokens."""
+        return self.params.max_tokens
+
+    @property
+    def temperature(self) -> float | None:
+        """None leaves it to the model's own."""
+        return self.params.temperature
+
+    def tuning(self, provider: str) -> Tuning:
+        """What else a model of this provider is told."""
+        return tuned(self.params, self.openai, provider)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +65,57 @@ class Cycles:
 
 
 @dataclass(frozen=True, slots=True)
+class Compaction:
+    """When a history is summed up: above `at` of the context; and what stays as it was."""
+
+    recent_messages: int = 10
+    recent_tokens: int = 40_000
+    at: float = 0.7
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """A structured answer: the model gives it by calling a tool of the schema's name.
+
+    `tracked` are values of the state that telemetry gets along with the answer; None: no telemetry.
+    """
+
+    id: str
+    definition: Mapping[str, object]
+    version: str = ""
+    tracked: tuple[Input, ...] | None = None
+
+    @property
+    def tool(self) -> str:
+        """The tool's name: what a model may call."""
+        return _NO_NAME.sub("_", self.id)[:64]
+
+    @property
+    def description(self) -> str:
+        """What the model is told of the tool."""
+        said = self.definition.get("description")
+        return said if isinstance(said, str) else "Give the final answer, and end the task."
+
+
+@dataclass(frozen=True, slots=True)
+class Delegation:
+    """The agents that a supervisor hands work to, at most `most` times.
+
+    `parallel`: several at once, where the instance has switched that on.
+    """
+
+    to: tuple[str, ...]
+    most: int | None = None
+    parallel: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Agent:
     """A model with tools, in a loop until it answers without calling one.
 
     `fixed` are arguments that override the model's, by tool. `events` names what the log shows;
-    None: everything.
+    None: everything. `compaction` is None for a history that is only ever trimmed. `searches`: its
+    model may search the web, where provider, client and session allow it.
     """
 
     name: str
@@ -62,6 +131,11 @@ class Agent:
     shown_as: Literal["agent", "tool"] = "agent"
     cycles: Cycles = Cycles()
     tags: tuple[str, ...] = ()
+    compaction: Compaction | None = Compaction()
+    shape: Shape | None = None
+    delegation: Delegation | None = None
+    description: str = ""
+    searches: bool = False
 
     def shows(self, event: str) -> bool:
         """Whether the log has an entry for this event."""
@@ -71,6 +145,19 @@ class Agent:
     def streams(self) -> bool:
         """Whether its text may be shown while it is written: both kinds of it go to the log."""
         return self.shows("on_agent_final_answer") and self.shows("on_agent_reasoning")
+
+
+@dataclass(frozen=True, slots=True)
+class OneOff:
+    """One turn of a model that has to call tools; `attempts` more when they fail."""
+
+    agent: Agent
+    attempts: int = 3
+
+    @property
+    def name(self) -> str:
+        """The component's name."""
+        return self.agent.name
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,13 +185,14 @@ class FixedStep:
     inputs: tuple[Input, ...]
     fixed: Mapping[str, object]
     events: frozenset[str] | None = None
+    shown_as: Literal["agent", "tool"] = "tool"
 
     def shows(self, event: str) -> bool:
         """Whether the log has an entry for this event."""
         return self.events is None or event in self.events
 
 
-Component: TypeAlias = Agent | Question | FixedStep
+Component: TypeAlias = Agent | OneOff | Question | FixedStep
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +212,8 @@ class Route:
 class Flow:
     """A checked flow. `key` stands for its content.
 
-    In `chat-partial` the one agent talks with the user in a loop, and there are no routes.
+    In `chat-partial` the one agent talks with the user in a loop, and there are no routes. Agents
+    that work is delegated to are components as well, and no router leads to them.
     """
 
     key: str
@@ -141,8 +230,19 @@ class Flow:
 
     @cached_property
     def agents(self) -> Mapping[str, Agent]:
-        """The agents by name."""
-        return {part.name: part for part in self.components if isinstance(part, Agent)}
+        """The agents by name, those of one turn among them."""
+        agents = (p.agent if isinstance(p, OneOff) else p for p in self.components)
+        return {agent.name: agent for agent in agents if isinstance(agent, Agent)}
+
+    @cached_property
+    def supervisors(self) -> Mapping[str, str]:
+        """Agents that work is delegated to -> who delegates it."""
+        return {
+            name: agent.name
+            for agent in self.agents.values()
+            if agent.delegation is not None
+            for name in agent.delegation.to
+        }
 
     @property
     def agent(self) -> Agent:

@@ -17,6 +17,7 @@ RAW: Final = frozenset(
 )
 """Categories whose content is put in as it came."""
 SKILLS_ID: Final = "agent-skills-instructions"
+SKILLS: Final = "workspace_agent_skills"
 _TYPES: Final[Mapping[str, tuple[type, ...]]] = {
     "string": (str,),
     "integer": (int,),
@@ -56,7 +57,7 @@ def inputs_of(contexts: Sequence[Context], declared: Sequence[Declared]) -> dict
     found = _Found()
     for context in contexts:
         if context.id == SKILLS_ID:
-            found.join("workspace_agent_skills", context.content)
+            found.join(SKILLS, context.content)
         elif context.category in RAW:
             found.join(context.category, context.content)
     for wanted in declared:

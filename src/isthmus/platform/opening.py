@@ -13,7 +13,7 @@ from isthmus.core.messages import ModelMetadata
 from isthmus.core.ports import Clock, Telemetry
 from isthmus.core.workflow import NewWorkflow, Status, Workflow
 from isthmus.platform.catalogue import Selector
-from isthmus.platform.flow import Agent, Component, FixedStep, Flow, Question
+from isthmus.platform.flow import Agent, Component, FixedStep, Flow, OneOff, Question
 from isthmus.platform.home import Home
 from isthmus.platform.inputs import inputs_of
 from isthmus.platform.mode import mode_of
@@ -162,6 +162,8 @@ def turn_of(
 
 def _wishes(part: Component, flow: Flow) -> Wishes:
     match part:
+        case OneOff(agent):
+            return replace(_wishes(agent, flow), asks=False)
         case Agent():
             talking = flow.environment != "ambient"
             return Wishes(

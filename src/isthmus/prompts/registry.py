@@ -56,17 +56,21 @@ class Prompt:
 
     def tuning(self, provider: str) -> Tuning:
         """What the prompt tells a model of this provider, besides temperature and limits."""
-        params = self.params
-        openai = self.openai if provider == "openai" else None
-        reasoning = (openai and openai.reasoning) or Reasoning()
-        return Tuning(
-            top_p=params.top_p,
-            top_k=params.top_k,
-            effort=reasoning.effort,
-            summary=reasoning.summary,
-            verbosity=openai.verbosity if openai else None,
-            headers=tuple(params.extra_headers.items()),
-        )
+        return tuned(self.params, self.openai, provider)
+
+
+def tuned(params: ModelParams, own: OpenAIParams | None, provider: str) -> Tuning:
+    """What a prompt tells a model of this provider; `own` counts for OpenAI's alone."""
+    openai = own if provider == "openai" else None
+    reasoning = (openai and openai.reasoning) or Reasoning()
+    return Tuning(
+        top_p=params.top_p,
+        top_k=params.top_k,
+        effort=reasoning.effort,
+        summary=reasoning.summary,
+        verbosity=openai.verbosity if openai else None,
+        headers=tuple(params.extra_headers.items()),
+    )
 
 
 class Registry:
@@ -80,6 +84,7 @@ class Registry:
     def __init__(self, files: Mapping[str, str]) -> None:
         texts = {name: text for name, text in files.items() if name.endswith(".jinja")}
         fragments = Fragments(texts)
+        self.language = fragments
         self._prompts: dict[str, dict[str, Prompt]] = {}
         faults: list[str] = []
         for path, text in sorted(files.items()):

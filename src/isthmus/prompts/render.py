@@ -112,6 +112,21 @@ class Script:
             spared |= template.spares
         self._needed, self._spared, self._parts = read - spared, spared, tuple(parts)
 
+    def around(self, placeholder: str) -> "tuple[Script, Script | None]":
+        """The messages before a placeholder, and those behind it; None when nothing stands there.
+
+        What is held by the system counts as before it, wherever it stands.
+        """
+        held: list[dict[TemplateKey, str]] = [{}, {}]
+        behind = 0
+        for key, text in self._templates.items():
+            if key == "placeholder" and text.strip() == placeholder:
+                behind = 1
+            else:
+                held[0 if key.startswith("system") else behind][key] = text
+        before, after = (Script(self._language, part, self.source) for part in held)
+        return before, after if held[1] else None
+
     def render(self, variables: Mapping[str, object]) -> tuple[Message, ...]:
         """The messages, in order; those that come out blank are left out.
 

@@ -8,10 +8,13 @@ import pytest
 from isthmus.contract.contract_pb2 import StartWorkflowRequest
 from isthmus.core.errors import Invalid
 from isthmus.core.identity import ClientInfo
+from isthmus.platform import flow_check
 from isthmus.platform.address import parse as address
 from isthmus.platform.catalogue import MAX_CONFIG_BYTES, MAX_INLINE, Catalogue, select
-from isthmus.platform.flow import Agent, Cycles
-from isthmus.platform.flow_check import UNSAFE, flow_of
+from isthmus.platform.flow import Agent, Cycles, Flow
+from isthmus.platform.flow_prompt import UNSAFE
+from isthmus.platform.flow_stock import Stock
+from isthmus.platform.toolbox import all_tools
 
 GOOD: dict[str, Any] = {
     "version": "v1",
@@ -19,8 +22,18 @@ GOOD: dict[str, Any] = {
     "flow": {"entry_point": "a"},
     "components": [
         {"name": "a", "type": "AgentComponent", "prompt_id": "p", "toolset": ["read_file"]},
-        {"name": "q", "type": "HumanInputComponent", "sends_response_to": "a"},
-        {"name": "s", "type": "DeterministicStepComponent", "tool_name": "list_dir"},
+        {
+            "name": "q",
+            "type": "HumanInputComponent",
+            "sends_response_to": "a",
+            "ui_log_events": ["on_user_response"],
+        },
+        {
+            "name": "s",
+            "type": "DeterministicStepComponent",
+            "tool_name": "list_dir",
+            "inputs": [{"from": ".", "as": "directory", "literal": True}],
+        },
     ],
     "routers": [{"from": "a", "to": "q"}, {"from": "q", "to": "s"}, {"from": "s", "to": "end"}],
     "prompts": [{"prompt_id": "p", "prompt_template": {"system": "S {{ goal }}"}}],
@@ -28,8 +41,13 @@ GOOD: dict[str, Any] = {
 }
 
 
+STOCK = Stock(all_tools())
 OLD = ClientInfo()
 NEW = ClientInfo({"x-gitlab-language-server-version": "8.51.0"})
+
+
+def flow_of(value: object) -> Flow:
+    return flow_check.flow_of(value, stock=STOCK)
 
 
 def agent(**fields: Any) -> dict[str, Any]:
@@ -65,11 +83,19 @@ def test_a_good_one_is_read() -> None:
         (changed(["environment"], "space"), "$.environment"),
         (changed(["components"], []), "$.components"),
         (changed(["components", 0, "type"], "Magic"), "$.components[0].type"),
-        (changed(["components", 0, "type"], "OneOffComponent"), "not served"),
         (agent(unheard_of=1), "unheard_of"),
-        (agent(subagents=[{"name": "q"}]), "components[0]: subagents: it is not served here"),
-        (agent(response_schema_id="x"), "response_schema_id"),
-        (agent(prompt_version="^1.0.0"), "prompt_version"),
+        (agent(subagents=[{"name": "q"}]), "components[0]: subagents: there is no agent 'q'"),
+        (agent(subagents=[]), "$.components[0].subagents"),
+        (agent(subagents=[{"name": "a"}]), "components[0]: subagents: 'a' is there twice"),
+        (agent(max_delegations=2), "components[0]: subagents: it is missing"),
+        (agent(ui_log_events=["on_delegation"]), "'on_delegation' is a supervisor's"),
+        (agent(enable_web_search=True), "only the experimental schema"),
+        (agent(response_schema_id="x"), "there is no inline schema 'x'"),
+        (agent(response_schema_id="x", response_schema_version="^1"), "in a version '^1'"),
+        (agent(response_schema_version="1.0.0"), "response_schema_id: it is missing"),
+        (agent(response_schema_tracking=True), "response_schema_id: it is missing"),
+        (agent(prompt_version="^1.0.0"), "prompt_id: Failed to load prompt definition for 'p'"),
+        (agent(toolset=[{"read_file": {"way": 1}}]), "'read_file' has no parameter 'way'"),
         (agent(prompt_id="other"), "there is no inline prompt 'other'"),
         (agent(toolset=["x", {"a": {}, "b": {}}]), "exactly one tool"),
         (agent(toolset="read_file"), "$.components[0].toolset"),
@@ -91,7 +117,7 @@ def test_a_good_one_is_read() -> None:
         (changed(["components", 1, "message_template"], "{{ x }}"), "'x' is used"),
         (changed(["components", 2, "toolset"], ["read_file"]), "does not hold 'list_dir'"),
         (changed(["routers", 0], {"from": "b", "to": "q"}), "'b' is no component"),
-        (changed(["routers", 1], {"from": "a", "to": "q"}), "routers[1].from"),
+        (changed(["routers", 1], {"from": "a", "to": "q"}), "routers[1]: from"),
         (changed(["routers", 0], {"from": "a", "to": "b"}), "no component 'b'"),
         (changed(["routers", 0], {"from": "a"}), "either to or condition"),
         (changed(["routers"], GOOD["routers"][:2]), "none leads on from 's'"),
@@ -103,7 +129,17 @@ def test_a_good_one_is_read() -> None:
             "only context and status",
         ),
         (changed(["flow", "entry_point"], "b"), "flow.entry_point"),
-        (changed(["response_schemas"], [{}]), "response_schemas"),
+        (changed(["response_schemas"], [{}]), "$.response_schemas[0]"),
+        (changed(["components", 1, "ui_log_events"], []), "'on_user_response' must be among"),
+        (
+            changed(["components", 2, "tool_name"], "x"),
+            "components[2]: tool_name: there is no tool",
+        ),
+        (changed(["components", 2, "inputs"], []), "needs the parameter 'directory'"),
+        (
+            changed(["components", 2, "inputs"], ["context:goal"]),
+            "'list_dir' has no parameter 'goal'",
+        ),
         (system("{% for x in goal %}"), "prompt_template.system"),
         (system("{{ goal.__class__() }}{{ other }}"), "'other' is used"),
         (system("{% include 'x' %}{{ goal }}"), "no fragment"),
@@ -128,7 +164,7 @@ def test_a12_24_prompts_that_hide_something_are_refused(hidden: str) -> None:
     start = StartWorkflowRequest(workflowID="7", flowConfigSchemaVersion="v1")
     start.flowConfig.update(config)
     with pytest.raises(Invalid) as failure:
-        Catalogue({}).resolve(select(start), start, OLD)
+        Catalogue({}, STOCK).resolve(select(start), start, OLD)
     assert failure.value.detail == UNSAFE
 
 
@@ -171,7 +207,7 @@ def inline(config: dict[str, Any], **fields: Any) -> StartWorkflowRequest:
 
 
 def test_the_same_configuration_is_checked_once() -> None:
-    catalogue = Catalogue({})
+    catalogue = Catalogue({}, STOCK)
     first = catalogue.resolve(select(inline(GOOD)), inline(GOOD), OLD)
     assert catalogue.resolve(select(inline(GOOD)), inline(GOOD), OLD) is first
     for number in range(MAX_INLINE):
@@ -185,7 +221,7 @@ def test_the_same_configuration_is_checked_once() -> None:
 def test_a_configuration_is_bounded() -> None:
     large = inline(GOOD | {"note": "x" * MAX_CONFIG_BYTES})
     with pytest.raises(Invalid, match="larger than"):
-        Catalogue({}).resolve(select(large), large, OLD)
+        Catalogue({}, STOCK).resolve(select(large), large, OLD)
 
 
 def test_values_of_a_state_by_their_address() -> None:
@@ -200,9 +236,9 @@ def test_values_of_a_state_by_their_address() -> None:
 @pytest.mark.parametrize(("schema", "fits"), [("v1", True), ("experimental", False), ("", False)])
 def test_a_new_editor_names_the_schema_that_it_sends(schema: str, *, fits: bool) -> None:
     start = inline(GOOD, flowConfigSchemaVersion=schema)
-    assert Catalogue({}).resolve(select(start), start, OLD).entry == "a"
+    assert Catalogue({}, STOCK).resolve(select(start), start, OLD).entry == "a"
     if fits:
-        assert Catalogue({}).resolve(select(start), start, NEW).entry == "a"
+        assert Catalogue({}, STOCK).resolve(select(start), start, NEW).entry == "a"
         return
     with pytest.raises(Invalid, match="flowConfigSchemaVersion"):
-        Catalogue({}).resolve(select(start), start, NEW)
+        Catalogue({}, STOCK).resolve(select(start), start, NEW)

@@ -16,7 +16,7 @@ from isthmus.platform.engine.components.human_step import ApprovalStep, Question
 from isthmus.platform.engine.components.model_step import ModelStep
 from isthmus.platform.engine.components.tool_step import Bench, ToolStep
 from isthmus.platform.engine.state import BROKEN, COMPLETED, EXECUTION, Scene, State, past_of
-from isthmus.platform.flow import Agent, Component, FixedStep, Flow, Question
+from isthmus.platform.flow import Agent, Component, FixedStep, Flow, OneOff, Question
 from isthmus.routing.models import Models
 
 Graph: TypeAlias = CompiledStateGraph[State, Scene, State, State]
@@ -27,7 +27,11 @@ TERMINATE, ABORTED = "terminate_flow", "abort_flow"
 
 
 def compile_flow(flow: Flow, models: Models, bench: Bench) -> Graph:
-    """The graph of a flow, without a checkpointer; it holds no state, so sessions share it."""
+    """The graph of a flow, without a checkpointer; it holds no state, so sessions share it.
+
+    Raises Invalid for a flow that is right, and has what this engine does not run.
+    """
+    _served(flow)
     graph: _Open = StateGraph(State, context_schema=Scene)
     entries = {part.name: _entry(part) for part in flow.components}
     if not flow.talks:
@@ -43,12 +47,28 @@ def compile_flow(flow: Flow, models: Models, bench: Bench) -> Graph:
                 graph.add_node(f"{part.name}#fetch", _node(step.hear))
                 graph.add_edge(f"{part.name}#request", f"{part.name}#fetch")
                 graph.add_conditional_edges(f"{part.name}#fetch", leave, ways)
+            case OneOff():
+                continue
             case FixedStep():
                 node = _entry(part)
                 graph.add_node(node, _node(CallStep(bench, part).run))
                 graph.add_conditional_edges(node, leave, ways)
     graph.add_edge(START, entries[flow.entry])
     return graph.compile()
+
+
+def _served(flow: Flow) -> None:
+    """Raises Invalid, naming the component, for what would be left out silently."""
+    for agent in flow.agents.values():
+        if agent.delegation is not None:
+            raise Invalid(f"{agent.name}: subagents are not run here.")
+        if agent.shape is not None:
+            raise Invalid(f"{agent.name}: structured answers are not given here.")
+        if agent.prompt.tail is not None:
+            raise Invalid(f"{agent.name}: no message can stand behind the history here.")
+    for part in flow.components:
+        if isinstance(part, OneOff):
+            raise Invalid(f"{part.name}: a OneOffComponent is not run here.")
 
 
 def _entry(part: Component) -> str:
@@ -58,6 +78,8 @@ def _entry(part: Component) -> str:
             return f"{part.name}#agent"
         case Question():
             return f"{part.name}#request"
+        case OneOff():
+            return f"{part.name}#llm"
         case FixedStep():
             return f"{part.name}#deterministic_step"
 
