@@ -227,6 +227,8 @@ def read_schemas(folder: Path) -> Schemas:
 def load(folder: Path, stock: Stock | None = None) -> Catalogue:
     """The flows in `<folder>/<name>/<semver>.yml`, and `.../<name>/experimental/<semver>.yml`.
 
+    A file's list `serves` names other versions, older ones as a rule, that it answers for as well.
+
     Reads files: for the start of the process. Raises Invalid when one does not parse, or names what
     is not in stock.
     """
@@ -235,7 +237,7 @@ def load(folder: Path, stock: Stock | None = None) -> Catalogue:
     for schema, pattern in (("v1", "*/*.yml"), ("experimental", "*/experimental/*.yml")):
         for file in folder.glob(pattern):
             name = file.relative_to(folder).parts[0]
-            entries.append(_entry((name, file.stem, schema), file.read_bytes(), stock))
+            entries += _entries((name, file.stem, schema), file.read_bytes(), stock)
     return Catalogue(sorted(entries, key=_order), stock)
 
 
@@ -248,15 +250,18 @@ def _order(entry: Entry) -> tuple[str, str, tuple[Release, bool, str]]:
     return entry.name, entry.schema, semver.parse(entry.version).order
 
 
-def _entry(named: tuple[str, str, str], text: bytes, stock: Stock) -> Entry:
+def _entries(named: tuple[str, str, str], text: bytes, stock: Stock) -> Iterator[Entry]:
+    """The flow of a file, once for its own version and once for each that it `serves` as well."""
     name, version, schema = named
-    try:
-        semver.parse(version)
-    except ValueError as error:
-        raise Invalid(f"Failed to load flow {name}: {error}") from error
     source = f"{name}@{version}" if schema == "v1" else f"{name}/{schema}@{version}"
     flow = parse(text, source, stock, BUNDLED)
     value = msgspec.yaml.decode(text)
     if value["version"] != schema:
         raise Invalid(f"Failed to load flow {source}: its version is not {schema!r}")
-    return Entry(name, version, schema, flow, msgspec.json.encode(value).decode())
+    config = msgspec.json.encode({key: said for key, said in value.items() if key != "serves"})
+    for served in (version, *map(str, value.get("serves", ()))):
+        try:
+            semver.parse(served)
+        except ValueError as error:
+            raise Invalid(f"Failed to load flow {source}: {error}") from error
+        yield Entry(name, served, schema, flow, config.decode())
