@@ -130,7 +130,13 @@ async def platform(directory: Path, dialect: Dialect) -> AsyncIterator[Platform]
         def local(people: InstanceStand, services: InstanceServices) -> InstanceServices:
             stores = people.stores
             mine = [
-                Stand(each, workflows=stores.workflows, checkpoints=stores.checkpoints)
+                Stand(
+                    each,
+                    workflows=stores.workflows,
+                    checkpoints=stores.checkpoints,
+                    leases=stores.leases,
+                    ledger=stores.ledger,
+                )
                 for each in models
             ]
             stands.extend(mine)

@@ -51,6 +51,8 @@ async def sessions(home: Home, *lines: Line) -> AsyncIterator[RelayStand]:
             models,
             workflows=stores.workflows,
             checkpoints=stores.checkpoints,
+            leases=stores.leases,
+            ledger=stores.ledger,
             stores=at_instance if home.at_instance else None,
         )
         stands.append(stand)
