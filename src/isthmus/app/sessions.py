@@ -28,7 +28,7 @@ from isthmus.platform.host import LocalHost, Parts
 from isthmus.platform.keeping import at_instance, embedded
 from isthmus.platform.opening import StoresOf
 from isthmus.platform.owner import Shared
-from isthmus.platform.toolbox import all_tools
+from isthmus.platform.toolbox import all_tools, published
 from isthmus.platform.vault import Vaults
 from isthmus.redaction.policy import rules_of
 from isthmus.settings import Settings, SettingsError
@@ -65,7 +65,8 @@ async def open_sessions(foundation: Foundation, host: LocalHost) -> AsyncIterato
             host=host,
             authenticator=await stack.enter_async_context(_authenticator(foundation)),
             grant=foundation.grant,
-            tools=tuple(all_tools().values()),
+            tools=tuple(published(all_tools())),
+            flows=host.flows,
             telemetry=foundation.telemetry,
             traces=foundation.traces,
             credits=Credits(foundation.quota),

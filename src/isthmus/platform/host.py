@@ -118,6 +118,11 @@ class LocalHost:
         """Sessions that run."""
         return len(self._live)
 
+    @property
+    def flows(self) -> Catalogue:
+        """The flows that sessions may run."""
+        return self._parts.flows
+
     def refuse(self) -> None:
         """Take no new sessions any more."""
         self._draining = True

@@ -1,6 +1,6 @@
 """Every tool of this server: those with logic of their own, and those that are data."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 
@@ -10,6 +10,7 @@ from isthmus.core.ports import Search
 from isthmus.platform import declared, documentation
 from isthmus.platform.host import load_tools
 from isthmus.platform.tool import Tool
+from isthmus.platform.versions import at_least
 
 FOLDER = Path(str(files("isthmus"))) / "library" / "tools"
 
@@ -31,3 +32,8 @@ def all_tools(search: Search | None = None) -> dict[str, Tool]:
     if twice := sorted(written.keys() & data.keys()):
         raise ValueError(f"the tool {twice[0]!r} is both a module and a declaration")
     return dict(sorted((written | data).items()))
+
+
+def published(tools: Mapping[str, Tool]) -> Iterator[Tool]:
+    """The tools that listings name: those below version 1.0.0 may still change."""
+    return (tool for tool in tools.values() if at_least(tool.version, (1, 0, 0)))

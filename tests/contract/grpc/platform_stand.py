@@ -20,6 +20,7 @@ from isthmus.gateway.grant import Grant, Signer
 from isthmus.platform.tool import Client, Tool
 from isthmus.settings import GrpcSettings, PlatformSettings
 from tests.support.clock import HandClock
+from tests.support.session_client import FLOWS
 from tests.support.sink import MemorySink
 from tests.support.tokens import FixedKeys, headers_for, payload, private_key, public_of, signed
 
@@ -112,7 +113,7 @@ async def standing(
     authenticator = Authenticator(keys, AuthPolicy(SERVICE, enabled=enabled), sink, clock)
     signer = Signer(SERVICE, SigningKey(OWN_KEY))
     services = PlatformServices(
-        host, authenticator, Grant(signer, signer, clock, sink), [SAMPLE], sink
+        host, authenticator, Grant(signer, signer, clock, sink), [SAMPLE], FLOWS, sink
     )
     where = settings or GrpcSettings(port=0)
     async with (

@@ -18,7 +18,6 @@ from isthmus.contract.contract_pb2 import (
     GenerateTokenRequest,
     HeartbeatRequest,
     ListCapabilitiesRequest,
-    ListFlowsRequest,
     ListToolsRequest,
     NewCheckpoint,
     PlainTextResponse,
@@ -26,7 +25,6 @@ from isthmus.contract.contract_pb2 import (
     StopWorkflowRequest,
     TrackSelfHostedAction,
     TrackSelfHostedClientEvent,
-    ValidateFlowConfigRequest,
 )
 from isthmus.core.errors import ClientGone, Interrupted, TooLarge
 from isthmus.core.events import Crashed, RpcServed, SessionBilled
@@ -552,16 +550,6 @@ async def test_a12_67_tools_are_listed_as_function_specifications() -> None:
     text = json.dumps(function["parameters"])
     assert '"path"' in text
     assert '"required": ["path"]' in text
-
-
-async def test_what_is_not_served_says_so() -> None:
-    async with standing(ScriptedHost(silent)) as stand:
-        flows = await failed(stand.stub.ListFlows(ListFlowsRequest(), metadata=metadata()))
-        check = await failed(
-            stand.stub.ValidateFlowConfig(ValidateFlowConfigRequest(), metadata=metadata())
-        )
-    assert {error.code() for error in (flows, check)} == {StatusCode.UNIMPLEMENTED}
-    assert all(error.details() for error in (flows, check))
 
 
 async def test_announced_model_calls_are_acknowledged_and_counted() -> None:

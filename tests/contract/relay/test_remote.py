@@ -20,6 +20,7 @@ from isthmus.core.identity import Caller, ClientInfo
 from isthmus.edge.grpc.server import GrpcListener, PlatformServices, open_server
 from isthmus.gateway.grant import Grant, Signer
 from isthmus.instance.metadata import HEADER
+from isthmus.platform.catalogue import Catalogue
 from isthmus.settings import GrpcSettings, PlatformSettings
 from tests.support.clock import HandClock
 from tests.support.relay_stand import RelayStand, ScriptedHost, Turn, notice, open_relay
@@ -43,7 +44,7 @@ async def platform(host: ScriptedHost, port: int = 0) -> AsyncIterator[GrpcListe
     clock, sink = HandClock(), MemorySink()
     keys = FixedKeys(public_of(KEY, f"{SERVICE}_signing_key"))
     authenticator = Authenticator(keys, AuthPolicy(SERVICE), sink, clock)
-    services = PlatformServices(host, authenticator, GRANT, [], sink)
+    services = PlatformServices(host, authenticator, GRANT, [], Catalogue(()), sink)
     settings = GrpcSettings(port=port)
     async with open_server(services, settings, PlatformSettings()) as listener:
         yield listener

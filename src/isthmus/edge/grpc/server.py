@@ -20,6 +20,7 @@ from isthmus.edge.grpc.interceptors import Correlation, Outcome
 from isthmus.edge.grpc.servicer import Dues, SessionServicer
 from isthmus.edge.tls import Certificate, Papers, open_certificate
 from isthmus.gateway.grant import Grant
+from isthmus.platform.catalogue import Catalogue
 from isthmus.platform.credits import Credits
 from isthmus.platform.host import SessionHost
 from isthmus.platform.metering import Metering
@@ -39,6 +40,7 @@ class PlatformServices:
     authenticator: Authenticator
     grant: Grant
     tools: Sequence[Tool]
+    flows: Catalogue
     telemetry: Telemetry
     traces: Traces | None = None
     credits: Credits = field(default_factory=Credits)
@@ -153,7 +155,7 @@ def _server(
     metering = Metering(services.credits, services.telemetry)
     dues = Dues(services.grant, services.credits, metering)
     contract_pb2_grpc.add_DuoWorkflowServicer_to_server(
-        SessionServicer(services.host, dues, services.tools), server
+        SessionServicer(services.host, dues, services.tools, services.flows), server
     )
     if settings.reflection:
         _reflect(server)

@@ -4,11 +4,11 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Any, Never, TypeAlias
+from typing import Any, TypeAlias
 
 from google.protobuf.json_format import ParseDict
 from google.protobuf.struct_pb2 import Struct
-from grpc import StatusCode, aio
+from grpc import aio
 
 from isthmus.contract.contract_pb2 import (
     Action,
@@ -18,14 +18,19 @@ from isthmus.contract.contract_pb2 import (
     GenerateTokenResponse,
     ListCapabilitiesRequest,
     ListCapabilitiesResponse,
+    ListFlowsRequest,
+    ListFlowsResponse,
     ListToolsRequest,
     ListToolsResponse,
     TrackSelfHostedClientEvent,
+    ValidateFlowConfigRequest,
+    ValidateFlowConfigResponse,
 )
 from isthmus.core.errors import ClientGone
 from isthmus.edge.grpc.auth import caller_of, client_of
 from isthmus.edge.grpc.errors import CANCELLED_BY_CLIENT
 from isthmus.gateway.grant import Grant
+from isthmus.platform.catalogue import Catalogue, Entry, Filters
 from isthmus.platform.credits import Credits
 from isthmus.platform.host import SessionHost
 from isthmus.platform.metering import Metering
@@ -56,12 +61,15 @@ class Dues:
 class SessionServicer:
     """Serves `DuoWorkflow`. Failures leave as exceptions; an interceptor gives them a status."""
 
-    def __init__(self, host: SessionHost, dues: Dues, tools: Sequence[Tool]) -> None:
+    def __init__(
+        self, host: SessionHost, dues: Dues, tools: Sequence[Tool], flows: Catalogue
+    ) -> None:
         self._host = host
         self._grant = dues.grant
         self._credits = dues.credits
         self._metering = dues.metering
         self._tools = [function_of(tool) for tool in tools]
+        self._flows = flows
 
     async def ExecuteWorkflow(  # noqa: N802 - the contract's name
         self, request_iterator: AsyncIterator[ClientEvent], context: Context
@@ -114,15 +122,29 @@ class SessionServicer:
         del request, context
         return ListToolsResponse(tools=self._tools)
 
-    async def ListFlows(self, request: object, context: Context) -> Never:  # noqa: N802
-        """Not served yet."""
-        del request
-        await context.abort(StatusCode.UNIMPLEMENTED, "Flows cannot be listed by this version.")
+    async def ListFlows(  # noqa: N802 - the contract's name
+        self, request: ListFlowsRequest, context: Context
+    ) -> ListFlowsResponse:
+        """The flows of the server: those that fit every filter, by any of its values."""
+        del context
+        wanted = request.filters
+        filters = Filters(
+            frozenset(wanted.environment),
+            frozenset(wanted.version),
+            frozenset(wanted.flow_identifier),
+        )
+        return ListFlowsResponse(configs=map(_listed, self._flows.listed(filters)))
 
-    async def ValidateFlowConfig(self, request: object, context: Context) -> Never:  # noqa: N802
-        """Not served yet."""
-        del request
-        await context.abort(StatusCode.UNIMPLEMENTED, "Flows cannot be checked by this version.")
+    async def ValidateFlowConfig(  # noqa: N802 - the contract's name
+        self, request: ValidateFlowConfigRequest, context: Context
+    ) -> ValidateFlowConfigResponse:
+        """What is wrong with a configuration, line by line; nothing of it is kept or run."""
+        del context
+        if not request.HasField("flow_config"):
+            return ValidateFlowConfigResponse(errors=["Missing required field: flow_config"])
+        # Compiling a large one's templates would hold up the sessions.
+        errors = await asyncio.to_thread(self._flows.faults, request.flow_config)
+        return ValidateFlowConfigResponse(valid=not errors, errors=errors)
 
     async def TrackSelfHostedExecuteWorkflow(  # noqa: N802 - the contract's name
         self, request_iterator: AsyncIterator[TrackSelfHostedClientEvent], context: Context
@@ -181,6 +203,17 @@ async def _closed(iterator: AsyncIterator[object]) -> None:
     aclose = getattr(iterator, "aclose", None)
     if aclose is not None:
         await aclose()
+
+
+def _listed(entry: Entry) -> Struct:
+    told = {
+        "flow_identifier": entry.name,
+        "flow_version": entry.version,
+        "version": entry.schema,
+        "environment": entry.flow.environment,
+        "config": entry.config,
+    }
+    return ParseDict(told, Struct())
 
 
 def function_of(tool: Tool) -> Struct:
