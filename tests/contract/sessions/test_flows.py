@@ -425,7 +425,6 @@ async def test_a12_63_a_flow_does_not_fork() -> None:
     ("change", "text"),
     [
         ({"subagents": [{"name": "helper"}]}, "subagents are not run"),
-        ({"response_schema_id": "verdict"}, "structured answers are not given"),
         ({"type": "OneOffComponent", "toolset": ["read_file"]}, "OneOffComponent is not run"),
     ],
 )
@@ -440,8 +439,6 @@ async def test_what_is_not_run_never_starts_a_session(change: dict[str, Any], te
     }
     if "subagents" in change:
         config["components"].append(helper | {"description": "Helps."})
-    fields = {"properties": {"ok": {"type": "boolean"}}, "type": "object"}
-    config["response_schemas"] = [{"schema_id": "verdict", "definition": fields}]
     config["prompts"].append({"prompt_id": "help", "prompt_template": {"system": "Help."}})
     stand, (told,) = await once(ScriptedModels(say("never")), start(config, "x"))
     assert isinstance(told.error, Invalid)

@@ -62,8 +62,8 @@ def _served(flow: Flow) -> None:
     for agent in flow.agents.values():
         if agent.delegation is not None:
             raise Invalid(f"{agent.name}: subagents are not run here.")
-        if agent.shape is not None:
-            raise Invalid(f"{agent.name}: structured answers are not given here.")
+        if agent.shape is not None and flow.talks:
+            raise Invalid(f"{agent.name}: a conversation has no structured answer.")
         if agent.prompt.tail is not None:
             raise Invalid(f"{agent.name}: no message can stand behind the history here.")
     for part in flow.components:
@@ -102,7 +102,7 @@ def _agent(
             return approval
         past = past_of(state, name)
         if state.get("status") == EXECUTION and past and past[-1]["role"] != "assistant":
-            # The step summed up what was said: the answer is still to come.
+            # What was said is summed up, or was no answer: that is still to come.
             return model
         return tools if history.open_uses(past_of(state, name)) else await leave(state)
 

@@ -3,14 +3,14 @@
 from collections.abc import Callable
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 from uuid import uuid4
 
 from isthmus.core.errors import LimitExceeded
 from isthmus.core.messages import Answer, Chat, Delta, Finish, Message, ToolSpec, ToolUse, Usage
 from isthmus.core.ports import Telemetry
 from isthmus.core.workflow import Status
-from isthmus.platform import address, calls, entries, history
+from isthmus.platform import address, calls, entries, history, structured
 from isthmus.platform.engine.components.compaction_step import CompactionStep
 from isthmus.platform.engine.state import EXECUTION, Scene, State, past_of
 from isthmus.platform.flow import Agent
@@ -23,11 +23,14 @@ from isthmus.prompts.shape import shaped
 from isthmus.routing.ask import Ask, Session
 from isthmus.routing.models import Models
 
+At: TypeAlias = tuple[str, int]
+"""Of a turn of a model: the id of its message, and its number."""
 MAX_USES = 32
 NO_ANSWER = "The model gave no answer. Ask again, perhaps in other words."
 DECLINED = "The model declined to answer this."
 NEARLY = "Few turns are left for this task. Work towards your answer."
 NOW = "No turns are left for this task. Call no more tools, and give your answer now."
+NOW_BY_TOOL = "No turns are left for this task. Call nothing but the tool of the final answer now."
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +55,7 @@ class ModelStep:
             unit_primitive=agent.prompt.unit_primitive,
             prompt=Chat(
                 self._messages(state, scene, cycle),
-                tuple(spec(tool) for tool in turn.kits[agent.name].tools.values()),
+                self._offered(scene),
             ),
             max_tokens=agent.prompt.max_tokens,
             temperature=agent.prompt.temperature,
@@ -77,6 +80,14 @@ class ModelStep:
             outcome["ui_chat_log"] = [*outcome.get("ui_chat_log", []), *_gone(state, scene)]
         return outcome
 
+    def _offered(self, scene: Scene) -> tuple[ToolSpec, ...]:
+        """The tools, and the one by which a structured answer is given; no other has its name."""
+        shape, tools = self.agent.shape, scene.turn.kits[self.agent.name].tools
+        if shape is None:
+            return tuple(spec(tool) for tool in tools.values())
+        others = (spec(tool) for name, tool in tools.items() if name != shape.tool)
+        return (*others, ToolSpec(shape.tool, shape.description, shape.definition))
+
     def _messages(self, state: State, scene: Scene, cycle: int) -> tuple[Message, ...]:
         agent, turn = self.agent, scene.turn
         head = self._head(state, scene)
@@ -85,7 +96,8 @@ class ModelStep:
             past.append({"role": "user", "text": turn.start.goal or turn.record_goal})
         limits = agent.cycles
         if not self.talks and cycle >= limits.warn_at:
-            past.append({"role": "user", "text": NOW if cycle >= limits.most else NEARLY})
+            now = NOW if agent.shape is None else NOW_BY_TOOL
+            past.append({"role": "user", "text": now if cycle >= limits.most else NEARLY})
         choice = turn.choice(agent.name)
         return shaped(history.prompt(head, past, choice.max_context_tokens, scene.frame), choice)
 
@@ -96,14 +108,18 @@ class ModelStep:
         given = address.read_all(inputs, {**state, **kept})
         return self.agent.prompt.script.render(presented(inputs, given, scene.steps, scene.frame))
 
-    async def _outcome(
-        self, answer: Answer, state: State, at: tuple[str, int], scene: Scene
-    ) -> State:
+    async def _outcome(self, answer: Answer, state: State, at: At, scene: Scene) -> State:
         message_id, cycle = at
         uses = _uses(answer.tool_uses, state)
-        limits = self.agent.cycles
-        if uses and not self.talks and cycle >= limits.most + limits.retries:
+        limits, shape = self.agent.cycles, self.agent.shape
+        given = structured.read(shape, uses) if shape is not None else None
+        if isinstance(given, dict):
+            return self._given(given, answer, at, scene)
+        goes_on = bool(uses or given)
+        if goes_on and not self.talks and cycle >= limits.most + limits.retries:
             raise LimitExceeded(f"The agent {self.agent.name!r} is stuck: it gives no answer.", 0.0)
+        if given:
+            return self._asked_again(uses, given, answer, at, scene)
         text = answer.text
         if not uses and not text.strip():
             text = DECLINED if answer.finish == "refused" else NO_ANSWER
@@ -122,6 +138,30 @@ class ModelStep:
                 output["final_answer"] = text
             result["context"] = {self.agent.name: output}
         return result
+
+    def _given(self, given: structured.Answered, answer: Answer, at: At, scene: Scene) -> State:
+        """The structured answer, which is the end of the loop."""
+        message_id, cycle = at
+        text = structured.text_of(given)
+        said = self._said(answer.text, message_id, scene, final=False)
+        return {
+            "status": EXECUTION,
+            "conversation_history": {self.agent.name: [_stored(text, [], answer)]},
+            "ui_chat_log": [*said, *self._said(text, f"agent-{uuid4()}", scene, final=True)],
+            "context": {self.agent.name: {"cycle_count": cycle, "final_answer": given}},
+        }
+
+    def _asked_again(
+        self, uses: list[StoredUse], why: list[Stored], answer: Answer, at: At, scene: Scene
+    ) -> State:
+        """What was no answer, and why; no tool was run."""
+        message_id, cycle = at
+        return {
+            "status": EXECUTION,
+            "conversation_history": {self.agent.name: [_stored(answer.text, uses, answer), *why]},
+            "ui_chat_log": self._said(answer.text, message_id, scene, final=False),
+            "context": {self.agent.name: {"cycle_count": cycle}},
+        }
 
     async def _next(self, uses: list[StoredUse], scene: Scene) -> tuple[str, list[entries.Entry]]:
         """The status behind this step, and what asks the user."""
@@ -167,7 +207,7 @@ def _gone(state: State, scene: Scene) -> list[entries.Entry]:
 
 def _cycle(state: State, agent: Agent, past: list[Stored]) -> int:
     """Which turn of its model this is, since the agent was last entered."""
-    if not past or past[-1]["role"] != "tool":
+    if not past or (past[-1]["role"] != "tool" and past[-1]["text"] != structured.AGAIN):
         return 1
     known = state.get("context", {}).get(agent.name, {}).get("cycle_count", 0)
     return int(known) + 1
