@@ -82,7 +82,7 @@ async def test_the_answer_is_given_by_a_tool_and_routes_by_its_fields() -> None:
     assert [a.WhichOneof("action") for a in told.work] == ["runReadFile"]
     kept = [entry["content"] for entry in told.log()]
     assert kept[1:3] == ["Clear.", '{"ok":true,"why":null}']
-    assert "Because of None." in str(stand.models.prompt().messages)
+    assert "Because of ." in str(stand.models.prompt().messages)
 
 
 async def test_another_answer_leads_elsewhere() -> None:
