@@ -112,9 +112,13 @@ class _Claim(msgspec.Struct, frozen=True):
 
 def patterns(tool_name: str, args: Mapping[str, object]) -> list[str]:
     """Wider approvals to offer for a command: all words but the last, and the first two."""
-    if tool_name != "run_command":
-        return []
-    line = args.get("command") or f"{args.get('program', '')} {args.get('args') or ''}"
+    match tool_name:
+        case "run_command":
+            line = args.get("command") or f"{args.get('program', '')} {args.get('args') or ''}"
+        case "run_git_command":
+            line = f"git {args.get('command', '')} {args.get('args') or ''}"
+        case _:
+            return []
     words = str(line).split()
     if len(words) <= 2:
         return []

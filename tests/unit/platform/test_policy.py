@@ -75,3 +75,9 @@ def test_wider_approvals_are_offered_for_long_commands(
 ) -> None:
     assert patterns("run_command", args) == offers
     assert patterns("read_file", args) == []
+
+
+def test_wider_approvals_of_git_commands() -> None:
+    args = {"repository_url": "", "command": "log", "args": "--oneline -3"}
+    assert patterns("run_git_command", args) == ["git log --oneline *", "git log *"]
+    assert patterns("run_git_command", {"command": "status"}) == []

@@ -55,19 +55,19 @@ async def run(args: Args, client: Client) -> str:
     inline = [] if folded else args.comments
     old_paths = await _old_paths(args, client) if inline else {}
     failed: list[dict[str, str]] = []
+    loose = list(args.comments) if folded else list[Comment]()
     for comment in inline:
         asked = {"note": _text(comment), "position": _position(comment, shown, old_paths)}
         path = f"{args.path}/draft_notes"
         reply = await instance_api.request(client, "POST", path, asked)
         if not reply.ok:
             failed.append({"file": comment.file, "error": f"status {reply.status}"})
+            loose.append(comment)
     placed = len(inline) - len(failed)
     if placed or args.verdict:
         asked = {"reviewer_state": args.verdict} if args.verdict else None
         path = f"{args.path}/draft_notes/bulk_publish"
         checked(await instance_api.request(client, "POST", path, asked))
-    unplaced = {one["file"] for one in failed}
-    loose = [one for one in args.comments if folded or one.file in unplaced]
     if summary := _summary(args, loose):
         note = {"body": summary, "internal": args.summary_internal or folded}
         checked(await instance_api.request(client, "POST", f"{args.path}/notes", note))

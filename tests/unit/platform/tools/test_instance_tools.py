@@ -184,7 +184,7 @@ async def test_a_review_is_published_at_once() -> None:
     instance = Instance(ok(shown), ok(renamed), ok({}), (400, {}, {}), ok(""), ok({}))
     comments = [
         {"file": "a", "body": "wrong", "new_line": 3, "suggestion": "right"},
-        {"file": "z", "body": "elsewhere", "new_line": 9},
+        {"file": "a", "body": "elsewhere", "new_line": 9},
     ]
     found = await instance.read(
         TOOLS["submit_mr_review"],
@@ -193,12 +193,13 @@ async def test_a_review_is_published_at_once() -> None:
         verdict="requested_changes",
         summary="All in all",
     )
-    assert (found["published"], found["not_placed"][0]["file"]) == (1, "z")
+    assert (found["published"], found["not_placed"][0]["file"]) == (1, "a")
     draft, publish, note = instance.bodies[2], instance.bodies[4], instance.bodies[5]
     assert draft["position"]["old_path"] == "old"
     assert "```suggestion:-0+0\nright\n```" in draft["note"]
     assert publish == {"reviewer_state": "requested_changes"}
-    assert note["body"].startswith("All in all") and "`z:9` elsewhere" in note["body"]  # noqa: PT018
+    assert note["body"].startswith("All in all") and "`a:9` elsewhere" in note["body"]  # noqa: PT018
+    assert "wrong" not in note["body"]
 
 
 async def test_remarks_on_a_public_project_go_into_an_internal_summary() -> None:
