@@ -6,16 +6,14 @@ Source: agent-platform contract, section 8.10.
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from isthmus.platform.paths import denied
-
-LEFT_OUT = "excluded due to policy"
+from isthmus.platform.exclusion import REASON, Exclusion
 
 
-def allowed(diffs: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+def allowed(diffs: Iterable[Mapping[str, Any]], exclusion: Exclusion) -> list[Mapping[str, Any]]:
     """The diffs whose old and new path may be shown; of the others the path alone."""
     return [
         one
-        if not any(denied(str(one.get(key) or "")) for key in ("old_path", "new_path"))
-        else {"new_path": one.get("new_path"), "diff": LEFT_OUT}
+        if not any(exclusion.hides(str(one.get(key) or "")) for key in ("old_path", "new_path"))
+        else {"new_path": one.get("new_path"), "diff": REASON}
         for one in diffs
     ]

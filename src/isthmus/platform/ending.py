@@ -4,6 +4,7 @@ Source: agent-platform contract, sections 4.7 and 4.8.
 """
 
 from dataclasses import dataclass
+from typing import cast
 
 from isthmus.core.errors import (
     ClientGone,
@@ -115,3 +116,10 @@ def told(error: Exception) -> str:
             return detail
         case _:
             return UNKNOWN
+
+
+def alone(error: Exception) -> Exception:
+    """What failed: a task group wraps even a single failure."""
+    while isinstance(error, ExceptionGroup):
+        error = cast("ExceptionGroup[Exception]", error).exceptions[0]
+    return error

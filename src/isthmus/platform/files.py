@@ -8,9 +8,9 @@ from binascii import Error
 
 from isthmus.core.errors import ToolRefused
 from isthmus.platform.declared import query, segment
+from isthmus.platform.exclusion import REASON
 from isthmus.platform.gitlab_args import ProjectArgs, project_path
 from isthmus.platform.listing import one_of
-from isthmus.platform.paths import denied
 from isthmus.platform.places import place_of
 from isthmus.platform.tool import Client
 
@@ -19,8 +19,8 @@ LINES = 2_000
 
 async def text_of(project: str, file_path: str, ref: str | None, client: Client) -> str:
     """A text file whole; `project` is its project's route. Raises ToolRefused."""
-    if denied(file_path):
-        raise ToolRefused(f"Access denied: {file_path!r} is protected.")
+    if client.exclusion.hides(file_path):
+        raise ToolRefused(f"Access denied: {file_path!r} is {REASON}.")
     path = f"{project}/repository/files/{segment(file_path, 'file_path')}"
     found = await one_of(client, path + query({"ref": ref or "HEAD"}))
     try:

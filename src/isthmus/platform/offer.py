@@ -9,6 +9,7 @@ from typing import Final
 
 from isthmus.core.identity import ClientInfo
 from isthmus.core.workflow import PRIVILEGES, Terms, ToolApproval
+from isthmus.platform.exclusion import Exclusion
 from isthmus.platform.policy import Policy, agreed
 from isthmus.platform.start import Start
 from isthmus.platform.tool import Effect, Tool
@@ -54,6 +55,7 @@ class Given:
     terms: Terms
     approvals: Mapping[str, ToolApproval]
     claim: object = None
+    exclusion: Exclusion = field(default=Exclusion())
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +89,7 @@ def kit(wishes: Wishes, given: Given, known: Mapping[str, Tool]) -> Kit:
         for name, tool in admitted.items()
         if not {name, tool.original} & policy.denied
     }
-    return Kit(offered, policy)
+    return Kit(offered, replace(policy, exclusion=given.exclusion))
 
 
 def _listed(wishes: Wishes, given: Given, known: Mapping[str, Tool]) -> Iterable[Tool]:

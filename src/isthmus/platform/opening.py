@@ -13,6 +13,7 @@ from isthmus.core.messages import ModelMetadata
 from isthmus.core.ports import Clock, Telemetry
 from isthmus.core.workflow import NewWorkflow, Status, Workflow
 from isthmus.platform.catalogue import Selector
+from isthmus.platform.exclusion import excluding
 from isthmus.platform.flow import Agent, Component, FixedStep, Flow, OneOff, Question
 from isthmus.platform.home import Home
 from isthmus.platform.inputs import inputs_of
@@ -135,6 +136,7 @@ def turn_of(
         record.terms,
         record.approvals,
         caller.extra.get("tool_access_policies"),
+        excluding(record.site.excluded),
     )
     picked = _picked(opening, wiring, record)
     return Turn(

@@ -60,16 +60,6 @@ def denied(path: str) -> bool:
     )
 
 
-def without_denied(lines: str, *, separator: str = "") -> str:
-    """The lines whose path is not on the list; the path ends at `separator` when there is one."""
-    kept = (
-        line
-        for line in lines.splitlines(keepends=True)
-        if not denied((line.split(separator, 1)[0] if separator else line).strip())
-    )
-    return "".join(kept)
-
-
 def _segments(path: str) -> tuple[str, ...]:
     # Windows drops trailing dots and spaces and reads `name:stream` as a part of `name`.
     parts = (part.split(":", 1)[0].rstrip(". ") for part in re.split(r"[/\\]", path.lower()))

@@ -11,6 +11,7 @@ import msgspec
 
 from isthmus.core.approval import matches
 from isthmus.core.workflow import ToolApproval
+from isthmus.platform.exclusion import REASON, Exclusion
 from isthmus.platform.paths import refusal
 from isthmus.platform.tool import Tool
 
@@ -39,21 +40,27 @@ Verdict = Allow | Ask | Deny
 class Policy:
     """What was agreed beforehand, for one stream. `denied` tools do not exist for the model.
 
-    `approvals` is what the owner allowed for the rest of the session, by tool.
+    `approvals` is what the owner allowed for the rest of the session, by tool; `exclusion` are the
+    project's rules of files.
     """
 
     preapproved: frozenset[str] = field(default=frozenset())
     denied: frozenset[str] = field(default=frozenset())
     asks: bool = True
     approvals: Mapping[str, ToolApproval] = field(default_factory=dict[str, ToolApproval])
+    exclusion: Exclusion = field(default=Exclusion())
 
     def verdict(self, tool: Tool, args: object, args_json: str = "{}") -> Verdict:
         """What to do with one call whose arguments already fit their schema."""
         if tool.name in self.denied:
             return Deny(f"There is no tool named {tool.name!r}.")
-        for path in tool.paths(args):
+        paths = tool.paths(args)
+        for path in paths:
             if reason := refusal(path, reading=tool.effect == "read"):
                 return Deny(reason)
+        # A tool of several paths says itself which of them it left out.
+        if len(paths) == 1 and self.exclusion.hides(paths[0]):
+            return Deny(f"{paths[0]!r} is {REASON}.")
         if not self.asks or tool.name in self.preapproved:
             return Allow()
         allowed = self.approvals.get(tool.name)

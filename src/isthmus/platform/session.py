@@ -5,7 +5,6 @@ from collections.abc import AsyncGenerator
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
-from typing import cast
 from uuid import uuid4
 
 from isthmus.contract.contract_pb2 import (
@@ -29,6 +28,7 @@ from isthmus.core.workflow import Status, StatusEvent, Workflow
 from isthmus.platform import deadlines, ending, entries
 from isthmus.platform.answer import checked
 from isthmus.platform.bill import Bill
+from isthmus.platform.exclusion import Exclusion, excluding
 from isthmus.platform.home import Home
 from isthmus.platform.mode import event_of
 from isthmus.platform.notifier import Notifier, Snapshot
@@ -73,6 +73,7 @@ class Session:
         self._held: Snapshot | None = None
         self._final: Status | None = None
         self._home: Home | None = None
+        self._exclusion = Exclusion()
         self._lease: Lease | None = None
         self._began = False
         self._started = False
@@ -169,6 +170,11 @@ class Session:
     def utc(self) -> datetime:
         """The wall clock."""
         return self._wiring.clock.utc()
+
+    @property
+    def exclusion(self) -> Exclusion:
+        """Which files no tool may read or change."""
+        return self._exclusion
 
     @property
     def host(self) -> str:
@@ -276,7 +282,7 @@ class Session:
         try:
             await self._drive()
         except Exception as error:  # noqa: BLE001 - a bug in one session must not end the others
-            self._error = _alone(error)
+            self._error = ending.alone(error)
 
     async def _drive(self) -> None:
         wiring, workflow_id = self._wiring, self._start.workflow_id
@@ -287,7 +293,7 @@ class Session:
             self._refused = True
             raise Conflict(record.closed)
         turn = turn_of(self._opening, wiring, self._stores, record, self._lease)
-        self._home = turn.home
+        self._home, self._exclusion = turn.home, excluding(turn.site.excluded)
         run = await wiring.engine.prepare(turn)
         try:
             await self._move(event_of(turn.mode, record.status))
@@ -440,10 +446,3 @@ class Session:
         self._conversation.notice()
         self._composed.clear()
         self._wake.set()
-
-
-def _alone(error: Exception) -> Exception:
-    """What failed: a task group wraps even a single failure."""
-    while isinstance(error, ExceptionGroup):
-        error = cast("ExceptionGroup[Exception]", error).exceptions[0]
-    return error

@@ -9,6 +9,7 @@ import msgspec
 
 from isthmus.contract.contract_pb2 import Action, ActionResponse
 from isthmus.core.errors import ToolRefused
+from isthmus.platform.exclusion import Exclusion
 
 Effect = Literal[
     "plan",
@@ -53,6 +54,11 @@ class Client(Protocol):
 
     def utc(self) -> datetime:
         """The wall clock."""
+        ...
+
+    @property
+    def exclusion(self) -> Exclusion:
+        """Which files no tool may read or change."""
         ...
 
     def has(self, capability: str) -> bool:

@@ -31,7 +31,7 @@ async def run(args: Args, client: Client) -> str:
     """The merge request, its changes, the files before, and the project's wishes, as JSON."""
     path = merge_request_path(args, client)
     shown = await one_of(client, path)
-    changes = diffs.allowed(await all_of(client, f"{path}/diffs"))
+    changes = diffs.allowed(await all_of(client, f"{path}/diffs"), client.exclusion)
     told: dict[str, Any] = {"diffs": [_linked(one, args, shown) for one in changes]}
     if not args.only_diffs:
         told["merge_request"] = {key: shown.get(key) for key in _KEYS}

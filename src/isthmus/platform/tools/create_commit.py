@@ -8,7 +8,7 @@ from isthmus.core.errors import ToolRefused
 from isthmus.platform import files, instance_api
 from isthmus.platform.declared import checked
 from isthmus.platform.gitlab_args import ProjectArgs, project_path
-from isthmus.platform.paths import denied, traverses
+from isthmus.platform.paths import traverses
 from isthmus.platform.tool import Client, Tool
 
 _Path = Annotated[str, Meta(min_length=1, max_length=4096)]
@@ -77,7 +77,7 @@ async def run(args: Args, client: Client) -> str:
 
 async def _action(change: Change, project: str, base: str, client: Client) -> dict[str, Any]:
     for path in (change.file_path, change.previous_path or ""):
-        if denied(path) or traverses(path):
+        if client.exclusion.hides(path) or traverses(path):
             raise ToolRefused(f"Access denied: {path!r} is protected.")
     asked = {k: v for k, v in structs.asdict(change).items() if v is not None}
     old, new = asked.pop("old_str", None), asked.pop("new_str", None)

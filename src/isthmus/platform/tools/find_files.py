@@ -5,7 +5,6 @@ from typing import Annotated
 from msgspec import Meta, Struct
 
 from isthmus.contract.contract_pb2 import Action, FindFiles
-from isthmus.platform.paths import without_denied
 from isthmus.platform.tool import Client, Tool
 
 
@@ -20,7 +19,7 @@ class Args(Struct, frozen=True, forbid_unknown_fields=True):
 async def run(args: Args, client: Client) -> str:
     """One path a line, protected files left out."""
     reply = await client.ask(Action(findFiles=FindFiles(name_pattern=args.name_pattern)))
-    return without_denied(reply.plainTextResponse.response)
+    return client.exclusion.without(reply.plainTextResponse.response)
 
 
 TOOL = Tool(

@@ -23,7 +23,7 @@ async def run(args: Args, client: Client) -> str:
     """The diffs of all files as JSON; those of protected files are left out."""
     sha = segment(named(args, client, "commit_sha")["commit_sha"], "commit_sha")
     path = f"{project_path(args, client)}/repository/commits/{sha}/diff"
-    return dumped(diffs.allowed(await all_of(client, path)))
+    return dumped(diffs.allowed(await all_of(client, path), client.exclusion))
 
 
 TOOL = Tool(

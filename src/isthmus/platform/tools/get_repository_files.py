@@ -8,8 +8,8 @@ from msgspec import Meta
 from isthmus.core.errors import ToolRefused
 from isthmus.platform import files
 from isthmus.platform.declared import dumped
+from isthmus.platform.exclusion import REASON
 from isthmus.platform.gitlab_args import ProjectArgs, project_path
-from isthmus.platform.paths import denied
 from isthmus.platform.tool import Client, Tool
 
 AT_ONCE = 4
@@ -38,8 +38,8 @@ async def run(args: Args, client: Client) -> str:
     most = args.per_page or len(args.file_paths)
 
     async def read(path: str) -> dict[str, str]:
-        if denied(path):
-            return {"error": "excluded due to policy"}
+        if client.exclusion.hides(path):
+            return {"error": REASON}
         async with gate:
             try:
                 return {"content": await files.text_of(project, path, args.ref, client)}

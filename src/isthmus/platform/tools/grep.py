@@ -5,7 +5,6 @@ from typing import Annotated
 from msgspec import Meta, Struct
 
 from isthmus.contract.contract_pb2 import Action, Grep
-from isthmus.platform.paths import without_denied
 from isthmus.platform.tool import Client, Tool
 
 
@@ -28,7 +27,7 @@ async def run(args: Args, client: Client) -> str:
         case_insensitive=True,
     )
     reply = await client.ask(Action(grep=action))
-    return without_denied(reply.plainTextResponse.response, separator=":")
+    return client.exclusion.without(reply.plainTextResponse.response, ":")
 
 
 TOOL = Tool(

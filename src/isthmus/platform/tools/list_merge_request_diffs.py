@@ -14,7 +14,7 @@ class Args(MergeRequestArgs, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 async def run(args: Args, client: Client) -> str:
     """The diffs of all files as JSON; those of protected files are left out."""
     found = await all_of(client, merge_request_path(args, client) + "/diffs")
-    return dumped(diffs.allowed(found))
+    return dumped(diffs.allowed(found, client.exclusion))
 
 
 TOOL = Tool(

@@ -7,6 +7,7 @@ from msgspec import Meta, Struct
 
 from isthmus.contract.contract_pb2 import Action, ReadFiles
 from isthmus.platform.declared import dumped
+from isthmus.platform.exclusion import REASON
 from isthmus.platform.paths import denied
 from isthmus.platform.tool import Client, Tool
 
@@ -22,10 +23,9 @@ class Args(Struct, frozen=True, forbid_unknown_fields=True):
 
 async def run(args: Args, client: Client) -> str:
     """A JSON object: path to content, or to why it was not read."""
-    allowed = [path for path in args.file_paths if not denied(path)]
-    found: dict[str, object] = {
-        path: {"error": "excluded due to policy"} for path in args.file_paths if denied(path)
-    }
+    hides = client.exclusion.hides
+    allowed = [path for path in args.file_paths if not hides(path)]
+    found: dict[str, object] = {path: {"error": REASON} for path in args.file_paths if hides(path)}
     if allowed:
         reply = await client.ask(Action(runReadFiles=ReadFiles(filepaths=allowed)))
         text = reply.plainTextResponse.response

@@ -138,7 +138,7 @@ async def test_a_window_of_a_file_of_the_repository() -> None:
     found = await instance.run(TOOLS["get_repository_file"], url=url, offset=1, limit=2)
     assert found.startswith("2\n3\n\n[Lines 2 to 3 of 4")
     assert instance.asked == ["GET /api/v4/projects/g%2Fp/repository/files/src%2Fa.py?ref=main"]
-    with pytest.raises(ToolRefused, match="protected"):
+    with pytest.raises(ToolRefused, match="excluded"):
         await Instance().run(TOOLS["get_repository_file"], project_id=1, file_path=".env")
     picture = ok({"content": b64encode(b"\xff\xfe").decode()})
     with pytest.raises(ToolRefused, match="not a text file"):
