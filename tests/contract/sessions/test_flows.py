@@ -425,7 +425,6 @@ async def test_a12_63_a_flow_does_not_fork() -> None:
     ("change", "text"),
     [
         ({"subagents": [{"name": "helper"}]}, "subagents are not run"),
-        ({"type": "OneOffComponent", "toolset": ["read_file"]}, "OneOffComponent is not run"),
     ],
 )
 async def test_what_is_not_run_never_starts_a_session(change: dict[str, Any], text: str) -> None:

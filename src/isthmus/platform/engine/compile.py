@@ -14,6 +14,7 @@ from isthmus.platform import history
 from isthmus.platform.engine.components.fixed_step import CallStep
 from isthmus.platform.engine.components.human_step import ApprovalStep, QuestionStep
 from isthmus.platform.engine.components.model_step import ModelStep
+from isthmus.platform.engine.components.one_off_step import OneOffStep
 from isthmus.platform.engine.components.tool_step import Bench, ToolStep
 from isthmus.platform.engine.state import BROKEN, COMPLETED, EXECUTION, Scene, State, past_of
 from isthmus.platform.flow import Agent, Component, FixedStep, Flow, OneOff, Question
@@ -48,7 +49,7 @@ def compile_flow(flow: Flow, models: Models, bench: Bench) -> Graph:
                 graph.add_edge(f"{part.name}#request", f"{part.name}#fetch")
                 graph.add_conditional_edges(f"{part.name}#fetch", leave, ways)
             case OneOff():
-                continue
+                _one_off(graph, part, (models, bench), (leave, ways))
             case FixedStep():
                 node = _entry(part)
                 graph.add_node(node, _node(CallStep(bench, part).run))
@@ -66,9 +67,6 @@ def _served(flow: Flow) -> None:
             raise Invalid(f"{agent.name}: a conversation has no structured answer.")
         if agent.prompt.tail is not None:
             raise Invalid(f"{agent.name}: no message can stand behind the history here.")
-    for part in flow.components:
-        if isinstance(part, OneOff):
-            raise Invalid(f"{part.name}: a OneOffComponent is not run here.")
 
 
 def _entry(part: Component) -> str:
@@ -115,6 +113,32 @@ def _agent(
     graph.add_conditional_edges(model, after_model, [approval, tools, model, *ways])
     graph.add_conditional_edges(approval, after_approval, [tools, model])
     graph.add_edge(tools, model)
+
+
+def _one_off(
+    graph: _Open,
+    part: OneOff,
+    means: tuple[Models, Bench],
+    out: tuple[_Choice, list[str]],
+) -> None:
+    models, bench = means
+    leave, ways = out
+    model, tools = f"{part.name}#llm", f"{part.name}#tools"
+    asks = ModelStep(
+        models, part.agent, talks=False, vaults=bench.vaults, telemetry=bench.telemetry
+    )
+    step = OneOffStep(part, asks, ToolStep(bench, part.agent))
+
+    async def after_tools(state: State) -> str:
+        return await leave(state) if step.over(state) else model
+
+    async def after_model(state: State) -> str:
+        return tools if history.open_uses(past_of(state, part.name)) else await after_tools(state)
+
+    graph.add_node(model, _node(step.ask))
+    graph.add_node(tools, _node(step.run))
+    graph.add_conditional_edges(model, after_model, [tools, model, *ways])
+    graph.add_conditional_edges(tools, after_tools, [model, *ways])
 
 
 async def _stay(_: State) -> str:

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final, TypedDict
 from isthmus.core.workflow import Status
 from isthmus.platform.address import merged as deep
 from isthmus.platform.entries import Entry, merged
-from isthmus.platform.flow import FixedStep
+from isthmus.platform.flow import FixedStep, OneOff
 from isthmus.platform.history import Stored, used
 from isthmus.platform.notifier import Snapshot
 from isthmus.platform.tool import Trust
@@ -79,13 +79,17 @@ class Scene:
 
     @cached_property
     def steps(self) -> Mapping[str, Trust]:
-        """The components that call a tool without a model, and how far it may be trusted."""
+        """The components whose outputs are results of tools, and how far these may be trusted."""
         kits = self.turn.kits
         steps: dict[str, Trust] = {}
         for part in self.turn.flow.components:
             if isinstance(part, FixedStep):
                 tool = kits[part.name].tools.get(part.tool)
                 steps[part.name] = tool.trust if tool is not None else "user"
+            elif isinstance(part, OneOff):
+                tools = kits[part.name].tools.values()
+                trusts = {tool.trust for tool in tools} - {"internal"}
+                steps[part.name] = "user" if trusts == {"user"} else "external"
         return steps
 
 
