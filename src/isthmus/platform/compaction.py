@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from isthmus.platform.flow import Compaction
 from isthmus.platform.history import History, Stored, estimate, used
 from isthmus.platform.trust import Frame
 
@@ -21,15 +22,6 @@ DONE: Final = "The older part of this conversation was summed up."
 _MOST_LEADING = 2
 _LEAST = 2
 """So many messages must go, or a summary would only replace a summary."""
-
-
-@dataclass(frozen=True, slots=True)
-class Compaction:
-    """`recent_messages` stay at most, within `recent_tokens`; `at` is a part of the context."""
-
-    recent_messages: int = 10
-    recent_tokens: int = 40_000
-    at: float = 0.7
 
 
 @dataclass(frozen=True, slots=True)

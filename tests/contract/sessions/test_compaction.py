@@ -1,7 +1,12 @@
 """A long conversation gives way to a summary, in a step of its own."""
 
+from google.protobuf.json_format import ParseDict
+from google.protobuf.struct_pb2 import Struct
+
+from isthmus.contract.contract_pb2 import StartWorkflowRequest
 from isthmus.core.errors import UpstreamFailed
 from isthmus.core.events import Noted
+from isthmus.core.identity import Caller
 from isthmus.core.messages import Delta, Text, ToolUse, Usage
 from isthmus.platform import compaction
 from tests.support.framed import FRAME
@@ -50,3 +55,30 @@ async def test_a_summary_that_fails_leaves_the_conversation_as_it_was() -> None:
     assert told.log()[-1]["content"] == "Done."
     assert not [e for e in told.log() if e["message_sub_type"] == "compaction"]
     assert [n.event for n in stand.sink.of(Noted)] == ["compaction failed: UpstreamFailed"]
+
+
+async def test_an_agent_that_is_not_to_be_summed_up_is_not() -> None:
+    flow = {
+        "version": "v1",
+        "environment": "ambient",
+        "components": [
+            {
+                "name": "worker",
+                "type": "AgentComponent",
+                "prompt_id": "p",
+                "toolset": ["list_dir"],
+                "compaction": False,
+            }
+        ],
+        "routers": [{"from": "worker", "to": "end"}],
+        "flow": {"entry_point": "worker"},
+        "prompts": [{"prompt_id": "p", "prompt_template": {"user": "{{ goal }}"}}],
+    }
+    stand = Stand(ScriptedModels(*LOOKS, say("Done.")))
+    start = StartWorkflowRequest(workflowID="7", goal="g", flowConfig=ParseDict(flow, Struct()))
+    caller = Caller("user-1", scopes=frozenset({"duo_agent_platform"}))
+    async with stand.serving():
+        told = await stand.stream(start, caller=caller, headers={"x-gitlab-version": "18.7.0"})
+    assert told.error is None
+    assert told.statuses[-1] == "FINISHED"
+    assert len(stand.models.asks) == len(LOOKS) + 1

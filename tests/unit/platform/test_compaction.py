@@ -1,6 +1,7 @@
 """What of a long conversation gives way to a summary."""
 
-from isthmus.platform.compaction import Compaction, parts, plan
+from isthmus.platform.compaction import parts, plan
+from isthmus.platform.flow import Compaction
 from isthmus.platform.history import Stored, used
 from isthmus.platform.trust import frame_of
 

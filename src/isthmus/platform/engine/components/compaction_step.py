@@ -12,8 +12,8 @@ from isthmus.core.events import Noted
 from isthmus.core.messages import Chat, Message, collect
 from isthmus.core.ports import Telemetry
 from isthmus.platform import compaction, entries, history
-from isthmus.platform.compaction import Compaction
 from isthmus.platform.engine.state import EXECUTION, Scene, State
+from isthmus.platform.flow import Compaction
 from isthmus.platform.history import Stored
 from isthmus.prompts.shape import shaped
 from isthmus.routing.ask import Ask
@@ -29,6 +29,7 @@ class CompactionStep:
     models: Models
     telemetry: Telemetry
     agent: str
+    rules: Compaction | None
 
     async def run(
         self, ask: Ask, head: Sequence[Message], past: Sequence[Stored], scene: Scene
@@ -38,9 +39,11 @@ class CompactionStep:
         The summary is asked for behind the very prompt that the model knows, so that what a
         provider keeps of it serves once more.
         """
+        if self.rules is None:
+            return None
         choice = scene.turn.choice(self.agent)
         room = choice.max_context_tokens
-        plan = compaction.plan(past, Compaction(), room)
+        plan = compaction.plan(past, self.rules, room)
         if plan is None or self.agent in scene.tried or not isinstance(ask.prompt, Chat):
             return None
         # One failure a turn: the conversation is long, and each try costs as much as a step.

@@ -65,7 +65,7 @@ class ModelStep:
             marks=self.vaults.of(turn.start.workflow_id),
         )
         choice = turn.choice(agent.name)
-        compacts = CompactionStep(self.models, self.telemetry, agent.name)
+        compacts = CompactionStep(self.models, self.telemetry, agent.name, agent.compaction)
         if compacted := await compacts.run(ask, self._head(state, scene), past, scene):
             return compacted
         await stage.announce()
