@@ -115,7 +115,8 @@ class Agent:
 
     `fixed` are arguments that override the model's, by tool. `events` names what the log shows;
     None: everything. `compaction` is None for a history that is only ever trimmed. `searches`: its
-    model may search the web, where provider, client and session allow it.
+    model may search the web, where provider, client and session allow it. `subsession` counts the
+    conversations of an agent that work is delegated to, from 1; 0 is an agent's only one.
     """
 
     name: str
@@ -136,6 +137,12 @@ class Agent:
     delegation: Delegation | None = None
     description: str = ""
     searches: bool = False
+    subsession: int = 0
+
+    @property
+    def key(self) -> str:
+        """What its conversation is kept under."""
+        return f"{self.name}#{self.subsession}" if self.subsession else self.name
 
     def shows(self, event: str) -> bool:
         """Whether the log has an entry for this event."""

@@ -421,25 +421,12 @@ async def test_a12_63_a_flow_does_not_fork() -> None:
     assert "resume_checkpoint_ts" in told.error.detail
 
 
-@pytest.mark.parametrize(
-    ("change", "text"),
-    [
-        ({"subagents": [{"name": "helper"}]}, "subagents are not run"),
-    ],
-)
-async def test_what_is_not_run_never_starts_a_session(change: dict[str, Any], text: str) -> None:
-    config = copy.deepcopy(FIXED)
-    config["components"][1] |= change
-    helper: dict[str, Any] = {
-        "name": "helper",
-        "type": "AgentComponent",
-        "prompt_id": "help",
-        "toolset": [],
-    }
-    if "subagents" in change:
-        config["components"].append(helper | {"description": "Helps."})
-    config["prompts"].append({"prompt_id": "help", "prompt_template": {"system": "Help."}})
+async def test_what_is_not_run_never_starts_a_session() -> None:
+    config = copy.deepcopy(PARTIAL)
+    config["components"][0]["response_schema_id"] = "verdict"
+    fields = {"properties": {"ok": {"type": "boolean"}}, "type": "object"}
+    config["response_schemas"] = [{"schema_id": "verdict", "definition": fields}]
     stand, (told,) = await once(ScriptedModels(say("never")), start(config, "x"))
     assert isinstance(told.error, Invalid)
-    assert text in told.error.detail
+    assert "no structured answer" in told.error.detail
     assert (stand.models.calls, moves(stand)) == ([], [])

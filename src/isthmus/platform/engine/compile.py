@@ -11,6 +11,7 @@ from isthmus.core.errors import Invalid
 from isthmus.core.workflow import Status
 from isthmus.platform import flow as flows
 from isthmus.platform import history
+from isthmus.platform.engine.components.delegate_step import DelegateStep
 from isthmus.platform.engine.components.fixed_step import CallStep
 from isthmus.platform.engine.components.human_step import ApprovalStep, QuestionStep
 from isthmus.platform.engine.components.model_step import ModelStep
@@ -38,6 +39,8 @@ def compile_flow(flow: Flow, models: Models, bench: Bench) -> Graph:
     if not flow.talks:
         _ends(graph)
     for part in flow.components:
+        if part.name in flow.supervisors:
+            continue
         leave, ways = (_stay, [END]) if flow.talks else _way(flow, part.name, entries)
         match part:
             case Agent():
@@ -61,8 +64,6 @@ def compile_flow(flow: Flow, models: Models, bench: Bench) -> Graph:
 def _served(flow: Flow) -> None:
     """Raises Invalid, naming the component, for what would be left out silently."""
     for agent in flow.agents.values():
-        if agent.delegation is not None:
-            raise Invalid(f"{agent.name}: subagents are not run here.")
         if agent.shape is not None and flow.talks:
             raise Invalid(f"{agent.name}: a conversation has no structured answer.")
         if agent.prompt.tail is not None:
@@ -93,6 +94,8 @@ def _agent(
     leave, ways = out
     name = agent.name
     model, tools, approval = f"{name}#agent", f"{name}#tools", f"{name}#tool_approval_fetch"
+    delegates = f"{name}#subagents"
+    further = [delegates] if agent.delegation is not None else []
 
     # Plain functions would each cost a hop to a thread.
     async def after_model(state: State) -> str:
@@ -102,17 +105,23 @@ def _agent(
         if state.get("status") == EXECUTION and past and past[-1]["role"] != "assistant":
             # What was said is summed up, or was no answer: that is still to come.
             return model
-        return tools if history.open_uses(past_of(state, name)) else await leave(state)
+        return await after_approval(state) if history.open_uses(past) else await leave(state)
 
     async def after_approval(state: State) -> str:
-        return tools if history.open_uses(past_of(state, name)) else model
+        uses = history.open_uses(past_of(state, name))
+        if any(use["name"] == flows.DELEGATE for use in uses) and agent.delegation is not None:
+            return delegates
+        return tools if uses else model
 
     graph.add_node(model, _node(ModelStep(models, agent, talks, bench.vaults, bench.telemetry).run))
     graph.add_node(tools, _node(ToolStep(bench, agent).run))
     graph.add_node(approval, _node(ApprovalStep(agent).run))
-    graph.add_conditional_edges(model, after_model, [approval, tools, model, *ways])
-    graph.add_conditional_edges(approval, after_approval, [tools, model])
+    graph.add_conditional_edges(model, after_model, [approval, tools, model, *further, *ways])
+    graph.add_conditional_edges(approval, after_approval, [tools, model, *further])
     graph.add_edge(tools, model)
+    if agent.delegation is not None:
+        graph.add_node(delegates, _node(DelegateStep(agent, models, bench).run))
+        graph.add_conditional_edges(delegates, after_approval, [tools, model, delegates])
 
 
 def _one_off(

@@ -13,7 +13,7 @@ from isthmus.core.messages import Chat, Message, collect
 from isthmus.core.ports import Telemetry
 from isthmus.platform import compaction, entries, history
 from isthmus.platform.engine.state import EXECUTION, Scene, State
-from isthmus.platform.flow import Compaction
+from isthmus.platform.flow import Agent
 from isthmus.platform.history import Stored
 from isthmus.prompts.shape import shaped
 from isthmus.routing.ask import Ask
@@ -28,8 +28,7 @@ class CompactionStep:
 
     models: Models
     telemetry: Telemetry
-    agent: str
-    rules: Compaction | None
+    agent: Agent
 
     async def run(
         self, ask: Ask, head: Sequence[Message], past: Sequence[Stored], scene: Scene
@@ -39,15 +38,15 @@ class CompactionStep:
         The summary is asked for behind the very prompt that the model knows, so that what a
         provider keeps of it serves once more.
         """
-        if self.rules is None:
+        if self.agent.compaction is None:
             return None
-        choice = scene.turn.choice(self.agent)
+        choice = scene.turn.choice(self.agent.name)
         room = choice.max_context_tokens
-        plan = compaction.plan(past, self.rules, room)
-        if plan is None or self.agent in scene.tried or not isinstance(ask.prompt, Chat):
+        plan = compaction.plan(past, self.agent.compaction, room)
+        if plan is None or self.agent.key in scene.tried or not isinstance(ask.prompt, Chat):
             return None
         # One failure a turn: the conversation is long, and each try costs as much as a step.
-        scene.tried.add(self.agent)
+        scene.tried.add(self.agent.key)
         wish: Stored = {"role": "user", "text": compaction.ASK}
         sent = history.prompt(head, [*plan.lead, *plan.old, wish], room, scene.frame)
         chat = Chat(shaped(sent, choice), ask.prompt.tools)
@@ -56,20 +55,22 @@ class CompactionStep:
             async with aclosing(self.models.stream(asked, choice, scene.turn.caller)) as deltas:
                 answer = await collect(deltas)
         except Failure as error:
-            details = (("workflow_id", scene.turn.start.workflow_id), ("agent", self.agent))
+            details = (("workflow_id", scene.turn.start.workflow_id), ("agent", self.agent.name))
             name = f"compaction failed: {type(error).__name__}"
             self.telemetry.emit(Noted("warning", name, details))
             return None
-        scene.stage.answered(self.agent, choice, answer.usage)
+        scene.stage.answered(self.agent.name, choice, answer.usage)
         summary = answer.text.strip()[:MAX_CHARS]
         if not summary:
             return None
-        scene.tried.discard(self.agent)
+        scene.tried.discard(self.agent.key)
         card = entries.compacted(
-            compaction.DONE, f"compaction-{uuid4()}", scene.stage.utc().isoformat(), self.agent
+            compaction.DONE, f"compaction-{uuid4()}", scene.stage.utc().isoformat(), self.agent.name
         )
         return {
             "status": EXECUTION,
-            "conversation_history": {self.agent: {"instead": plan.compacted(summary, scene.frame)}},
+            "conversation_history": {
+                self.agent.key: {"instead": plan.compacted(summary, scene.frame)}
+            },
             "ui_chat_log": [card],
         }

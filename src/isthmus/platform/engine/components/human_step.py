@@ -30,7 +30,7 @@ class ApprovalStep:
 
     async def run(self, state: State, scene: Scene) -> State:
         """Wait for a decision; later turns come back here with it."""
-        uses = history.open_uses(past_of(state, self.agent.name))
+        uses = history.open_uses(past_of(state, self.agent.key))
         if not scene.resuming:
             await scene.stage.wait(Status.TOOL_CALL_APPROVAL_REQUIRED)
         answer: dict[str, Any] = interrupt({"tool_calls": [use["id"] for use in uses]})
@@ -48,7 +48,7 @@ class ApprovalStep:
             log.append(entry)
         return _on(
             scene,
-            {"conversation_history": {self.agent.name: added}, "ui_chat_log": log},
+            {"conversation_history": {self.agent.key: added}, "ui_chat_log": log},
         )
 
     def _closed(self, uses: Sequence[StoredUse], why: str, scene: Scene) -> list[entries.Entry]:

@@ -10,10 +10,10 @@ from isthmus.core.errors import LimitExceeded
 from isthmus.core.messages import Answer, Chat, Delta, Finish, Message, ToolSpec, ToolUse, Usage
 from isthmus.core.ports import Telemetry
 from isthmus.core.workflow import Status
-from isthmus.platform import address, calls, entries, history, structured
+from isthmus.platform import address, calls, delegation, entries, history, structured
 from isthmus.platform.engine.components.compaction_step import CompactionStep
 from isthmus.platform.engine.state import EXECUTION, Scene, State, past_of
-from isthmus.platform.flow import Agent
+from isthmus.platform.flow import DELEGATE, Agent
 from isthmus.platform.history import Stored, StoredUse
 from isthmus.platform.policy import patterns
 from isthmus.platform.presented import presented
@@ -46,7 +46,7 @@ class ModelStep:
     async def run(self, state: State, scene: Scene) -> State:
         """Ask the model; the state says whether tools, an approval or something else comes next."""
         turn, stage, agent = scene.turn, scene.stage, self.agent
-        past = past_of(state, agent.name)
+        past = past_of(state, agent.key)
         cycle = _cycle(state, agent, past)
         message_id = f"agent-{uuid4()}"
         spoken = _Spoken(lambda text: stage.say(message_id, text, agent.name), agent.streams)
@@ -65,7 +65,7 @@ class ModelStep:
             marks=self.vaults.of(turn.start.workflow_id),
         )
         choice = turn.choice(agent.name)
-        compacts = CompactionStep(self.models, self.telemetry, agent.name, agent.compaction)
+        compacts = CompactionStep(self.models, self.telemetry, agent)
         if compacted := await compacts.run(ask, self._head(state, scene), past, scene):
             return compacted
         await stage.announce()
@@ -81,17 +81,21 @@ class ModelStep:
         return outcome
 
     def _offered(self, scene: Scene) -> tuple[ToolSpec, ...]:
-        """The tools, and the one by which a structured answer is given; no other has its name."""
-        shape, tools = self.agent.shape, scene.turn.kits[self.agent.name].tools
-        if shape is None:
-            return tuple(spec(tool) for tool in tools.values())
-        others = (spec(tool) for name, tool in tools.items() if name != shape.tool)
-        return (*others, ToolSpec(shape.tool, shape.description, shape.definition))
+        """The tools, and those of the engine's own; no other has the name of one of these."""
+        shape, to = self.agent.shape, self.agent.delegation
+        own: list[ToolSpec] = []
+        if to is not None:
+            own.append(delegation.spec(to, scene.turn.flow.agents))
+        if shape is not None:
+            own.append(ToolSpec(shape.tool, shape.description, shape.definition))
+        names = {tool.name for tool in own}
+        tools = scene.turn.kits[self.agent.name].tools.items()
+        return (*(spec(tool) for name, tool in tools if name not in names), *own)
 
     def _messages(self, state: State, scene: Scene, cycle: int) -> tuple[Message, ...]:
         agent, turn = self.agent, scene.turn
         head = self._head(state, scene)
-        past = list(past_of(state, agent.name))
+        past = list(past_of(state, agent.key))
         if not past and all(message.role == "system" for message in head):
             past.append({"role": "user", "text": turn.start.goal or turn.record_goal})
         limits = agent.cycles
@@ -129,14 +133,14 @@ class ModelStep:
             await scene.stage.wait(Status(status))
         result: State = {
             "status": status,
-            "conversation_history": {self.agent.name: [_stored(text, uses, answer)]},
+            "conversation_history": {self.agent.key: [_stored(text, uses, answer)]},
             "ui_chat_log": log,
         }
         if not self.talks:
             output: dict[str, Any] = {"cycle_count": cycle}
             if not uses:
                 output["final_answer"] = text
-            result["context"] = {self.agent.name: output}
+            result["context"] = {self.agent.key: output}
         return result
 
     def _given(self, given: structured.Answered, answer: Answer, at: At, scene: Scene) -> State:
@@ -146,9 +150,9 @@ class ModelStep:
         said = self._said(answer.text, message_id, scene, final=False)
         return {
             "status": EXECUTION,
-            "conversation_history": {self.agent.name: [_stored(text, [], answer)]},
+            "conversation_history": {self.agent.key: [_stored(text, [], answer)]},
             "ui_chat_log": [*said, *self._said(text, f"agent-{uuid4()}", scene, final=True)],
-            "context": {self.agent.name: {"cycle_count": cycle, "final_answer": given}},
+            "context": {self.agent.key: {"cycle_count": cycle, "final_answer": given}},
         }
 
     def _asked_again(
@@ -158,13 +162,16 @@ class ModelStep:
         message_id, cycle = at
         return {
             "status": EXECUTION,
-            "conversation_history": {self.agent.name: [_stored(answer.text, uses, answer), *why]},
+            "conversation_history": {self.agent.key: [_stored(answer.text, uses, answer), *why]},
             "ui_chat_log": self._said(answer.text, message_id, scene, final=False),
-            "context": {self.agent.name: {"cycle_count": cycle}},
+            "context": {self.agent.key: {"cycle_count": cycle}},
         }
 
     async def _next(self, uses: list[StoredUse], scene: Scene) -> tuple[str, list[entries.Entry]]:
         """The status behind this step, and what asks the user."""
+        if self.agent.delegation is not None and any(use["name"] == DELEGATE for use in uses):
+            # Whether the batch runs at all is seen first.
+            return EXECUTION, []
         if not uses:
             return (Status.INPUT_REQUIRED.value if self.talks else EXECUTION), []
         kit, at = scene.turn.kits[self.agent.name], scene.stage.utc().isoformat()
@@ -209,7 +216,7 @@ def _cycle(state: State, agent: Agent, past: list[Stored]) -> int:
     """Which turn of its model this is, since the agent was last entered."""
     if not past or (past[-1]["role"] != "tool" and past[-1]["text"] != structured.AGAIN):
         return 1
-    known = state.get("context", {}).get(agent.name, {}).get("cycle_count", 0)
+    known = state.get("context", {}).get(agent.key, {}).get("cycle_count", 0)
     return int(known) + 1
 
 

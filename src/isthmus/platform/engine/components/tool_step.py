@@ -101,7 +101,7 @@ class ToolStep:
     async def run(self, state: State, scene: Scene) -> State:
         """Run every call that has no result yet; whoever had to agree has agreed."""
         agent, kit = self.agent, scene.turn.kits[self.agent.name]
-        uses = history.open_uses(past_of(state, agent.name))
+        uses = history.open_uses(past_of(state, agent.key))
         found = [self.bench.read(use, kit, scene) for use in uses]
         found, plan = planned(found, (state.get("plan") or {}).get("steps") or ())
         async with asyncio.TaskGroup() as group:
@@ -111,7 +111,7 @@ class ToolStep:
         return {
             "status": EXECUTION,
             **plan,
-            "conversation_history": {agent.name: [said for said, _ in results]},
+            "conversation_history": {agent.key: [said for said, _ in results]},
             "ui_chat_log": [
                 entries.tool(call.called, shown(text), at, agent.name, status(said))
                 for call, (said, text) in zip(found, results, strict=True)
