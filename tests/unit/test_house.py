@@ -22,7 +22,7 @@ BUDGET = {
     "adapters": 18_800,
     "executor": 3_450,
     "app": 1_700,
-    "cli": 2_250,
+    "cli": 2_400,
     "doctor": 2_950,
     "settings": 2_650,
 }

@@ -20,6 +20,7 @@ COMMANDS = {
     "executor": "run a session on this machine",
     "config": "check or show the settings",
     "prompts": "list, check or render the prompts",
+    "flows": "list, check or draw flows",
     "docs": "index and search documentation",
     "db": "migrate, check, back up or restore the database",
     "users": "list and change accounts",

@@ -6,8 +6,14 @@ from isthmus.contract.contract_pb2 import Approval, StartWorkflowRequest
 from isthmus.core.errors import Invalid
 from isthmus.core.identity import Caller
 from isthmus.core.workflow import Status
+from isthmus.platform.catalogue import Entry
+from isthmus.platform.engine.compile import compile_flow
+from isthmus.platform.engine.components.tool_step import Bench
+from isthmus.platform.vault import Vaults
+from tests.support.clock import HandClock
 from tests.support.scripted_models import ScriptedModels, say, use
-from tests.support.session_client import Stand
+from tests.support.session_client import FLOWS, RULES, Stand
+from tests.support.sink import MemorySink
 
 ANYBODY = Caller(
     "user-1", scopes=frozenset({"duo_workflow_execute_workflow", "duo_agent_platform", "duo_chat"})
@@ -70,3 +76,12 @@ async def test_a12_23_a_plan_is_agreed_to_and_carried_out(definition: str) -> No
     assert [action.runWriteFile.filepath for action in told.work] == ["a"]
     assert told.statuses[-1] == "FINISHED"
     assert "1. Write a." in str(stand.models.prompt().messages)
+
+
+@pytest.mark.parametrize("entry", FLOWS.entries, ids=lambda e: f"{e.name}/{e.schema}@{e.version}")
+def test_every_flow_of_the_server_is_run_by_its_engine(entry: Entry) -> None:
+    bench = Bench(MemorySink(), HandClock(), Vaults(RULES, lambda: bytes(32)))
+    nodes = compile_flow(entry.flow, ScriptedModels(say("x")), bench).nodes
+    assert {node.partition("#")[0] for node in nodes} >= {
+        part.name for part in entry.flow.components if part.name not in entry.flow.supervisors
+    }
