@@ -1,11 +1,12 @@
 """Agents that hand work to others. Agent-platform contract, 7.3 (supervisor, sequential)."""
 
+import asyncio
 import json
 from typing import Any
 
 import pytest
 
-from isthmus.contract.contract_pb2 import Approval
+from isthmus.contract.contract_pb2 import Action, Approval
 from isthmus.core.errors import UpstreamFailed
 from isthmus.core.messages import ToolResult
 from tests.contract.sessions.test_flows import once, spoken, start
@@ -135,6 +136,31 @@ async def test_a_session_goes_on_inside_of_a_delegation() -> None:
     assert [one.statuses[-1] for one in told] == ["FAILED", "FINISHED"]
     assert [len(one.work) for one in told] == [1, 0]
     assert spoken(stand, 3)[1][1] == "Task 1."
+    assert "It is x." in results(stand)[-1].text
+
+
+async def test_another_server_goes_on_inside_of_a_delegation_after_a_kill() -> None:
+    dead, asked = Stand(ScriptedModels(use(hand()), use(READ))), asyncio.Event()
+
+    def hold(_: Action) -> None:
+        asked.set()
+
+    async with dead.serving(), asyncio.TaskGroup() as group:
+        client = group.create_task(dead.stream(start(CONFIG, "go"), hold))
+        await asked.wait()
+        await dead.host.drain(0.0)
+        await asyncio.wait({client})
+    stand = Stand(
+        ScriptedModels(say("It is x."), say("Done.")),
+        workflows=dead.workflows,
+        checkpoints=dead.checkpoints,
+    )
+    async with stand.serving():
+        told = await stand.stream(start(CONFIG))
+    assert told.error is None
+    assert [a.runReadFile.filepath for a in told.work] == ["a"]
+    assert told.statuses[-1] == "FINISHED"
+    assert spoken(stand, 0)[1] == ("user", "Task 1.")
     assert "It is x." in results(stand)[-1].text
 
 
