@@ -67,6 +67,7 @@ def test_the_tour_reads_asks_writes_and_sums_up(tmp_path: Path, clone: Path) -> 
         assert "[scripted tour]" in out
         assert re.search(r"In [5-9] tool calls it saw", out), out
         written = (clone / "isthmus-tour.md").read_text()
+        assert "tool_output" not in out + written
         assert "TODO" in written
 
 

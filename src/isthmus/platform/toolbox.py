@@ -1,6 +1,7 @@
 """Every tool of this server: those with logic of their own, and those that are data."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 
@@ -24,14 +25,18 @@ class Nothing:
         return ()
 
 
-def all_tools(search: Search | None = None) -> dict[str, Tool]:
-    """The tools by name. Blocking: files are read. Raises ValueError when a file is wrong."""
+@cache
+def _bundled() -> Mapping[str, Tool]:
     written, data = load_tools(isthmus.platform.tools), declared.load(FOLDER)
-    asks = documentation.tool_over(search or Nothing())
-    written[asks.name] = asks
     if twice := sorted(written.keys() & data.keys()):
         raise ValueError(f"the tool {twice[0]!r} is both a module and a declaration")
-    return dict(sorted((written | data).items()))
+    return written | data
+
+
+def all_tools(search: Search | None = None) -> dict[str, Tool]:
+    """The tools by name. Blocking: files are read. Raises ValueError when a file is wrong."""
+    asks = documentation.tool_over(search or Nothing())
+    return dict(sorted({**_bundled(), asks.name: asks}.items()))
 
 
 def published(tools: Mapping[str, Tool]) -> Iterator[Tool]:

@@ -9,12 +9,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import msgspec
+from msgspec import structs
 
 from isthmus.core.messages import Chat, Part, Text, ToolResult, ToolUse
 
 LABEL = "[scripted tour]"
 NOTE = "isthmus-tour.md"
 _SHOWN = 12
+_FRAME = re.compile(r"<(tool_output_[0-9a-f]+)(?: [^>\n]*)?>\n(.*)\n</\1>", re.DOTALL)
 _WRITE = "create_file_with_contents"
 _TOOLS = ("list_dir", "read_file", "grep", "find_files", _WRITE)
 
@@ -78,13 +80,19 @@ def _plan(seen: Sequence[_Seen], goal: str) -> list[_Stop]:
     return plan
 
 
+def _unframed(text: str) -> str:
+    """What a tool returned, without the tags that sessions put around it."""
+    framed = _FRAME.fullmatch(text)
+    return text if framed is None else framed[2]
+
+
 def _walked(chat: Chat) -> list[_Seen]:
     """This walk's tool uses with their results: those after the last text of a person.
 
     What a person says with a refusal belongs to the walk: it does not begin a new one.
     """
     results = {
-        part.tool_use_id: part
+        part.tool_use_id: structs.replace(part, text=_unframed(part.text))
         for message in chat.messages
         for part in message.parts
         if isinstance(part, ToolResult)

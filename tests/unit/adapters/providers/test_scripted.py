@@ -25,6 +25,7 @@ from isthmus.core.messages import (
     ToolUse,
     collect,
 )
+from isthmus.platform.trust import frame_of
 from isthmus.settings import OutboundSettings, ProvidersSettings
 from tests.support.clock import HandClock
 
@@ -92,6 +93,12 @@ def test_the_tour_sums_up_what_it_saw() -> None:
     assert note["contents"].startswith(f"# {LABEL}")
     assert "The Great Project" in note["contents"]
     assert "Look around" in note["contents"]
+
+
+def test_the_tags_that_sessions_put_around_results_are_not_what_it_saw() -> None:
+    frame = frame_of("7")
+    framed = Walk({name: frame.around(str(text), "user") for name, text in WORKSPACE.items()})
+    assert framed.run() == Walk(WORKSPACE).run()
 
 
 def test_the_tour_is_deterministic() -> None:
