@@ -7,6 +7,7 @@ import subprocess
 from collections.abc import AsyncIterator, Iterator
 from contextlib import closing, suppress
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
@@ -20,14 +21,16 @@ from tests.support.process import RunningServer, running_server
 from tests.support.scripted_upstream import scripted_upstream
 from tests.support.servers import Missing, Server
 
-LIMITS = """
-usage: {flush_s: 0.2}
+GREEDY_ID = f"greedy-{uuid4().hex}"
+"""The store is shared with other runs of this test, and its hour is longer than they are."""
+LIMITS = f"""
+usage: {{flush_s: 0.2}}
 limits:
   local_share: 0.1
   rules:
-    - {name: few, amount: 30, window: hour, by: user, where: {user: greedy}}
+    - {{name: few, amount: 30, window: hour, by: user, where: {{user: {GREEDY_ID}}}}}
 """
-GREEDY = {"x-gitlab-global-user-id": "greedy"}
+GREEDY = {"x-gitlab-global-user-id": GREEDY_ID}
 COUNTED = "SELECT sum(requests) FROM usage WHERE feature = 'code_completions' AND outcome = 'ok'"
 
 
