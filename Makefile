@@ -48,7 +48,7 @@ fuzz: $(VENV)/.dev  ## three minutes of requests that our OpenAPI document allow
 test-long: $(VENV)/.dev  ## ten minutes of steady load: memory, sockets and tasks stay
 	SOAK_SECONDS=$${SOAK_SECONDS:-600} $(BIN)/python -m pytest -s tests/soak $(ARGS)
 
-check: $(VENV)/.dev  ## format, lint, types, layers, the session contract
+check: $(VENV)/.dev $(DEPLOY)  ## format, lint, types, layers, the session contract
 	@$(MAKE) --no-print-directory -j4 -Otarget style types-source types-tests layers
 
 style: $(VENV)/.dev
