@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from isthmus.contract.contract_pb2 import Action, ActionResponse, HttpResponse, PlainTextResponse
-from isthmus.platform.exclusion import Exclusion
+from isthmus.platform.exclusion import NOTHING
 from isthmus.platform.tool import Tool
 
 Answer = tuple[int, Any, dict[str, str]]
@@ -23,7 +23,7 @@ class Machine:
     """What all stand-ins for a session's client have in common."""
 
     host = ""
-    exclusion = Exclusion()
+    exclusion = NOTHING
 
     def has(self, capability: str) -> bool:
         return not capability

@@ -9,7 +9,7 @@ from typing import Final
 
 from isthmus.core.identity import ClientInfo
 from isthmus.core.workflow import PRIVILEGES, Terms, ToolApproval
-from isthmus.platform.exclusion import Exclusion
+from isthmus.platform.exclusion import NOTHING, Exclusion
 from isthmus.platform.policy import Policy, agreed
 from isthmus.platform.start import Start
 from isthmus.platform.tool import Effect, Tool
@@ -55,7 +55,7 @@ class Given:
     terms: Terms
     approvals: Mapping[str, ToolApproval]
     claim: object = None
-    exclusion: Exclusion = field(default=Exclusion())
+    exclusion: Exclusion = NOTHING
 
 
 @dataclass(frozen=True, slots=True)

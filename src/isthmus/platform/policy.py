@@ -11,7 +11,7 @@ import msgspec
 
 from isthmus.core.approval import matches
 from isthmus.core.workflow import ToolApproval
-from isthmus.platform.exclusion import REASON, Exclusion
+from isthmus.platform.exclusion import NOTHING, REASON, Exclusion
 from isthmus.platform.paths import refusal
 from isthmus.platform.tool import Tool
 
@@ -48,7 +48,7 @@ class Policy:
     denied: frozenset[str] = field(default=frozenset())
     asks: bool = True
     approvals: Mapping[str, ToolApproval] = field(default_factory=dict[str, ToolApproval])
-    exclusion: Exclusion = field(default=Exclusion())
+    exclusion: Exclusion = NOTHING
 
     def verdict(self, tool: Tool, args: object, args_json: str = "{}") -> Verdict:
         """What to do with one call whose arguments already fit their schema."""

@@ -28,7 +28,7 @@ from isthmus.core.workflow import Status, StatusEvent, Workflow
 from isthmus.platform import deadlines, ending, entries
 from isthmus.platform.answer import checked
 from isthmus.platform.bill import Bill
-from isthmus.platform.exclusion import Exclusion, excluding
+from isthmus.platform.exclusion import NOTHING, Exclusion, excluding
 from isthmus.platform.home import Home
 from isthmus.platform.mode import event_of
 from isthmus.platform.notifier import Notifier, Snapshot
@@ -73,7 +73,7 @@ class Session:
         self._held: Snapshot | None = None
         self._final: Status | None = None
         self._home: Home | None = None
-        self._exclusion = Exclusion()
+        self._exclusion = NOTHING
         self._lease: Lease | None = None
         self._began = False
         self._started = False
@@ -292,8 +292,10 @@ class Session:
         if record.closed:
             self._refused = True
             raise Conflict(record.closed)
+        # Made there; here it is found.
+        await asyncio.to_thread(excluding, record.site.excluded)
         turn = turn_of(self._opening, wiring, self._stores, record, self._lease)
-        self._home, self._exclusion = turn.home, excluding(turn.site.excluded)
+        self._home, self._exclusion = turn.home, excluding(record.site.excluded)
         run = await wiring.engine.prepare(turn)
         try:
             await self._move(event_of(turn.mode, record.status))

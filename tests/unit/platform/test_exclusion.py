@@ -9,14 +9,14 @@ from isthmus.core.errors import ToolRefused
 from isthmus.core.identity import ClientInfo
 from isthmus.core.workflow import Terms
 from isthmus.platform import calls, start
-from isthmus.platform.exclusion import Exclusion, excluding
+from isthmus.platform.exclusion import MAX_CHARS, NOTHING, Exclusion
 from isthmus.platform.offer import Given, Wishes, kit
 from isthmus.platform.policy import Deny
 from isthmus.platform.toolbox import all_tools
 from tests.support.instance import Instance, ok
 
 TOOLS = all_tools()
-RULES = excluding(
+RULES = Exclusion(
     ["*.key", "/private/", "docs/**/draft.md", "!keep.key", "# a remark", "!", "[z-a]"]
 )
 CLIENT = ClientInfo({"x-gitlab-version": "18.7.0"})
@@ -42,13 +42,35 @@ def test_rules_are_those_of_gitignore(path: str, hidden: bool) -> None:
 
 
 def test_without_rules_only_the_list_for_all_counts() -> None:
-    assert not Exclusion().hides("a.key")
-    assert Exclusion().hides(".git/config")
+    assert not NOTHING.hides("a.key")
+    assert NOTHING.hides(".git/config")
 
 
-def test_listings_lose_hidden_lines() -> None:
-    assert RULES.without("a.py\n.env\na.key\n.git/config\nb.py") == "a.py\nb.py"
-    assert RULES.without("a.py:1:x\n.env:2:KEY=1\na.key:1:x\n", ":") == "a.py:1:x\n"
+@pytest.mark.parametrize("longer", [False, True])
+async def test_listings_lose_hidden_lines(longer: bool) -> None:
+    more = "src/module.py:1:x\n" * 10_000 if longer else ""
+    assert await RULES.without("a.py\n.env\na.key\n.git/config\nb.py") == "a.py\nb.py"
+    found = await RULES.without(more + "a.py:1:x\n.env:2:KEY=1\na.key:1:x\n", ":")
+    assert found == more + "a.py:1:x\n"
+
+
+def test_rules_that_are_meant_to_hurt_take_linear_time() -> None:
+    # With a matcher that steps back, this one rule takes minutes for this one path.
+    assert not Exclusion(("*a" * 12 + "b",)).hides("a" * 200)
+
+
+@pytest.mark.parametrize(
+    "rules",
+    [
+        ("*.key",) * 501,
+        ("x" * 257,),
+        tuple(f"{number:03}{'y' * 240}" for number in range(MAX_CHARS // 240)),
+        tuple("*a" * 120 + str(number) for number in range(130)),
+    ],
+    ids=["many", "long", "large", "beyond the matcher"],
+)
+def test_rules_that_cannot_be_held_hide_every_file(rules: tuple[str, ...]) -> None:
+    assert Exclusion(rules).hides("src/a.py")
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ class Args(Struct, frozen=True, forbid_unknown_fields=True):
 async def run(args: Args, client: Client) -> str:
     """One path a line, protected files left out."""
     reply = await client.ask(Action(findFiles=FindFiles(name_pattern=args.name_pattern)))
-    return client.exclusion.without(reply.plainTextResponse.response)
+    return await client.exclusion.without(reply.plainTextResponse.response)
 
 
 TOOL = Tool(

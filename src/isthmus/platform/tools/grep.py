@@ -27,7 +27,7 @@ async def run(args: Args, client: Client) -> str:
         case_insensitive=True,
     )
     reply = await client.ask(Action(grep=action))
-    return client.exclusion.without(reply.plainTextResponse.response, ":")
+    return await client.exclusion.without(reply.plainTextResponse.response, ":")
 
 
 TOOL = Tool(
