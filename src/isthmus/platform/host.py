@@ -156,7 +156,7 @@ class LocalHost:
             feature = feature_of(message.workflowDefinition, message.flowConfigId)
             await self._parts.credits.for_session(caller, client, feature)
             session = self._session(message, caller, client, (conversation, events))
-            with self._claim(session.workflow_id, message.workflowID, session):
+            with self._claim(session, message.workflowID):
                 task = self._group.create_task(self._guarded(session))
                 self._tasks.add(task)
                 task.add_done_callback(self._tasks.discard)
@@ -248,13 +248,13 @@ class LocalHost:
             self._open -= 1
 
     @contextmanager
-    def _claim(self, workflow_id: str, given_id: str, session: Session) -> Iterator[None]:
-        if workflow_id in self._live:
+    def _claim(self, session: Session, given_id: str) -> Iterator[None]:
+        if session.held_as in self._live:
             raise Conflict(f"Workflow {given_id} has a live stream already.")
         if self._draining:
             raise Unavailable("The server is stopping; connect again.")
-        self._live[workflow_id] = session
+        self._live[session.held_as] = session
         try:
             yield
         finally:
-            del self._live[workflow_id]
+            del self._live[session.held_as]

@@ -1,6 +1,7 @@
 """Where a session's records are kept: in our database, or at its GitLab instance."""
 
 import json
+from hashlib import blake2b
 
 from isthmus.core.ports import CheckpointStore
 from isthmus.platform.instance_checkpoints import InstanceCheckpoints
@@ -44,4 +45,5 @@ def at_instance(opening: Opening, client: Client) -> SessionStores:
     )
     workflows = InstanceWorkflows(client, bond)
     approvals = InstanceApprovals(client, start.given_id)
-    return SessionStores(workflows, InstanceCheckpoints(workflows), approvals)
+    apart = blake2b(opening.owner.encode(), digest_size=16).hexdigest()
+    return SessionStores(workflows, InstanceCheckpoints(workflows), approvals, apart)

@@ -86,9 +86,9 @@ class Session:
         self._bill = Bill()
 
     @property
-    def workflow_id(self) -> str:
-        """The number of its record."""
-        return self._start.workflow_id
+    def held_as(self) -> str:
+        """The name under which nobody else runs it."""
+        return self._stores.held_as(self._start.workflow_id)
 
     async def run(self) -> None:
         """The whole stream. Never raises but for its own cancellation; `actions` tells the end."""
@@ -287,7 +287,7 @@ class Session:
     async def _drive(self) -> None:
         wiring, workflow_id = self._wiring, self._start.workflow_id
         # First: what the record says is true only in the hands of one.
-        self._lease = await wiring.owner.hold(workflow_id)
+        self._lease = await wiring.owner.hold(self.held_as)
         record = await record_of(self._opening, self._stores.workflows)
         if record.closed:
             self._refused = True

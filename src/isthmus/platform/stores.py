@@ -45,8 +45,17 @@ class Approvals(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class SessionStores:
-    """The record and the checkpoints of one session; the same home keeps both."""
+    """The record and the checkpoints of one session; the same home keeps both.
+
+    `apart` says whose the session is, where we keep no record that says it: only its client tells
+    what the record holds, and may lie. So nobody holds what is another's, nor shares its secrets.
+    """
 
     workflows: SessionRecords
     checkpoints: CheckpointStore
     approvals: Approvals | None = None
+    apart: str = ""
+
+    def held_as(self, workflow_id: str) -> str:
+        """The name of the session, under which one runs at a time."""
+        return f"{self.apart}/{workflow_id}" if self.apart else workflow_id

@@ -51,6 +51,11 @@ class Turn:
     context: Mapping[str, object] = field(default_factory=dict[str, object])
     site: Site = field(default=Site())
 
+    @property
+    def held_as(self) -> str:
+        """The name of the session: its secrets are kept under it."""
+        return self.stores.held_as(self.start.workflow_id)
+
     def choice(self, agent: str) -> ModelChoice:
         """The model of an agent."""
         return self.choices.get(agent, self.model.choice)

@@ -62,7 +62,7 @@ class ModelStep:
             stop=agent.prompt.stop,
             streaming=True,
             session=Session(turn.start.workflow_id, turn.home.deployment, turn.home.moved),
-            marks=self.vaults.of(turn.start.workflow_id),
+            marks=self.vaults.of(turn.held_as),
         )
         choice = turn.choice(agent.name)
         compacts = CompactionStep(self.models, self.telemetry, agent)

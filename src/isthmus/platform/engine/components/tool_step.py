@@ -40,7 +40,7 @@ class Bench:
 
     def vault(self, scene: Scene) -> Vault:
         """The secrets of the session at hand."""
-        return self.vaults.of(scene.turn.start.workflow_id)
+        return self.vaults.of(scene.turn.held_as)
 
     def read(self, use: StoredUse, kit: Kit, scene: Scene) -> calls.Call:
         """What to make of a call: it runs with the session's own secrets, and shows their marks."""
