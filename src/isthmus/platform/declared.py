@@ -4,10 +4,9 @@ Source: agent-platform contract, section 8.4.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
-from urllib.parse import quote, urlencode
 
 import msgspec
 from msgspec import Struct
@@ -15,6 +14,8 @@ from msgspec import Struct
 from isthmus.core.errors import ToolRefused
 from isthmus.platform import instance_api, places
 from isthmus.platform.instance_api import Reply
+from isthmus.platform.instance_text import at, checked, dumped, query, segment
+from isthmus.platform.listing import MAX_CHARS, MAX_PAGES, pages_of
 from isthmus.platform.tool import Client, Tool
 from isthmus.platform.tool_file import (
     SHAPES,
@@ -25,8 +26,6 @@ from isthmus.platform.tool_file import (
     struct_of,
 )
 
-MAX_PAGES = 20
-PAGE_ITEMS = 100
 _HOLE = re.compile(r"\{(\w+)(?:\|(\w+))?\}")
 _SLOT = re.compile(r"\$(\w+)(?:\.(\w+)|:(\w+))?")
 
@@ -127,20 +126,9 @@ class _Call:
 
     async def _pages(self, path: str, rest: Mapping[str, Any], client: Client) -> str:
         """All pages of a listing as one list, up to a bound that the text tells of."""
-        items: list[Any] = []
-        page = "1"
-        for _ in range(MAX_PAGES):
-            asked = {**rest, "per_page": PAGE_ITEMS, "page": page}
-            reply = checked(await instance_api.request(client, "GET", path + query(asked)))
-            listed = reply.json()
-            if not isinstance(listed, list):
-                raise ToolRefused("The instance did not answer with a list.")
-            items += cast("list[Any]", listed)
-            page = reply.headers.get("x-next-page", "")
-            if not page:
-                return dumped(trimmed(items, self._one))
-        told = {"items": trimmed(items, self._one), "next_page": page, "complete": False}
-        return dumped(told)
+        items, page = await pages_of(client, path, rest)
+        kept = trimmed(items, self._one)
+        return dumped({"items": kept, "next_page": page, "complete": False} if page else kept)
 
     async def _asked(
         self, given: Mapping[str, Any], found: Mapping[str, str], client: Client
@@ -162,7 +150,10 @@ class _Call:
     async def _answer(self, values: dict[str, Any], client: Client) -> Any:
         one = self._one
         nodes: list[Any] = []
+        chars = 0
         for _ in range(MAX_PAGES):
+            if chars > MAX_CHARS:
+                break
             variables = cast("dict[str, Any]", filled(one.variables, values) or {})
             for flag, way in one.nulls.items():
                 if values.get(flag):
@@ -173,7 +164,9 @@ class _Call:
             result = at(data, one.result) if one.result else data
             if not self._all(values):
                 return result
-            nodes += at(result, "nodes") or []
+            found: list[Any] = at(result, "nodes") or []
+            nodes += found
+            chars += len(dumped(found))
             if not at(result, "pageInfo.hasNextPage"):
                 return nodes
             values["after"] = at(result, "pageInfo.endCursor")
@@ -211,41 +204,6 @@ async def full_path(kind: str, key: str, client: Client) -> str:
     if not isinstance(found, str):
         raise ToolRefused(f"The instance does not show the {kind} {key}.")
     return found
-
-
-def segment(value: object, name: str) -> str:
-    """A value as one part of a path; nothing in it can lead to another route."""
-    text = "" if value is None else str(value)
-    if not text.strip() or text.strip(". ") == "" or "\0" in text:
-        raise ToolRefused(f"`{name}` cannot stand in a path of the instance.")
-    return quote(text, safe="")
-
-
-def query(values: Mapping[str, Any]) -> str:
-    """The query of a call, with its question mark; empty when there is nothing to say."""
-    pairs: list[tuple[str, str]] = []
-    for name, value in values.items():
-        if isinstance(value, Mapping):
-            inner = cast("Mapping[str, object]", value)
-            pairs += [(f"{name}[{key}]", _text(one)) for key, one in inner.items()]
-        elif isinstance(value, list):
-            pairs += [(f"{name}[]", _text(one)) for one in cast("list[object]", value)]
-        else:
-            pairs.append((name, _text(value)))
-    return f"?{urlencode(pairs)}" if pairs else ""
-
-
-def checked(reply: Reply) -> Reply:
-    """The answer of a call that succeeded. Raises ToolRefused with what the instance says."""
-    if reply.ok:
-        return reply
-    try:
-        said: object = msgspec.json.decode(reply.body)
-    except (msgspec.DecodeError, UnicodeError, RecursionError):
-        said = reply.body
-    told = at(said, "message") or at(said, "error") or reply.body
-    text = told if isinstance(told, str) else dumped(told)
-    raise ToolRefused(f"The instance answered {reply.status}: {text[:500]}".rstrip(": "))
 
 
 def shown(one: DeclaredTool, reply: Reply) -> str:
@@ -317,24 +275,6 @@ def _global_id(kind: str, value: object) -> str:
     return text if text.startswith("gid://") else f"gid://gitlab/{kind}/{text}"
 
 
-def at(data: object, way: str) -> Any:
-    """What stands at `a.b.c`, a number in it being a place in a list; None when it is not there."""
-    for step in way.split("."):
-        if isinstance(data, Mapping):
-            data = cast("Mapping[str, object]", data).get(step)
-        elif isinstance(data, list) and step.isdigit():
-            items = cast("list[object]", data)
-            data = items[int(step)] if int(step) < len(items) else None
-        else:
-            return None
-    return data
-
-
-def dumped(value: object) -> str:
-    """The value as compact JSON."""
-    return msgspec.json.encode(value).decode()
-
-
 def _holes(text: str) -> set[str]:
     return {name for hole in _HOLE.finditer(text) for name in hole.groups() if name}
 
@@ -355,11 +295,3 @@ def _slots(one: DeclaredTool) -> set[str]:
 def _given(args: Struct) -> dict[str, Any]:
     values = msgspec.structs.asdict(args)
     return {name: value for name, value in values.items() if value is not None}
-
-
-def _text(value: object) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, Sequence | Mapping) and not isinstance(value, str):
-        return dumped(cast("object", value))
-    return str(value)

@@ -14,6 +14,7 @@ from isthmus.core.messages import ToolSpec
 from isthmus.platform.flow import DELEGATE, Agent, Delegation
 from isthmus.platform.flow_schema import misfits
 from isthmus.platform.history import StoredUse
+from isthmus.platform.sanitise import encoded
 
 FAULTS: Final = 10
 ALONE: Final = "A delegation must be the only call: none of these calls was run."
@@ -67,9 +68,8 @@ def _arguments(uses: Sequence[StoredUse], delegation: Delegation) -> dict[str, A
 
 def wrapped(subagent: str, subsession: int, text: str) -> str:
     """What came back, as the one who asked reads it; no answer can end its element."""
-    inner = text.replace("</delegation_result", "&lt;/delegation_result")
     head = f'<delegation_result subagent="{subagent}" subsession_id="{subsession}">'
-    return f"{head}\n{inner}\n</delegation_result>"
+    return f"{head}\n{encoded(text)}\n</delegation_result>"
 
 
 def _schema(delegation: Delegation) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from typing import Annotated
 from msgspec import Meta, Struct
 
 from isthmus.core.ports import Search
-from isthmus.platform.declared import dumped
+from isthmus.platform.instance_text import dumped
 from isthmus.platform.tool import Client, Tool
 
 HITS = 4

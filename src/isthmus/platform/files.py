@@ -7,9 +7,9 @@ from base64 import b64decode
 from binascii import Error
 
 from isthmus.core.errors import ToolRefused
-from isthmus.platform.declared import query, segment
 from isthmus.platform.exclusion import REASON
 from isthmus.platform.gitlab_args import ProjectArgs, project_path
+from isthmus.platform.instance_text import query, segment
 from isthmus.platform.listing import one_of
 from isthmus.platform.places import place_of
 from isthmus.platform.tool import Client

@@ -16,7 +16,7 @@ from isthmus.prompts import semver
 
 MAX_DEPTH = 20
 MAX_NODES = 2_000
-_TYPES: Final[Mapping[str, tuple[type, ...]]] = {
+TYPES: Final[Mapping[str, tuple[type, ...]]] = {
     "string": (str,),
     "integer": (int,),
     "number": (int, float),
@@ -25,6 +25,7 @@ _TYPES: Final[Mapping[str, tuple[type, ...]]] = {
     "object": (dict,),
     "null": (type(None),),
 }
+"""What JSON calls a type -> what it is here; a boolean is no number."""
 _LENGTHS: Final = (
     ("minLength", "maxLength", str, "characters"),
     ("minItems", "maxItems", list, "items"),
@@ -144,4 +145,4 @@ def _is(value: object, kind: str) -> bool:
         return kind == "boolean"
     if kind == "integer" and isinstance(value, float):
         return value.is_integer()
-    return kind not in _TYPES or isinstance(value, _TYPES[kind])
+    return kind not in TYPES or isinstance(value, TYPES[kind])

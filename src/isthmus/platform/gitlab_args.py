@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 from msgspec import Meta, Struct, structs
 
-from isthmus.platform.declared import segment
+from isthmus.platform.instance_text import segment
 from isthmus.platform.places import Wanted, resolve
 from isthmus.platform.tool import Client
 

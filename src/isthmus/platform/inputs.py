@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Final, cast
 
 from isthmus.core.errors import Conflict, Invalid
+from isthmus.platform.flow_schema import TYPES
 from isthmus.platform.start import Context
 from isthmus.prompts import semver
 
@@ -18,15 +19,6 @@ RAW: Final = frozenset(
 """Categories whose content is put in as it came."""
 SKILLS_ID: Final = "agent-skills-instructions"
 SKILLS: Final = "workspace_agent_skills"
-_TYPES: Final[Mapping[str, tuple[type, ...]]] = {
-    "string": (str,),
-    "integer": (int,),
-    "number": (int, float),
-    "boolean": (bool,),
-    "array": (list,),
-    "object": (dict,),
-    "null": (type(None),),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,4 +98,4 @@ def _checked(wanted: Declared, context: Context) -> dict[str, object]:
 def _is(value: object, kind: str) -> bool:
     if isinstance(value, bool):
         return kind == "boolean"
-    return isinstance(value, _TYPES[kind])
+    return isinstance(value, TYPES[kind])

@@ -6,8 +6,8 @@ Source: agent-platform contract, section 8.4.
 from typing import Any, TypeAlias
 
 from isthmus.core.errors import ToolRefused
-from isthmus.platform.declared import segment
 from isthmus.platform.gitlab_args import MergeRequestArgs, merge_request_path
+from isthmus.platform.instance_text import segment
 from isthmus.platform.listing import all_of
 from isthmus.platform.places import place_of
 from isthmus.platform.tool import Client

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from isthmus.core.errors import ToolRefused
-from isthmus.platform import declared
+from isthmus.platform import declared, listing
+from isthmus.platform.listing import MAX_PAGES
 from isthmus.platform.tool import Tool, specification
 from isthmus.platform.tool_file import DeclaredTool
 from tests.support import declared_tools
@@ -119,16 +120,29 @@ async def test_a_listing_tells_its_next_page() -> None:
 async def test_all_pages_are_read_up_to_a_bound() -> None:
     endless = Instance(*(ok([{"id": n}], X_Next_Page=str(n + 1)) for n in range(1, 100)))
     found = await run("list_all_merge_request_notes", endless, project_id=1, merge_request_iid=2)
-    assert (len(found["items"]), found["complete"]) == (declared.MAX_PAGES, False)
+    assert (len(found["items"]), found["complete"]) == (MAX_PAGES, False)
     two = Instance(ok([{"id": 1}], X_Next_Page="2"), ok([{"id": 2}]))
     found = await run("list_all_merge_request_notes", two, project_id=1, merge_request_iid=2)
     assert found == [{"id": 1}, {"id": 2}]
     assert two.asked[1].endswith("notes?per_page=100&page=2")
 
 
-def findings(number: int, cursor: str) -> Answer:
+async def test_pages_end_where_they_are_large_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listing, "MAX_CHARS", 1_000)
+    pages = (ok([{"body": "x" * 600}], X_Next_Page=str(n + 1)) for n in range(1, 100))
+    instance = Instance(*pages)
+    found = await run("list_all_merge_request_notes", instance, project_id=1, merge_request_iid=2)
+    assert (len(found["items"]), found["next_page"]) == (2, "3")
+    monkeypatch.setattr(declared, "MAX_CHARS", 1_000)
+    query = Instance(*(findings(n, f"c{n}", "y" * 600) for n in range(1, 100)))
+    told = await run("list_vulnerabilities", query, project_full_path="g/p")
+    assert (len(told["nodes"]), told["pageInfo"]["hasNextPage"]) == (2, True)
+
+
+def findings(number: int, cursor: str, text: str = "") -> Answer:
     page = {"hasNextPage": bool(cursor), "endCursor": cursor}
-    return ok({"data": {"project": {"vulnerabilities": {"nodes": [number], "pageInfo": page}}}})
+    found = {"nodes": [text or number], "pageInfo": page}
+    return ok({"data": {"project": {"vulnerabilities": found}}})
 
 
 async def test_all_pages_of_a_query_are_read() -> None:

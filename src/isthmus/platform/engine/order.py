@@ -25,10 +25,9 @@ def follow(checkpoint_id: str) -> None:
     What is no UUID of version 6, or lies in a far future, is left alone.
     """
     at = ticks(checkpoint_id)
-    # The engine has no other way to tell it: what is here is that of its last id.
-    last = engine_ids._last_v6_timestamp or 0  # pyright: ignore[reportPrivateUsage]
+    last = engine_ids._last_v6_timestamp or 0  # pyright: ignore[reportPrivateUsage] - that of its last id
     if last < at <= _LAST_TICKS:
-        engine_ids._last_v6_timestamp = at  # pyright: ignore[reportPrivateUsage]
+        engine_ids._last_v6_timestamp = at  # pyright: ignore[reportPrivateUsage] - there is no other way
 
 
 def ticks(checkpoint_id: str) -> int:

@@ -6,12 +6,14 @@ from msgspec import Meta
 
 from isthmus.core.errors import ToolRefused
 from isthmus.platform import diffs, files, instance_api
-from isthmus.platform.declared import at, dumped, query
 from isthmus.platform.gitlab_args import MergeRequestArgs, merge_request_path
+from isthmus.platform.instance_text import at, dumped, query
 from isthmus.platform.listing import all_of, one_of
 from isthmus.platform.tool import Client, Keep, Tool
 
 MAX_FILES = 50
+MAX_CHARS = 1024 * 1024
+"""Of all files before the change together: the text is cut at so much."""
 _KEYS = ("iid", "title", "description", "author", "labels", "source_branch", "target_branch")
 
 
@@ -62,11 +64,15 @@ async def _originals(
     project = path.partition("/merge_requests/")[0]
     wanted = [one["old_path"] for one in changes if one.get("old_path") and not one.get("new_file")]
     found: dict[str, str] = {}
+    room = MAX_CHARS
     for name in wanted[:MAX_FILES]:
+        if room <= 0:
+            break
         try:
             found[name] = await files.text_of(project, name, base, client)
         except ToolRefused as refusal:
             found[name] = f"[{refusal.detail}]"
+        room -= len(found[name])
     return found
 
 

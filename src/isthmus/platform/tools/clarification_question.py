@@ -4,7 +4,7 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
-from isthmus.platform.declared import dumped
+from isthmus.platform.instance_text import dumped
 from isthmus.platform.tool import Client, Tool
 
 _Text = Annotated[str, Meta(min_length=1, max_length=2_000)]

@@ -6,8 +6,8 @@ from msgspec import Meta, Struct, structs
 
 from isthmus.core.errors import ToolRefused
 from isthmus.platform import files, instance_api
-from isthmus.platform.declared import checked
 from isthmus.platform.gitlab_args import ProjectArgs, project_path
+from isthmus.platform.instance_text import checked
 from isthmus.platform.paths import traverses
 from isthmus.platform.tool import Client, Tool
 

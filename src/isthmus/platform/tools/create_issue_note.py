@@ -4,10 +4,9 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from isthmus.platform import instance_api
-from isthmus.platform.declared import checked, segment
 from isthmus.platform.gitlab_args import ProjectArgs, named
-from isthmus.platform.notes import thread_of
+from isthmus.platform.instance_text import segment
+from isthmus.platform.notes import Note, write
 from isthmus.platform.tool import Client, Tool
 
 
@@ -34,12 +33,7 @@ async def run(args: Args, client: Client) -> str:
     found = named(args, client, "issue_iid")
     project = segment(found["project"], "project_id")
     path = f"/api/v4/projects/{project}/issues/{found['issue_iid']}"
-    if args.note_id is not None:
-        thread = await thread_of(path, args.note_id, client)
-        path, asked = f"{path}/discussions/{thread}/notes", {"body": args.body}
-    else:
-        path, asked = f"{path}/notes", {"body": args.body, "internal": args.internal}
-    return checked(await instance_api.request(client, "POST", path, asked)).body
+    return await write(path, Note(args.body, args.note_id, args.internal), client)
 
 
 TOOL = Tool(

@@ -6,8 +6,8 @@ from msgspec import Meta
 
 from isthmus.core.errors import ToolRefused
 from isthmus.platform import instance_api
-from isthmus.platform.declared import at, checked
 from isthmus.platform.gitlab_args import MergeRequestArgs, merge_request_path
+from isthmus.platform.instance_text import at, checked
 from isthmus.platform.listing import one_of
 from isthmus.platform.tool import Client, Tool
 

@@ -4,10 +4,8 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from isthmus.platform import instance_api
-from isthmus.platform.declared import checked
 from isthmus.platform.gitlab_args import MergeRequestArgs, merge_request_path
-from isthmus.platform.notes import thread_of
+from isthmus.platform.notes import Note, write
 from isthmus.platform.tool import Client, Tool
 
 
@@ -29,12 +27,7 @@ class Args(MergeRequestArgs, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 async def run(args: Args, client: Client) -> str:
     """The note as the instance stored it."""
     path = merge_request_path(args, client)
-    if args.note_id is not None:
-        thread = await thread_of(path, args.note_id, client)
-        path, asked = f"{path}/discussions/{thread}/notes", {"body": args.body}
-    else:
-        path, asked = f"{path}/notes", {"body": args.body, "internal": args.internal}
-    return checked(await instance_api.request(client, "POST", path, asked)).body
+    return await write(path, Note(args.body, args.note_id, args.internal), client)
 
 
 TOOL = Tool(

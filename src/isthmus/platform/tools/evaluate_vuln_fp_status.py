@@ -6,7 +6,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from isthmus.core.errors import ToolRefused
-from isthmus.platform.declared import at
+from isthmus.platform.instance_text import at
 from isthmus.platform.tool import Client, Tool
 
 _FALSE = frozenset({"DETECTED_AS_FP", "FALSE_POSITIVE"})

@@ -5,8 +5,8 @@ from typing import Annotated
 from msgspec import Meta
 
 from isthmus.platform import diffs
-from isthmus.platform.declared import dumped, segment
 from isthmus.platform.gitlab_args import ProjectArgs, named, project_path
+from isthmus.platform.instance_text import dumped, segment
 from isthmus.platform.listing import all_of
 from isthmus.platform.tool import Client, Tool
 

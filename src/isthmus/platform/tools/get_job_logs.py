@@ -6,8 +6,8 @@ from msgspec import Meta
 
 from isthmus.core.errors import ToolRefused
 from isthmus.platform import instance_api
-from isthmus.platform.declared import checked, query, segment
 from isthmus.platform.gitlab_args import ProjectArgs, named
+from isthmus.platform.instance_text import checked, query, segment
 from isthmus.platform.tool import Client, Keep, Tool
 
 

@@ -6,8 +6,8 @@ from msgspec import Meta
 
 from isthmus.core.errors import ToolRefused
 from isthmus.platform import pipelines
-from isthmus.platform.declared import dumped
 from isthmus.platform.gitlab_args import MergeRequestArgs
+from isthmus.platform.instance_text import dumped
 from isthmus.platform.tool import Client, Tool
 
 MOST = 20

@@ -2,7 +2,8 @@
 
 from msgspec import Struct
 
-from isthmus.platform import declared, plan
+from isthmus.platform import plan
+from isthmus.platform.instance_text import dumped
 from isthmus.platform.tool import Planned, Tool, never_run
 
 
@@ -13,7 +14,7 @@ class Args(Struct, frozen=True, forbid_unknown_fields=True):
 def plans(args: Args, steps: plan.Steps) -> Planned:
     """The plan afterwards."""
     del args
-    return Planned(tuple(steps), declared.dumped({"steps": steps}))
+    return Planned(tuple(steps), dumped({"steps": steps}))
 
 
 TOOL = Tool(

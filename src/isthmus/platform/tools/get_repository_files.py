@@ -7,12 +7,15 @@ from msgspec import Meta
 
 from isthmus.core.errors import ToolRefused
 from isthmus.platform import files
-from isthmus.platform.declared import dumped
 from isthmus.platform.exclusion import REASON
 from isthmus.platform.gitlab_args import ProjectArgs, project_path
+from isthmus.platform.instance_text import dumped
 from isthmus.platform.tool import Client, Tool
 
 AT_ONCE = 4
+MAX_CHARS = 1024 * 1024
+"""Of all files together: a model is shown far less."""
+TOO_MUCH = "not read: the files before it are large enough"
 
 
 class Args(ProjectArgs, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -37,14 +40,21 @@ async def run(args: Args, client: Client) -> str:
     project, gate = project_path(args, client), asyncio.Semaphore(AT_ONCE)
     most = args.per_page or len(args.file_paths)
 
+    room = MAX_CHARS
+
     async def read(path: str) -> dict[str, str]:
+        nonlocal room
         if client.exclusion.hides(path):
             return {"error": REASON}
         async with gate:
+            if room <= 0:
+                return {"error": TOO_MUCH}
             try:
-                return {"content": await files.text_of(project, path, args.ref, client)}
+                text = await files.text_of(project, path, args.ref, client)
             except ToolRefused as refusal:
                 return {"error": refusal.detail}
+            room -= len(text)
+            return {"content": text}
 
     wanted = args.file_paths[:most]
     found = await asyncio.gather(*map(read, wanted))

@@ -7,7 +7,7 @@ from msgspec import Meta, Struct
 
 from isthmus.core.errors import ToolRefused
 from isthmus.platform import instance_api
-from isthmus.platform.declared import at, checked, dumped
+from isthmus.platform.instance_text import at, checked, dumped
 from isthmus.platform.listing import one_of
 from isthmus.platform.tool import Client, Tool
 

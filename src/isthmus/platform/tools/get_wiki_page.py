@@ -6,7 +6,7 @@ from urllib.parse import quote
 from msgspec import Meta, Struct
 
 from isthmus.core.errors import ToolRefused
-from isthmus.platform.declared import dumped, segment
+from isthmus.platform.instance_text import dumped, segment
 from isthmus.platform.listing import all_of, one_of
 from isthmus.platform.tool import Client, Tool
 

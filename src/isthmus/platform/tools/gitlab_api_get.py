@@ -8,10 +8,12 @@ from msgspec import Meta, Struct
 
 from isthmus.core.errors import ToolRefused
 from isthmus.platform import instance_api
-from isthmus.platform.declared import checked, dumped, query
+from isthmus.platform.exclusion import REASON
+from isthmus.platform.instance_text import checked, dumped, query
 from isthmus.platform.tool import Client, Tool
 
 _WORK_ITEMS = re.compile(r"^(/api/v4/projects/[^/]+)/work_items(?=/|$)")
+_FILE = re.compile(r"/repository/files/([^/]+)")
 _CONTROL = re.compile(r"[\x00-\x20\x7f\\]")
 
 
@@ -52,7 +54,11 @@ async def run(args: Args, client: Client) -> str:
     """The answer with its pages."""
     if not args.endpoint:
         raise ToolRefused("`endpoint` is missing.")
-    path = path_of(args.endpoint) + query(args.params or {})
+    route = path_of(args.endpoint)
+    named = _FILE.search(route)
+    if named is not None and client.exclusion.hides(unquote(named[1])):
+        raise ToolRefused(f"Access denied: {unquote(named[1])!r} is {REASON}.")
+    path = route + query(args.params or {})
     reply = checked(await instance_api.request(client, "GET", path))
     told: dict[str, Any] = {"status": "success", "data": reply.json()}
     pages = {

@@ -8,7 +8,7 @@ from msgspec import Meta, Struct
 
 from isthmus.core.errors import ToolRefused
 from isthmus.platform import instance_api
-from isthmus.platform.declared import checked, query, segment
+from isthmus.platform.instance_text import checked, query, segment
 from isthmus.platform.tool import Client, Tool
 
 _Search = Annotated[str, Meta(description="Words to look for in files.", min_length=1)]

@@ -6,7 +6,7 @@ from msgspec import Meta, Struct
 
 from isthmus.core.errors import ToolRefused
 from isthmus.platform import instance_api
-from isthmus.platform.declared import dumped
+from isthmus.platform.instance_text import dumped
 from isthmus.platform.tool import Client, Tool
 
 MAX_CHARS = 20_000
@@ -27,9 +27,8 @@ def printed(text: str) -> str:
 
     Source: agent-platform contract, section 9.5.
     """
-    # Loaded where it is needed: most sessions never ask this way.
-    from graphql.error import GraphQLError  # noqa: PLC0415
-    from graphql.language import (  # noqa: PLC0415
+    from graphql.error import GraphQLError  # noqa: PLC0415 - most sessions never ask this way
+    from graphql.language import (  # noqa: PLC0415 - the same
         FragmentDefinitionNode,
         OperationDefinitionNode,
         OperationType,

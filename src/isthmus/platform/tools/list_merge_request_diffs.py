@@ -1,8 +1,8 @@
 """The changes of a merge request."""
 
 from isthmus.platform import diffs
-from isthmus.platform.declared import dumped
 from isthmus.platform.gitlab_args import MergeRequestArgs, merge_request_path
+from isthmus.platform.instance_text import dumped
 from isthmus.platform.listing import all_of
 from isthmus.platform.tool import Client, Tool
 

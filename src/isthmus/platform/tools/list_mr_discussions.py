@@ -4,8 +4,8 @@ from typing import Annotated, Any
 
 from msgspec import Meta
 
-from isthmus.platform.declared import at, dumped
 from isthmus.platform.gitlab_args import NumberedMergeRequestArgs
+from isthmus.platform.instance_text import at, dumped
 from isthmus.platform.listing import all_of
 from isthmus.platform.tool import Client, Tool
 

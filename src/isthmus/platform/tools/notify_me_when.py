@@ -8,7 +8,7 @@ from msgspec import Meta, Struct
 
 from isthmus.contract.contract_pb2 import Action, ScheduleNotification
 from isthmus.core.errors import ToolRefused
-from isthmus.platform.declared import dumped
+from isthmus.platform.instance_text import dumped
 from isthmus.platform.tool import Client, Tool
 
 

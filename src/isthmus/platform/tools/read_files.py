@@ -6,8 +6,8 @@ import msgspec
 from msgspec import Meta, Struct
 
 from isthmus.contract.contract_pb2 import Action, ReadFiles
-from isthmus.platform.declared import dumped
 from isthmus.platform.exclusion import REASON
+from isthmus.platform.instance_text import dumped
 from isthmus.platform.paths import denied
 from isthmus.platform.tool import Client, Tool
 

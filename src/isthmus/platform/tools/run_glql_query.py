@@ -5,7 +5,7 @@ from typing import Annotated
 from msgspec import Meta, Struct
 
 from isthmus.platform import instance_api
-from isthmus.platform.declared import checked
+from isthmus.platform.instance_text import checked
 from isthmus.platform.tool import Client, Tool
 
 

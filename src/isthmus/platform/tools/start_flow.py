@@ -6,7 +6,7 @@ from msgspec import Meta, Struct, structs
 
 from isthmus.core.errors import ToolRefused
 from isthmus.platform import instance_api
-from isthmus.platform.declared import checked
+from isthmus.platform.instance_text import checked
 from isthmus.platform.tool import Client, Tool
 
 _Findings = Literal["sast_fp_detection", "resolve_sast_vulnerability", "secrets_fp_detection"]

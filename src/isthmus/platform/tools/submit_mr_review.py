@@ -6,8 +6,8 @@ from msgspec import Meta, Struct
 
 from isthmus.core.errors import ToolRefused
 from isthmus.platform import instance_api
-from isthmus.platform.declared import at, checked, dumped
 from isthmus.platform.gitlab_args import NumberedMergeRequestArgs
+from isthmus.platform.instance_text import at, checked, dumped
 from isthmus.platform.listing import all_of, one_of
 from isthmus.platform.tool import Client, Tool
 

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
-from isthmus.platform.declared import dumped
+from isthmus.platform.instance_text import dumped
 from isthmus.platform.tool import Client, Tool
 
 

@@ -159,6 +159,20 @@ async def test_several_files_each_with_its_fate() -> None:
     assert found["not_read"] == ["c"]
 
 
+async def test_files_end_where_they_are_large_enough() -> None:
+    big = file("x" * 1_048_576)
+    several = Instance(big)
+    found = await several.read(
+        TOOLS["get_repository_files"], project_id=1, file_paths=[f"f{n}" for n in range(9)]
+    )
+    fates = [next(iter(fate)) for fate in found.values()]
+    assert fates == ["content"] + ["error"] * 8
+    diffs = [{"old_path": f"f{n}", "new_path": f"f{n}", "diff": "d"} for n in range(9)]
+    review = Instance(ok({"iid": 2, "diff_refs": {"base_sha": "b"}}), ok(diffs), ok([]), big)
+    shown = await review.read(TOOLS["build_review_merge_request_context"], **MR)
+    assert list(shown["original_files"]) == ["f0"]
+
+
 async def test_a_commit_replaces_a_text_that_is_there_once() -> None:
     tool = TOOLS["create_commit"]
     change = {"action": "update", "file_path": "a", "old_str": "x", "new_str": "y"}
@@ -305,6 +319,16 @@ def test_whatever_is_asked_for_stays_below_the_api(text: str) -> None:
     assert path.startswith("/api/v4/")
     assert ".." not in path.split("/")
     assert not any(mark in path for mark in "?#\r\n\0 ")
+
+
+async def test_the_api_gives_no_protected_file_either() -> None:
+    for name in (".env", "a%2F.ssh%2Fid", "%2Eenv"):
+        instance = Instance()
+        with pytest.raises(ToolRefused, match="excluded"):
+            await instance.run(
+                TOOLS["gitlab_api_get"], endpoint=f"projects/1/repository/files/{name}/raw"
+            )
+        assert instance.asked == []
 
 
 async def test_the_api_answers_with_its_pages() -> None:
