@@ -3,11 +3,12 @@
 import asyncio
 import random
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import TypeVar
 
 from isthmus.contract.contract_pb2 import NewCheckpoint, StartWorkflowRequest
+from isthmus.executor.memory import Memory
 from isthmus.executor.screen import Screen
 from isthmus.executor.task import Task
 from isthmus.executor.transcript import Transcript, Unreadable, entries_of, pending, printable
@@ -53,6 +54,15 @@ class Patience:
         return max(step * (0.5 + roll / 2), self.busy_s if busy else 0.0)
 
 
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """One run of a task, and what it remembers. `stop` set: the person wants to leave."""
+
+    task: Task
+    memory: Memory
+    stop: asyncio.Event
+
+
 class Session:
     """Runs one task to its end. `stop` set means that the person wants to leave."""
 
@@ -87,9 +97,14 @@ class Session:
 
     async def run(self, task: Task, stop: asyncio.Event) -> Exit:
         """Turn after turn, until the session is done, failed, lost or left."""
+        async with Memory() as memory:
+            return await self._run(_Run(replace(task, memory=memory.name), memory, stop))
+
+    async def _run(self, run: _Run) -> Exit:
+        task, stop = run.task, run.stop
         start, approved = task.first(), task.approved
         for _ in range(APPROVAL_ROUNDS):
-            exit_code = await self._turn(task, start, stop, approved=approved)
+            exit_code = await self._turn(run, start, approved=approved)
             if exit_code is not None:
                 return exit_code
             if self._hands.approver.leaves:
@@ -102,22 +117,16 @@ class Session:
         self._screen.notice("The session asked for approval too often; it was left waiting.")
         return Exit.FAILED
 
-    async def _turn(
-        self,
-        task: Task,
-        start: StartWorkflowRequest,
-        stop: asyncio.Event,
-        *,
-        approved: bool,
-    ) -> Exit | None:
+    async def _turn(self, run: _Run, start: StartWorkflowRequest, *, approved: bool) -> Exit | None:
         """One turn, over as many streams as it takes. None when it ended by asking for approval."""
+        task, stop = run.task, run.stop
         self._view.status = ""
         attempt = 0
         loop = asyncio.get_running_loop()
         gone_at_s = loop.time() + self._patience.outage_s
         while True:
             async with self._access.open() as wire:
-                stream = Stream(wire, self._hands, self._view.take, approved=approved)
+                stream = Stream(wire, self._hands, run.memory, self._view.take, approved=approved)
                 end = await stream.run(start, stop)
             if end.heard:
                 # The server has the goal or the decision; from here on it resumes what it stored.

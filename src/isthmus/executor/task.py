@@ -39,6 +39,7 @@ class Task:
     """What the session is to do. An empty `goal` resumes one that was left.
 
     With a `decision` the session goes on from the tool calls that wait for it, whatever the goal.
+    `memory` is the name of what remembers the answers that were given to actions.
     """
 
     workflow_id: str
@@ -49,6 +50,7 @@ class Task:
     context: tuple[AdditionalContext, ...] = ()
     tools: tuple[McpTool, ...] = ()
     decision: Approval | None = None
+    memory: str = ""
 
     @property
     def approved(self) -> bool:
@@ -72,7 +74,7 @@ class Task:
             workflowID=self.workflow_id,
             workflowDefinition=self.definition,
             workflowMetadata=self.metadata,
-            clientCapabilities=CAPABILITIES,
+            clientCapabilities=(*CAPABILITIES, *self._remembers()),
             approval=approval,
             mcpTools=self.tools,
             flowConfig=flow.config,
@@ -80,6 +82,9 @@ class Task:
             flowConfigSchemaVersion=flow.schema_version or None,
             flowVersion=flow.version or None,
         )
+
+    def _remembers(self) -> tuple[str, ...]:
+        return (f"action_memory={self.memory}",) if self.memory else ()
 
 
 def decision_of(approval: str, reason: str) -> Approval | None:

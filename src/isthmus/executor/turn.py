@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 
 from isthmus.contract.contract_pb2 import (
     Action,
@@ -16,6 +17,7 @@ from isthmus.contract.contract_pb2 import (
 )
 from isthmus.executor.answer import Answerer, refusal
 from isthmus.executor.approve import Approver
+from isthmus.executor.memory import Memory
 from isthmus.executor.wire import Ending, StreamEnd, Wire
 
 AT_ONCE = 8
@@ -38,10 +40,17 @@ class Stream:
     """Speaks on one wire. `approved` says that it begins with the person's yes."""
 
     def __init__(
-        self, wire: Wire, hands: Hands, view: Callable[[NewCheckpoint], None], *, approved: bool
+        self,
+        wire: Wire,
+        hands: Hands,
+        memory: Memory,
+        view: Callable[[NewCheckpoint], None],
+        *,
+        approved: bool,
     ) -> None:
         self._wire = wire
         self._hands = hands
+        self._memory = memory
         self._view = view
         self._approved = approved
         self._outbox: asyncio.Queue[ClientEvent] = asyncio.Queue()
@@ -82,7 +91,12 @@ class Stream:
         self._slots.release()
 
     async def _carry_out(self, action: Action) -> None:
-        self._answer(await self._answered(action))
+        kind = self._hands.answerer.kind_of(action)
+        if kind is None or kind.effect == "read":
+            self._answer(await self._answered(action))
+        else:
+            doing = partial(self._answered, action)
+            self._answer(await self._memory.answer(action, doing))
 
     async def _answered(self, action: Action) -> ActionResponse:
         kind = self._hands.answerer.kind_of(action)
@@ -110,6 +124,7 @@ class Stream:
         await stop.wait()
         for task, action in list(self._work.items()):
             task.cancel()
+            self._memory.cancel(action.requestID)
             self._answer(refusal(action, "Interrupted by the person."))
         self._outbox.put_nowait(ClientEvent(stopWorkflow=StopWorkflowRequest(reason=STOP_REASON)))
         limit.reschedule(asyncio.get_running_loop().time() + self._hands.stop_wait_s)

@@ -62,12 +62,17 @@ def error(text: str, message_id: str, at: str) -> Entry:
     return _entry("agent", text, message_id, at, status="failure")
 
 
-def request(call: Called, at: str, suggested: Sequence[str] = ()) -> Entry:
-    """Asks the user to agree to a tool call."""
+def request(call: Called, at: str, suggested: Sequence[str] = (), *, again: bool = False) -> Entry:
+    """Asks the user to agree to a tool call; `again`: it may have run before a server was lost."""
     info: Entry = {"name": call.name, "args": dict(call.args)}
     if suggested:
         info["suggested_patterns"] = list(suggested)
     text = f"{call.title}: may the tool {call.name} run?"
+    if again:
+        text = (
+            f"{call.title}: the server was lost while {call.name} ran, and whether it was done is"
+            " unknown. May it run again?"
+        )
     return _entry("request", text, call.id, at, status="success") | {"tool_info": info}
 
 

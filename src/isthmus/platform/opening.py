@@ -17,6 +17,7 @@ from isthmus.platform.exclusion import excluding
 from isthmus.platform.flow import Agent, Component, FixedStep, Flow, OneOff, Question
 from isthmus.platform.home import Home
 from isthmus.platform.inputs import inputs_of
+from isthmus.platform.ledger import Book, Page
 from isthmus.platform.mode import mode_of
 from isthmus.platform.offer import Given, Wishes, kit
 from isthmus.platform.owner import Owner
@@ -152,6 +153,7 @@ def turn_of(
         stores=stores,
         site=record.site,
         lease=lease,
+        book=Book(Page(wiring.owner.ledger, lease, opening.start.memory, bool(stores.apart))),
         stopped=record.status is Status.STOPPED,
         choices={
             agent.name: models.tagged(flow.feature, agent.tags, picked.choice)

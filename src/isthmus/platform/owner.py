@@ -36,6 +36,7 @@ class Owner:
     ) -> None:
         self._runner = runner
         self._leases, self._workflows = shared.leases, shared.workflows
+        self.ledger = shared.ledger
         self._telemetry = telemetry
         self._clock = clock
         self._watch = Watch()

@@ -30,11 +30,11 @@ from isthmus.platform.answer import checked
 from isthmus.platform.bill import Bill
 from isthmus.platform.exclusion import NOTHING, Exclusion, excluding
 from isthmus.platform.home import Home
+from isthmus.platform.ledger import Machine
 from isthmus.platform.mode import event_of
 from isthmus.platform.notifier import Notifier, Snapshot
 from isthmus.platform.opening import Opening, Wiring, record_of, turn_of
 from isthmus.platform.protocol import Full, Halt, Reason, Resolve
-from isthmus.platform.tool import Client
 from isthmus.platform.turn import Written
 
 WAITING_EVENT = {
@@ -158,7 +158,7 @@ class Session:
         self._draining = True
 
     @property
-    def client(self) -> Client:
+    def client(self) -> Machine:
         """The client's machine, for tools."""
         return self
 
@@ -187,9 +187,13 @@ class Session:
 
     async def ask(self, action: Action) -> ActionResponse:
         """Have the client carry out an action and wait for its answer."""
+        answer = await self.send(action, str(uuid4()))
+        return checked(answer, action.WhichOneof("action") or "")
+
+    async def send(self, action: Action, request_id: str) -> ActionResponse:
+        """Have the client carry out an action under this id, and wait: its answer as it came."""
         if self._gone:
             raise ClientGone("the client left")
-        request_id = str(uuid4())
         kind = action.WhichOneof("action") or ""
         asked = self._conversation.ask(action, request_id)
         if isinstance(asked, Full):
@@ -211,7 +215,7 @@ class Session:
             self._conversation.forget(request_id)
         spent_s = self._wiring.clock.now_s() - began_s
         self._wiring.telemetry.emit(ActionAnswered(self._start.workflow_id, kind, spent_s))
-        return checked(response, kind)
+        return response
 
     def say(self, message_id: str, text: str, component: str) -> None:
         """Show more text of the message that a model is writing, at most every 50 ms."""

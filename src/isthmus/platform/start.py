@@ -23,6 +23,7 @@ MAX_CONTEXTS = 200
 PART_BITS = 48
 """Of the 63 bits of a record's number: what is left for an instance to count with."""
 _WORKFLOW_ID = re.compile(r"[1-9][0-9]{0,18}")
+_MEMORY = re.compile(r"action_memory=([A-Za-z0-9-]{8,64})")
 _CAPABLE_SINCE = (18, 7, 0)
 
 
@@ -48,7 +49,8 @@ class Context:
 class Start:
     """The first message of a stream. `decision` is None when the turn is a goal (or a retry).
 
-    `workflow_id` is the number of our record; `given_id` the caller's own name for it.
+    `workflow_id` is the number of our record; `given_id` the caller's own name for it. `memory` is
+    the name of a client that remembers what it answered, and answers so again.
     """
 
     workflow_id: str
@@ -60,6 +62,7 @@ class Start:
     fork_id: str
     mcp: Mapping[str, Tool] = field(default_factory=dict[str, Tool])
     given_id: str = ""
+    memory: str = ""
 
 
 def numbered(given_id: str, listed: str) -> str:
@@ -94,6 +97,7 @@ def read(message: StartWorkflowRequest, client: ClientInfo, listed: str = "") ->
         contexts=tuple(_context(entry) for entry in message.additional_context),
         fork_id=message.resume_checkpoint_ts,
         mcp=tools_of(message.mcpTools),
+        memory=_memory(message),
     )
 
 
@@ -115,6 +119,13 @@ def _capabilities(message: StartWorkflowRequest, client: ClientInfo) -> frozense
     if not at_least(client.get("x-gitlab-version"), _CAPABLE_SINCE):
         return frozenset()
     return frozenset(message.clientCapabilities[:MAX_CAPABILITIES])
+
+
+def _memory(message: StartWorkflowRequest) -> str:
+    for name in message.clientCapabilities[:MAX_CAPABILITIES]:
+        if found := _MEMORY.fullmatch(name):
+            return found[1]
+    return ""
 
 
 def _context(entry: AdditionalContext) -> Context:

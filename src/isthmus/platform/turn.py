@@ -15,12 +15,12 @@ from isthmus.core.site import Site
 from isthmus.core.workflow import Status
 from isthmus.platform.flow import Flow
 from isthmus.platform.home import Home
+from isthmus.platform.ledger import Book, Machine
 from isthmus.platform.mode import Mode
 from isthmus.platform.notifier import Snapshot
 from isthmus.platform.offer import Kit
 from isthmus.platform.start import Start
 from isthmus.platform.stores import SessionStores
-from isthmus.platform.tool import Client
 from isthmus.routing.sticky import Picked
 
 
@@ -30,7 +30,7 @@ class Turn:
 
     `stopped`: the turn before was stopped by the user.
     `stores` may be this session's alone: an engine holds on to none. `site` is where it works.
-    What is written is written under `lease`.
+    What is written is written under `lease`, and what is done to the world stands in `book`.
     `kits` are the tools of each component, `choices` the models of those that have one of their
     own, and `context` is what the engine tells a flow, the client's inputs included.
     """
@@ -46,6 +46,7 @@ class Turn:
     home: Home
     stores: SessionStores
     lease: Lease
+    book: Book
     stopped: bool = False
     choices: Mapping[str, ModelChoice] = field(default_factory=dict[str, ModelChoice])
     context: Mapping[str, object] = field(default_factory=dict[str, object])
@@ -74,7 +75,7 @@ class Stage(Protocol):
     """The session, as its engine sees it."""
 
     @property
-    def client(self) -> Client:
+    def client(self) -> Machine:
         """The client's machine, for tools."""
         ...
 

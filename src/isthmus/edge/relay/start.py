@@ -3,7 +3,7 @@
 Pure. Source: instance contract, section 3.5.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from typing import Final
 
 from isthmus.contract.contract_pb2 import StartWorkflowRequest
@@ -22,6 +22,8 @@ OF_CLIENTS: Final = frozenset(
         "auto_mode",
     }
 )
+MEMORY: Final = "action_memory="
+"""With a name behind it: a client of ours that remembers what it answered."""
 OF_SERVERS: Final = frozenset(
     {
         "advanced_search",
@@ -36,10 +38,9 @@ OF_SERVERS: Final = frozenset(
 
 def rewrite(start: StartWorkflowRequest, server: Iterable[str]) -> None:
     """Leave the client the capabilities that are known, in its order, and append the server's."""
-    known = [*_known(start.clientCapabilities, OF_CLIENTS), *_known(server, OF_SERVERS)]
+    own = [
+        name for name in start.clientCapabilities if name in OF_CLIENTS or name.startswith(MEMORY)
+    ]
+    known = [*own, *(name for name in server if name in OF_SERVERS)]
     start.ClearField("clientCapabilities")
     start.clientCapabilities.extend(dict.fromkeys(known))
-
-
-def _known(named: Iterable[str], known: Collection[str]) -> list[str]:
-    return [name for name in named if name in known]

@@ -113,12 +113,17 @@ def _agent(
             return delegates
         return tools if uses else model
 
+    async def after_tools(state: State) -> str:
+        # A call that may have been done already waits for the user.
+        asks = state.get("status") == Status.TOOL_CALL_APPROVAL_REQUIRED.value
+        return approval if asks else model
+
     graph.add_node(model, _node(ModelStep(models, agent, talks, bench.vaults, bench.telemetry).run))
     graph.add_node(tools, _node(ToolStep(bench, agent).run))
     graph.add_node(approval, _node(ApprovalStep(agent).run))
     graph.add_conditional_edges(model, after_model, [approval, tools, model, *further, *ways])
     graph.add_conditional_edges(approval, after_approval, [tools, model, *further])
-    graph.add_edge(tools, model)
+    graph.add_conditional_edges(tools, after_tools, [model, approval])
     if agent.delegation is not None:
         graph.add_node(delegates, _node(DelegateStep(agent, models, bench).run))
         graph.add_conditional_edges(delegates, after_approval, [tools, model, delegates])

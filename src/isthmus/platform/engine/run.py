@@ -79,7 +79,7 @@ class GraphEngine:
     async def prepare(self, turn: Turn) -> Run:
         """Read the last checkpoint and decide where to go on; changes nothing. Raises Invalid."""
         # The lease makes sure that nobody else writes: the groups that are read may be continued.
-        habits = Habits(continues=True, pauses_only=True, lease=turn.lease)
+        habits = Habits(continues=True, pauses_only=True, lease=turn.lease, book=turn.book)
         saver = Saver(turn.stores.checkpoints, habits)
         fork = turn.start.fork_id or None
         if fork is not None and not turn.flow.talks:
@@ -91,7 +91,10 @@ class GraphEngine:
             raise Conflict("A workflow that was never started already has checkpoints.")
         if head is not None and turn.stopped and not turn.flow.talks and turn.start.goal.strip():
             return await self._recovered(saver, turn, head)
-        return self._run(saver, turn, Way(entrance(turn, head), fork))
+        way = Way(entrance(turn, head), fork)
+        if head is not None:
+            await turn.book.open(goes_on=fork is None and not isinstance(way.entered, Goal))
+        return self._run(saver, turn, way)
 
     def _run(self, saver: Saver, turn: Turn, way: Way) -> Run:
         if isinstance(way.entered, Decision):
@@ -101,6 +104,7 @@ class GraphEngine:
     async def _recovered(self, saver: Saver, turn: Turn, head: CheckpointTuple) -> Run:
         """Go back to the last pause with the new goal; without a pause, to the very beginning."""
         thread_id, goal = turn.start.workflow_id, turn.start.goal
+        await turn.book.open(goes_on=False)
         pause = await saver.latest(thread_id, _asks_for_input)
         if pause is not None:
             left = cancelled(_log(head), _log(pause))

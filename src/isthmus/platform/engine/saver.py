@@ -28,6 +28,7 @@ from isthmus.core.lease import Lease
 from isthmus.core.ports import CheckpointStore
 from isthmus.platform import checkpoints
 from isthmus.platform.engine import order
+from isthmus.platform.ledger import Book
 from isthmus.platform.turn import Written
 
 PAGE = 50
@@ -56,12 +57,14 @@ class Habits:
 
     `continues`: nobody else writes this thread, so that the groups that were read may be continued.
     `pauses_only`: pending writes are stored for interrupts, resumes and errors alone; a step of one
-    task has no use for others. What is written is written under `lease`, where there is one.
+    task has no use for others. What is written is written under `lease`, where there is one. `book`
+    has the actions that a checkpoint settles.
     """
 
     continues: bool = False
     pauses_only: bool = False
     lease: Lease | None = None
+    book: Book | None = None
 
 
 def _ignore(_: Mapping[str, Any], __: Written) -> None:
@@ -190,7 +193,11 @@ class Saver(BaseCheckpointSaver[int]):
             changed=new_versions,
         )
         stored, known = checkpoints.encode(step, self._known.get(thread))
-        await self._store.put(stored, self._habits.lease)
+        book = self._habits.book
+        closing = () if book is None else book.closing
+        await self._store.put(stored, self._habits.lease, closing)
+        if book is not None:
+            await book.closed(closing)
         self._known[thread] = known
         spent_s = time.perf_counter() - began
         written = Written(checkpoints.size_bytes(stored), len(stored.blobs), spent_s)

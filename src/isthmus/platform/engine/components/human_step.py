@@ -19,6 +19,7 @@ from isthmus.platform.mode import Mode
 
 REJECTED = "The user rejected this call. Do not repeat it."
 CANCELLED = "The user went on without deciding on this call; it did not run."
+REJECTED_AGAIN = "The user did not let this call run again. Whether it was done before is unknown."
 DECLINED = "The user rejected this."
 
 
@@ -35,9 +36,14 @@ class ApprovalStep:
             await scene.stage.wait(Status.TOOL_CALL_APPROVAL_REQUIRED)
         answer: dict[str, Any] = interrupt({"tool_calls": [use["id"] for use in uses]})
         kind, message = str(answer.get("kind")), str(answer.get("message", ""))
+        book = scene.turn.book
         if kind == "approve":
+            book.agree(use["id"] for use in uses)
             return _on(scene, {})
         why = CANCELLED if kind == "response" else REJECTED
+        if any(book.doubts(use["id"]) for use in uses):
+            why = REJECTED_AGAIN
+        book.close(use["id"] for use in uses)
         added: list[Stored] = [
             {"role": "tool", "id": use["id"], "text": why, "failed": True} for use in uses
         ]

@@ -9,11 +9,13 @@ from typing import Any, TypeAlias
 from isthmus.core.errors import ToolRefused
 from isthmus.core.events import ToolCalled
 from isthmus.core.ports import Clock, Telemetry
+from isthmus.core.workflow import Status
 from isthmus.platform import calls, entries, history, result
 from isthmus.platform.engine.components.model_step import clean
 from isthmus.platform.engine.state import EXECUTION, Scene, State, past_of
 from isthmus.platform.flow import Agent
 from isthmus.platform.history import Stored, StoredUse
+from isthmus.platform.ledger import UNCLEAR
 from isthmus.platform.offer import Kit
 from isthmus.platform.policy import Deny
 from isthmus.platform.tool import Client, Tool
@@ -28,6 +30,7 @@ AT_HOME = frozenset({"read", "write"})
 
 A command or a tool that the client brings could send a secret anywhere, unseen by who agrees to it.
 """
+HARMLESS = frozenset({"plan", "read", "gitlab_read"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +84,20 @@ class Bench:
         if refused or call.tool is None:
             return refused, True, None
         try:
-            return await call.tool.run(call.args, scene.stage.client), False, call.tool
+            return (
+                await call.tool.run(call.args, self._client(call, call.tool, scene)),
+                False,
+                call.tool,
+            )
         except ToolRefused as refusal:
             return refusal.detail, True, call.tool
+
+    def _client(self, call: calls.Call, tool: Tool, scene: Scene) -> Client:
+        """The client's machine; what may change the world is written down."""
+        if tool.effect in HARMLESS:
+            return scene.stage.client
+        hide = partial(_inline, self.vault(scene).hide)
+        return scene.turn.book.client(call.id, scene.stage.client, hide)
 
 
 async def _inline(change: Callable[[str], str], text: str) -> str:
@@ -102,22 +116,40 @@ class ToolStep:
         """Run every call that has no result yet; whoever had to agree has agreed."""
         agent, kit = self.agent, scene.turn.kits[self.agent.name]
         uses = history.open_uses(past_of(state, agent.key))
-        found = [self.bench.read(use, kit, scene) for use in uses]
+        found, asked = doubted([self.bench.read(use, kit, scene) for use in uses], kit, scene)
         found, plan = planned(found, (state.get("plan") or {}).get("steps") or ())
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(self.bench.call(call, scene)) for call in found]
         results = [task.result() for task in tasks]
+        scene.turn.book.close(call.id for call in found)
+        if asked:
+            await scene.stage.wait(Status.TOOL_CALL_APPROVAL_REQUIRED)
         at = scene.stage.utc().isoformat()
         return {
-            "status": EXECUTION,
+            "status": Status.TOOL_CALL_APPROVAL_REQUIRED.value if asked else EXECUTION,
             **plan,
             "conversation_history": {agent.key: [said for said, _ in results]},
             "ui_chat_log": [
                 entries.tool(call.called, shown(text), at, agent.name, status(said))
                 for call, (said, text) in zip(found, results, strict=True)
                 if agent.shows(event(said))
-            ],
+            ]
+            + [entries.request(call.called, at, again=True) for call in asked],
         }
+
+
+def doubted(
+    found: list[calls.Call], kit: Kit, scene: Scene
+) -> tuple[list[calls.Call], list[calls.Call]]:
+    """The calls to make now, and those that a crash left in doubt: the user is asked about them.
+
+    Where nobody can be asked the model is told, and decides by what it finds.
+    """
+    book = scene.turn.book
+    doubtful = [call for call in found if not calls.refusal(call) and book.doubts(call.id)]
+    if kit.policy.asks:
+        return [call for call in found if call not in doubtful], doubtful
+    return [replace(c, verdict=Deny(UNCLEAR)) if c in doubtful else c for c in found], []
 
 
 def planned(

@@ -1,0 +1,220 @@
+"""What was done is not done again, however a turn was lost; what is unclear is asked."""
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import aclosing
+from typing import Any
+
+import pytest
+
+from isthmus.adapters.stores.checkpoints import SqlCheckpointStore
+from isthmus.adapters.stores.database import Database
+from isthmus.adapters.stores.leases import SqlLeases
+from isthmus.adapters.stores.ledger import SqlLedger
+from isthmus.adapters.stores.workflows import SqlWorkflowStore
+from isthmus.contract.contract_pb2 import (
+    Action,
+    Approval,
+    ClientEvent,
+    RunHTTPRequest,
+    StartWorkflowRequest,
+)
+from isthmus.core.checkpoint import StoredCheckpoint
+from isthmus.core.errors import StoreDown
+from isthmus.core.identity import ClientInfo
+from isthmus.core.lease import Lease
+from isthmus.core.ledger import Sent
+from isthmus.core.messages import ToolResult
+from isthmus.platform.ledger import changes
+from tests.support.clock import HandClock
+from tests.support.scripted_models import ScriptedModels, say, use
+from tests.support.session_client import CALLER, Reply, Stand, Told, chat, feed, reply
+
+WRITE = "create_file_with_contents"
+APPROVED = Approval(approval=Approval.Approved())
+REJECTED = Approval(rejection=Approval.Rejected())
+
+
+class Failing(SqlCheckpointStore):
+    """Loses the checkpoints that settle something, while `down`."""
+
+    down = False
+
+    async def put(
+        self, checkpoint: StoredCheckpoint, lease: Lease | None = None, calls: Sequence[str] = ()
+    ) -> None:
+        if self.down and calls:
+            raise StoreDown("the disk is full")
+        await super().put(checkpoint, lease, calls)
+
+
+class House:
+    """A stand on a database, and the client's own list of what it did."""
+
+    def __init__(self, database: Database, *lines: Any) -> None:
+        clock = HandClock()
+        self.checkpoints = Failing(database)
+        self.ledger = SqlLedger(database)
+        self.models = ScriptedModels(*lines)
+        self.stand = Stand(
+            self.models,
+            workflows=SqlWorkflowStore(database, clock),
+            checkpoints=self.checkpoints,
+            leases=SqlLeases(database),
+            ledger=self.ledger,
+        )
+        self.sent: list[Action] = []
+
+    async def turn(self, start: StartWorkflowRequest, says: str = "wrote") -> Told:
+        """One stream that is answered to its end."""
+
+        def answer(action: Action) -> Reply:
+            self.sent.append(action)
+            return says
+
+        stand = self.stand.limited()
+        async with stand.serving():
+            return await stand.stream(start, answer)
+
+    async def lost(self, start: StartWorkflowRequest, unanswered: str = "b") -> None:
+        """One stream that breaks: all files are written but one, of which no answer comes."""
+        events: asyncio.Queue[ClientEvent | None] = asyncio.Queue()
+        events.put_nowait(ClientEvent(startRequest=start))
+        info, stand = ClientInfo({"x-gitlab-version": "18.7.0"}), self.stand.limited()
+        async with (
+            stand.serving(),
+            aclosing(stand.host.open(CALLER, info, feed(events))) as actions,
+        ):
+            async for action in actions:
+                if action.HasField("newCheckpoint"):
+                    continue
+                self.sent.append(action)
+                if action.runWriteFile.filepath != unanswered:
+                    reply(events, action, "wrote s3cret")
+                written = await self.left()
+                while any(s.answer is None for s in written if unanswered not in s.call_id):
+                    await asyncio.sleep(0.01)
+                    written = await self.left()
+                if unanswered in self.files and len(written) == len(self.sent):
+                    break
+
+    async def left(self) -> list[Sent]:
+        return list(await self.ledger.read("7"))
+
+    @property
+    def files(self) -> list[str]:
+        return [action.runWriteFile.filepath for action in self.sent]
+
+
+def write(*paths: str) -> Any:
+    return use(*((f"call-{p}", WRITE, f'{{"file_path": "{p}", "contents": "x"}}') for p in paths))
+
+
+def start(goal: str = "", memory: str = "", **fields: Any) -> StartWorkflowRequest:
+    named = [f"action_memory={memory}"] if memory else []
+    return chat(goal, preapproved_tools=[WRITE], clientCapabilities=named, **fields)
+
+
+def results(house: House) -> list[str]:
+    """What the model was told of its calls, at last."""
+    messages = house.models.prompt().messages
+    return [p.text for m in messages for p in m.parts if isinstance(p, ToolResult)]
+
+
+async def test_a_client_that_remembers_is_asked_again_under_the_same_id(
+    database: Database,
+) -> None:
+    house = House(database, write("a", "b"), say("done"))
+    await house.lost(start("go", "memory-1"))
+    assert sorted(house.files) == ["a", "b"]
+    told = await house.turn(start(memory="memory-1"))
+    assert told.statuses[-1] == "INPUT_REQUIRED"
+    assert house.files[2:] == ["b"]
+    ids = {action.runWriteFile.filepath: action.requestID for action in house.sent[:2]}
+    assert house.sent[2].requestID == ids["b"]
+    assert await house.left() == []
+
+
+async def test_what_was_answered_is_not_sent_again_and_keeps_no_secret(
+    database: Database,
+) -> None:
+    house = House(database, write("a", "b"), say("done"))
+    await house.lost(start("go", "memory-1"))
+    (settled,) = [sent for sent in await house.left() if sent.answer is not None]
+    assert settled.answer is not None
+    assert b"s3cret" not in settled.answer
+    assert b"[REDACTED:known:" in settled.answer
+    await house.turn(start(memory="memory-1"))
+    first, second = results(house)
+    assert "wrote [REDACTED:known:" in first
+    assert "wrote" in second
+
+
+async def test_a_checkpoint_that_was_lost_costs_no_second_action(database: Database) -> None:
+    house = House(database, write("a"), say("done"))
+    house.checkpoints.down = True
+    lost = await house.turn(start("go"))
+    assert lost.statuses[-1] == "PAUSED"
+    assert house.files == ["a"]
+    house.checkpoints.down = False
+    told = await house.turn(start(), says="never asked")
+    assert told.statuses[-1] == "INPUT_REQUIRED"
+    assert house.files == ["a"]
+    assert "never" not in results(house)[0]
+    assert await house.left() == []
+
+
+@pytest.mark.parametrize("memory", ["", "memory-2"])
+async def test_where_the_client_cannot_know_the_user_is_asked(
+    database: Database, memory: str
+) -> None:
+    house = House(database, write("a", "b"), say("done"))
+    await house.lost(start("go", "memory-1"))
+    told = await house.turn(start(memory=memory))
+    assert told.statuses[-1] == "TOOL_CALL_APPROVAL_REQUIRED"
+    assert sorted(house.files) == ["a", "b"]
+    asked = [entry for entry in told.log() if entry["message_type"] == "request"]
+    (request,) = asked
+    assert request["tool_info"]["args"]["file_path"] == "b"
+    assert "whether it was done is unknown" in request["content"]
+    again = await house.turn(start(memory=memory, approval=APPROVED))
+    assert again.statuses[-1] == "INPUT_REQUIRED"
+    assert house.files[2:] == ["b"]
+    assert house.sent[2].requestID not in {action.requestID for action in house.sent[:2]}
+    assert await house.left() == []
+
+
+async def test_a_user_who_says_no_keeps_what_was_done(database: Database) -> None:
+    house = House(database, write("a", "b"), say("done"))
+    await house.lost(start("go"))
+    await house.turn(start())
+    told = await house.turn(start(approval=REJECTED))
+    assert told.statuses[-1] == "INPUT_REQUIRED"
+    assert sorted(house.files) == ["a", "b"]
+    first, second = results(house)
+    assert "wrote" in first
+    assert "Whether it was done before is unknown" in second
+    assert await house.left() == []
+
+
+async def test_new_words_let_go_of_what_was_left(database: Database) -> None:
+    house = House(database, write("b"), say("done"))
+    await house.lost(start("go"))
+    told = await house.turn(start("something else"))
+    assert told.statuses[-1] == "INPUT_REQUIRED"
+    assert house.files == ["b"]
+    assert await house.left() == []
+
+
+@pytest.mark.parametrize(
+    ("action", "changing"),
+    [
+        (Action(runHTTPRequest=RunHTTPRequest(method="get", path="/x")), False),
+        (Action(runHTTPRequest=RunHTTPRequest(method="POST", path="/x")), True),
+        (Action(runReadFile={"filepath": "a"}), False),
+        (Action(runCommand={"program": "ls"}), True),
+        (Action(), True),
+    ],
+)
+def test_what_can_change_the_world(action: Action, changing: bool) -> None:
+    assert changes(action) is changing
