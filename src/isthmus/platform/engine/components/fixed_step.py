@@ -39,7 +39,7 @@ class CallStep:
 
 def _call_id(name: str) -> str:
     """The same one when the step runs again after a crash."""
-    return f"tool-{name}-{get_config()['metadata']['langgraph_step']}"
+    return f"tool-{name}-{get_config().get('metadata', {})['langgraph_step']}"
 
 
 def _output(said: Stored) -> dict[str, object]:
