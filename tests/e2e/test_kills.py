@@ -221,11 +221,11 @@ async def _check(database: str, workers: list[Worker]) -> None:
 
 
 def _told(workers: list[Worker], stood_s: list[float]) -> str:
-    ordered = sorted(stood_s)
+    ordered, middle = sorted(stood_s), statistics.median(stood_s)
     late = sum(1 for one in ordered if one > RESUMED_S)
     return (
         f"{KILLS} deaths of servers under {SESSIONS} sessions at a time, {len(workers)} in all;"
-        f" {len(ordered)} streams broke, their sessions stood for {statistics.median(ordered):.2f} s"
+        f" {len(ordered)} streams broke, their sessions stood for {middle:.2f} s"
         " in the middle,"
         f" {ordered[-1]:.2f} s at most; {late} longer than {RESUMED_S:.0f} s"
     )
