@@ -50,7 +50,8 @@ class Start:
     """The first message of a stream. `decision` is None when the turn is a goal (or a retry).
 
     `workflow_id` is the number of our record; `given_id` the caller's own name for it. `memory` is
-    the name of a client that remembers what it answered, and answers so again.
+    the name of a client that remembers what it answered, answers so again, and comes back for what
+    it missed.
     """
 
     workflow_id: str

@@ -20,7 +20,7 @@ from isthmus.contract.contract_pb2 import (
     StartWorkflowRequest,
 )
 from isthmus.core.checkpoint import StoredCheckpoint
-from isthmus.core.errors import StoreDown
+from isthmus.core.errors import Invalid, StoreDown
 from isthmus.core.identity import ClientInfo
 from isthmus.core.lease import Lease
 from isthmus.core.ledger import Sent
@@ -204,6 +204,22 @@ async def test_new_words_let_go_of_what_was_left(database: Database) -> None:
     assert told.statuses[-1] == "INPUT_REQUIRED"
     assert house.files == ["b"]
     assert await house.left() == []
+
+
+@pytest.mark.parametrize("asks", [True, False])
+async def test_a_client_that_missed_the_end_of_a_turn_is_told_it_again(
+    database: Database, asks: bool
+) -> None:
+    house = House(database, use(("c", "mkdir", '{"directory_path": "d"}')) if asks else say("ok"))
+    first = await house.turn(start("go", "memory-1"))
+    missed = await house.turn(start(memory="memory-1"))
+    assert missed.error is None
+    assert missed.log() == first.log()
+    waits = "TOOL_CALL_APPROVAL_REQUIRED" if asks else "INPUT_REQUIRED"
+    assert (first.statuses[-1], missed.statuses[-1]) == (waits, waits)
+    assert len(house.models.calls) == 1
+    refused = await house.turn(start())
+    assert isinstance(refused.error, Invalid)
 
 
 @pytest.mark.parametrize(

@@ -150,7 +150,8 @@ def entrance(turn: Turn, head: CheckpointTuple | None) -> Entrance:
         raise Invalid("There is no tool call to decide on.")
     elif start.goal.strip() and turn.flow.talks:
         return Goal(start.goal)
-    if turn.mode is Mode.RESUME:
+    # A client that remembers may have missed the end of a turn: it is shown once more.
+    if turn.mode is Mode.RESUME and not start.memory:
         raise Invalid("A goal is needed to go on with this session.")
     return GoOn()
 
