@@ -45,8 +45,9 @@ e2e: $(VENV)/.dev
 fuzz: $(VENV)/.dev  ## three minutes of requests that our OpenAPI document allows, or does not
 	FUZZ_SECONDS=$${FUZZ_SECONDS:-180} $(BIN)/python -m pytest tests/e2e/test_any_request.py $(ARGS)
 
-test-long: $(VENV)/.dev  ## ten minutes of steady load: memory, sockets and tasks stay
+test-long: $(VENV)/.dev  ## ten minutes of steady load, then 400 deaths of servers under 50 sessions
 	SOAK_SECONDS=$${SOAK_SECONDS:-600} $(BIN)/python -m pytest -s tests/soak $(ARGS)
+	KILLS=$${KILLS:-200} SESSIONS=$${SESSIONS:-50} $(BIN)/python -m pytest -s tests/e2e/test_kills.py $(ARGS)
 
 check: $(VENV)/.dev $(DEPLOY)  ## format, lint, types, layers, the session contract
 	@$(MAKE) --no-print-directory -j4 -Otarget style types-source types-tests layers

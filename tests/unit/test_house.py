@@ -20,7 +20,7 @@ BUDGET = {
     "instance": 2_350,
     "edge": 12_500,
     "adapters": 18_800,
-    "executor": 3_450,
+    "executor": 3_550,
     "app": 1_700,
     "cli": 2_400,
     "doctor": 2_950,

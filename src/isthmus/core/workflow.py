@@ -45,9 +45,13 @@ class StatusEvent(StrEnum):
     STOP = "stop"
 
 
-WAITING = frozenset(
-    {Status.INPUT_REQUIRED, Status.PLAN_APPROVAL_REQUIRED, Status.TOOL_CALL_APPROVAL_REQUIRED}
-)
+ASKING = {
+    Status.INPUT_REQUIRED: StatusEvent.REQUIRE_INPUT,
+    Status.TOOL_CALL_APPROVAL_REQUIRED: StatusEvent.REQUIRE_TOOL_CALL_APPROVAL,
+    Status.PLAN_APPROVAL_REQUIRED: StatusEvent.REQUIRE_PLAN_APPROVAL,
+}
+"""What a session waits for the user in, and the moves there."""
+WAITING = frozenset(ASKING)
 _OPEN = WAITING | {Status.CREATED, Status.RUNNING, Status.PAUSED}
 _RUNNING = frozenset({Status.RUNNING})
 

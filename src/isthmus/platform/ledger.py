@@ -68,7 +68,7 @@ class Book:
         self._page = page
         self._sent: dict[str, dict[int, Sent]] = {}
         self._agreed: set[str] = set()
-        self._closing: list[str] = []
+        self._closing: dict[str, None] = {}
 
     async def open(self, *, goes_on: bool) -> None:
         """Read what an earlier turn left; a new beginning lets go of it with its first step."""
@@ -90,7 +90,7 @@ class Book:
 
     def close(self, call_ids: Iterable[str]) -> None:
         """The next checkpoint holds what these calls gave."""
-        self._closing.extend(call_id for call_id in call_ids if call_id in self._sent)
+        self._closing |= dict.fromkeys(call_id for call_id in call_ids if call_id in self._sent)
 
     @property
     def closing(self) -> Sequence[str]:
@@ -102,8 +102,7 @@ class Book:
         if call_ids and self._page.apart:
             await self._page.ledger.forget(self._page.lease, call_ids)
         for call_id in call_ids:
-            del self._sent[call_id]
-        self._closing = [call_id for call_id in self._closing if call_id not in call_ids]
+            del self._sent[call_id], self._closing[call_id]
 
     def client(self, call_id: str, machine: Machine, hide: Hide) -> Client:
         """The client's machine, for one run of a call."""

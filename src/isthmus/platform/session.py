@@ -24,7 +24,7 @@ from isthmus.core.events import (
 )
 from isthmus.core.lease import Lease
 from isthmus.core.messages import ModelChoice, Usage
-from isthmus.core.workflow import Status, StatusEvent, Workflow
+from isthmus.core.workflow import ASKING, Status, StatusEvent, Workflow
 from isthmus.platform import deadlines, ending, entries
 from isthmus.platform.answer import checked
 from isthmus.platform.bill import Bill
@@ -36,13 +36,6 @@ from isthmus.platform.notifier import Notifier, Snapshot
 from isthmus.platform.opening import Opening, Wiring, record_of, turn_of
 from isthmus.platform.protocol import Full, Halt, Reason, Resolve
 from isthmus.platform.turn import Written
-
-WAITING_EVENT = {
-    Status.INPUT_REQUIRED: StatusEvent.REQUIRE_INPUT,
-    Status.TOOL_CALL_APPROVAL_REQUIRED: StatusEvent.REQUIRE_TOOL_CALL_APPROVAL,
-    Status.PLAN_APPROVAL_REQUIRED: StatusEvent.REQUIRE_PLAN_APPROVAL,
-}
-
 
 BILLED = frozenset({"finished", "stopped", "waiting"})
 """Outcomes of a stream that is paid for."""
@@ -253,7 +246,7 @@ class Session:
         # From here on the turn is the user's: nothing but the deadline may take it back.
         self._settled = True
         try:
-            await self._move(WAITING_EVENT[status])
+            await self._move(ASKING[status])
         except BaseException:
             self._settled = False
             raise

@@ -89,9 +89,7 @@ def _agent(
     means: tuple[Models, Bench],
     out: tuple[_Choice, list[str]],
 ) -> None:
-    agent, talks = what
-    models, bench = means
-    leave, ways = out
+    (agent, talks), (models, bench), (leave, ways) = what, means, out
     name = agent.name
     model, tools, approval = f"{name}#agent", f"{name}#tools", f"{name}#tool_approval_fetch"
     delegates = f"{name}#subagents"
@@ -99,7 +97,7 @@ def _agent(
 
     # Plain functions would each cost a hop to a thread.
     async def after_model(state: State) -> str:
-        if state.get("status") == Status.TOOL_CALL_APPROVAL_REQUIRED.value:
+        if _asks(state):
             return approval
         past = past_of(state, name)
         if state.get("status") == EXECUTION and past and past[-1]["role"] != "assistant":
@@ -114,9 +112,7 @@ def _agent(
         return tools if uses else model
 
     async def after_tools(state: State) -> str:
-        # A call that may have been done already waits for the user.
-        asks = state.get("status") == Status.TOOL_CALL_APPROVAL_REQUIRED.value
-        return approval if asks else model
+        return approval if _asks(state) else model
 
     graph.add_node(model, _node(ModelStep(models, agent, talks, bench.vaults, bench.telemetry).run))
     graph.add_node(tools, _node(ToolStep(bench, agent).run))
@@ -127,6 +123,11 @@ def _agent(
     if agent.delegation is not None:
         graph.add_node(delegates, _node(DelegateStep(agent, models, bench).run))
         graph.add_conditional_edges(delegates, after_approval, [tools, model, delegates])
+
+
+def _asks(state: State) -> bool:
+    """Whether calls wait for the user: new ones, or some that may have been done already."""
+    return state.get("status") == Status.TOOL_CALL_APPROVAL_REQUIRED.value
 
 
 def _one_off(
