@@ -195,8 +195,8 @@ async def session(
 ) -> tuple[grpc.StatusCode, str, str]:
     """One turn over gRPC: how the stream ended, and the last status that it told.
 
-    Who expects a refusal of the headers stays `silent`: grpc answers INTERNAL where the first message
-    crosses the refusal.
+    Who expects a refusal of the headers stays `silent`: grpc answers INTERNAL where the first
+    message crosses the refusal.
     """
     start = StartWorkflowRequest(
         workflowID=workflow_id, goal="hi", workflowDefinition="chat", clientVersion="1"

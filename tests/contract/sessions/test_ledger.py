@@ -93,8 +93,14 @@ class House:
                     reply(events, action, "wrote s3cret")
                 if len(self.sent) == files:
                     break
-            while sum(sent.answer is None for sent in await self.left()) != 1:
-                await asyncio.sleep(0.01)
+            await self._settled(files - 1)
+
+    async def _settled(self, count: int) -> None:
+        for _ in range(1000):
+            if sum(sent.answer is not None for sent in await self.left()) == count:
+                return
+            await asyncio.sleep(0.01)
+        raise AssertionError("an answer was not written down")
 
     async def left(self) -> list[Sent]:
         return list(await self.ledger.read("7"))
