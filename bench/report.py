@@ -86,6 +86,21 @@ class Relayed:
 
 
 @dataclass(frozen=True, slots=True)
+class Waiting:
+    """Sessions at a client's pace: one second to answer an action, and then the next one.
+
+    `first_s` is from the server's start to the first action of a session; `idle_kb` what a session
+    takes that waits for its client.
+    """
+
+    first_s: float
+    sessions: int
+    p50_ms: float
+    p99_ms: float
+    idle_kb: float
+
+
+@dataclass(frozen=True, slots=True)
 class Installed:
     """Size of an install without test tools."""
 
@@ -103,6 +118,7 @@ class Results:
     posts: list[Posts]
     sticky: list[Sticky]
     relay: list[Relayed]
+    waiting: list[Waiting]
     sizes: list[Installed]
 
 
@@ -133,6 +149,8 @@ def write(path: Path, machine: str, results: Results) -> None:
             for post in results.posts
         ]
         lines.append("")
+    if results.waiting:
+        lines += _waiting(results.waiting)
     if results.relay:
         lines += _relay(results.relay)
     if results.sticky:
@@ -192,6 +210,19 @@ def _relay(rows: list[Relayed]) -> list[str]:
         "",
         *(
             f"- The relay adds {row.relayed_ms - row.direct_ms:.2f} ms p50 to four frames."
+            for row in rows
+        ),
+        "",
+    ]
+
+
+def _waiting(rows: list[Waiting]) -> list[str]:
+    return [
+        "| Start to first action s | Sessions, 1 s an answer | p50 ms | p99 ms | Idle session KB |",
+        "|---|---|---|---|---|",
+        *(
+            f"| {row.first_s:.2f} | {row.sessions} | {row.p50_ms:.1f} | {row.p99_ms:.1f} "
+            f"| {row.idle_kb:.0f} |"
             for row in rows
         ),
         "",
