@@ -31,11 +31,14 @@ def refusal(path: str, *, reading: bool) -> str:
         return "Access denied: the path is malformed."
     if traverses(path):
         return "Access denied: the path leaves the workspace."
+    absolute, listed = _absolute(path), denied(path)
+    if not absolute and not listed:
+        return ""
     segments = _segments(path)
     skills = reading and any(_has_sequence(segments, names) for names in _SKILLS)
-    if _absolute(path) and not skills:
+    if absolute and not skills:
         return "Access denied: the path must be relative to the workspace."
-    if denied(path) and not (skills and _only_skill_folder(segments)):
+    if listed and not (skills and _only_skill_folder(segments)):
         return f"Access denied: {path!r} is protected."
     return ""
 

@@ -113,10 +113,12 @@ class Session:
 
     async def actions(self) -> AsyncGenerator[Action, None]:
         """What to send, until the stream is over; raises the failure that ended it, if one did."""
-        began_s, answered = self._wiring.clock.now_s(), False
+        began_s, answered, spare_id = self._wiring.clock.now_s(), False, str(uuid4())
         while True:
-            item = self._conversation.next(self._compose, str(uuid4()))
+            item = self._conversation.next(self._compose, spare_id)
             if isinstance(item, Action):
+                if item.requestID == spare_id:
+                    spare_id = str(uuid4())
                 if not answered:
                     answered = True
                     self._tell_answer(began_s)

@@ -18,6 +18,8 @@ _BETWEEN = (
     "[\\s\\\\_\u00ad\u034f\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufe00-\ufe0f\ufeff"
     "\U000e0000-\U000e01ef]{0,8}+"
 )
+_ANY_DIGITS = re.compile(_BETWEEN.join(["[0-9a-f\uff10-\uff19\uff41-\uff46]"] * 16), re.IGNORECASE)
+"""What any session's digits look like."""
 REMOVED: Final = "[digits removed]"
 _RULES = """\
 <session_rules_{digits}>
@@ -39,6 +41,9 @@ class Frame:
 
     def safe(self, text: str) -> str:
         """The text without the session's digits, however they are spelled; as a rule, as it is."""
+        # Making a session's own pattern costs more than most sessions have texts to look through.
+        if _ANY_DIGITS.search(text) is None:
+            return text
         return _spellings(self.digits).sub(REMOVED, text)
 
     def around(self, text: str, trust: str) -> str:

@@ -38,6 +38,8 @@ def check_text(field: str, value: str, *, limit: int) -> None:
 
 def check_key(field: str, value: str, *, limit_bytes: int) -> None:
     """Raises Invalid for text that cannot be a part of a primary key."""
+    if value.isascii() and len(value) <= limit_bytes and "\0" not in value:
+        return
     if len(value) > limit_bytes or len(_check_storable(field, value)) > limit_bytes:
         raise invalid(field, f"must be at most {limit_bytes} bytes long")
 

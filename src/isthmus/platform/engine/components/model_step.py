@@ -231,6 +231,8 @@ def _stored(text: str, uses: list[StoredUse], answer: Answer) -> Stored:
 
 def _uses(asked: tuple[ToolUse, ...], state: State) -> list[StoredUse]:
     """The calls as they are kept: their ids are unique in the session, whoever made them."""
+    if not asked:
+        return []
     pasts = state.get("conversation_history", {}).values()
     taken = {use["id"] for past in pasts for message in past for use in message.get("tools", [])}
     uses: list[StoredUse] = []
