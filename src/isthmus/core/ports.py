@@ -37,7 +37,13 @@ if TYPE_CHECKING:  # most processes that answer requests never hold one of these
         TokenKind,
         User,
     )
-    from isthmus.core.checkpoint import CheckpointQuery, PendingWrites, StoredCheckpoint, Thread
+    from isthmus.core.checkpoint import (
+        CheckpointQuery,
+        PendingWrites,
+        StepKey,
+        StoredCheckpoint,
+        Thread,
+    )
     from isthmus.core.flags import Flag
     from isthmus.core.job import RunnerJob, RunnerRef
     from isthmus.core.lease import Lease
@@ -217,6 +223,17 @@ class CheckpointStore(Protocol):
 
     async def page(self, query: CheckpointQuery) -> Page[StoredCheckpoint]:
         """Checkpoints of a thread, newest first."""
+        ...
+
+    async def prune(
+        self, thread_id: str, gone: Sequence[StepKey], lease: Lease | None = None
+    ) -> int:
+        """Forget these checkpoints with their writes, and what no other needs; tells how many went.
+
+        All others read as before, and those whose parent went have its nearest ancestor for one.
+        The newest of a namespace stays, named or not. It is done in several transactions: one that
+        is cut short has forgotten less, and damaged nothing. Raises as `put`.
+        """
         ...
 
     async def delete(self, thread_id: str) -> None:
