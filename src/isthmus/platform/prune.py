@@ -1,7 +1,7 @@
 """Prunes sessions: steps that nobody can go back to are forgotten, all others read as before.
 
-Kept are the first step, the end of every branch, every pause, and every step that began a turn,
-with the one that it began from: a session is resumed, recovered or forked from no others.
+Kept are the end of every branch, every pause, and every step that began a turn, the first one too,
+with the step that it began from: a session is resumed, recovered or forked from no others.
 """
 
 import asyncio
@@ -17,7 +17,6 @@ from isthmus.core.lease import Lease
 from isthmus.core.ports import CheckpointStore
 from isthmus.core.workflow import Status, WorkflowQuery
 from isthmus.platform import checkpoints
-from isthmus.platform.instance_packing import INTERRUPT
 from isthmus.platform.lease import BEAT_S
 from isthmus.platform.owner import Shared
 from isthmus.platform.walk import walk
@@ -38,13 +37,16 @@ class Pruned:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What tells whether a step can be gone back to."""
+    """What tells whether a step can be gone back to.
+
+    `begins`: a turn, of which it is the first step. `waits`: it has pending writes, as a pause has.
+    """
 
     ns: str
     checkpoint_id: str
     parent_id: str | None
     begins: bool
-    pauses: bool
+    waits: bool
 
 
 class Pruning:
@@ -62,8 +64,8 @@ class Pruning:
     async def one(self, workflow_id: str, *, dry: bool = False) -> Pruned:
         """Prune a session; `dry` only tells how many steps would go.
 
-        Raises NotFound, Conflict when it has not begun or runs, Interrupted when another server
-        took it meanwhile: less has gone then.
+        Raises NotFound, Conflict when it has not begun, runs or is damaged, Interrupted when
+        another server took it meanwhile: less has gone then.
         """
         record = await self._workflows.get(workflow_id)
         if record.status not in RESTING:
@@ -85,7 +87,7 @@ class Pruning:
     ) -> AsyncGenerator[Pruned, None]:
         """Prune the sessions that were last touched before `before`, and later than `after`.
 
-        Those that run by now are left out.
+        Those that run by now, and damaged ones, are left out.
         """
         query = WorkflowQuery(
             statuses=RESTING,
@@ -115,7 +117,12 @@ class Pruning:
 
     async def _unreachable(self, workflow_id: str) -> Sequence[StepKey]:
         query = CheckpointQuery(workflow_id, None, limit=_AT_ONCE, with_blobs=False)
-        return unreachable([_step(stored) async for stored in walk(self._store, query)])
+        try:
+            return unreachable([_step(stored) async for stored in walk(self._store, query)])
+        except ValueError as error:
+            raise Conflict(
+                f"Session {workflow_id} has a damaged step: it is left alone."
+            ) from error
 
     async def _live(self) -> None:
         """Beat, lest others take the session from the dead."""
@@ -129,15 +136,11 @@ def unreachable(steps: Sequence[Step]) -> list[StepKey]:
     """The steps that nobody can go back to. What is left of a thread has none: once is enough."""
     parents = {(step.ns, step.parent_id) for step in steps}
     begun_from = {(step.ns, step.parent_id) for step in steps if step.begins}
-    first: dict[str, str] = {}
-    for step in steps:
-        first[step.ns] = min(step.checkpoint_id, first.get(step.ns, step.checkpoint_id))
     return [
         key
         for step in steps
         if (key := (step.ns, step.checkpoint_id)) in parents
-        and not (step.begins or step.pauses or key in begun_from)
-        and step.checkpoint_id != first[step.ns]
+        and not (step.begins or step.waits or key in begun_from)
     ]
 
 
@@ -148,5 +151,5 @@ def _step(stored: StoredCheckpoint) -> Step:
         stored.checkpoint_id,
         stored.parent_id,
         begins=metadata.get("source") != _ON_ITS_WAY,
-        pauses=any(write.channel == INTERRUPT for write in stored.writes),
+        waits=bool(stored.writes),
     )
