@@ -190,7 +190,7 @@ class Saver(BaseCheckpointSaver[int]):
             values=checkpoint["channel_values"],
             changed=new_versions,
         )
-        stored, known = checkpoints.encode(step, self._known.get(thread))
+        stored, known = await _encoded(step, self._known.get(thread))
         book = self._habits.book
         closing = () if book is None else book.closing
         await self._store.put(stored, self._habits.lease, closing)
@@ -262,6 +262,15 @@ class Saver(BaseCheckpointSaver[int]):
         )
         async for stored in walk(self._store, query):
             yield stored
+
+
+async def _encoded(
+    step: checkpoints.Step, known: checkpoints.Known | None
+) -> tuple[StoredCheckpoint, checkpoints.Known]:
+    """The stored form; a large state that is written whole is so on a thread."""
+    if checkpoints.is_heavy(step, known):
+        return await asyncio.to_thread(checkpoints.encode, step, known)
+    return checkpoints.encode(step, known)
 
 
 async def _decoded(stored: StoredCheckpoint) -> dict[str, Any]:
