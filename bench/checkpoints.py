@@ -42,6 +42,7 @@ LAST = 250
 """Of each session, the steps at whose cost we look: there the state has its size."""
 EARLY = slice(20, 220)
 LOADS = 300
+RUNNER = "bench"
 WORDS = [f"word{n}" for n in range(5_000)]
 
 
@@ -64,6 +65,7 @@ async def _figures(url: str) -> list[float]:
         finally:
             for thread_id in made:
                 await SqlCheckpointStore(database).delete(thread_id)
+            await SqlLeases(database).leave(RUNNER)
 
 
 async def _measured(database: Database, made: list[str]) -> list[float]:
@@ -96,13 +98,14 @@ async def _session(database: Database, thread_id: str, step_bytes: int) -> list[
     def told(_: Mapping[str, Any], each: Written) -> None:
         written.append(each)
 
-    lease = await SqlLeases(database).take(thread_id, "bench", frozenset())
+    lease = await SqlLeases(database).take(thread_id, RUNNER, frozenset())
     habits = Habits(continues=True, pauses_only=True, lease=lease)
     saver = Saver(SqlCheckpointStore(database), habits, told)
     dice = random.Random(step_bytes)  # noqa: S311 - load
     at = datetime.now(UTC).isoformat()
 
-    async def step(_: State) -> State:
+    async def step(state: State) -> State:
+        del state
         text = " ".join(dice.choices(WORDS, k=step_bytes // 20))
         call = entries.Called(str(uuid4()), "read_file", {"file_path": "src/a.py"}, "Read a.py")
         return {
