@@ -9,14 +9,25 @@ from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
-from bench import peers, policies, records, relay, sessions, sizes, sticky, streams, waiting
+from bench import (
+    checkpoints,
+    peers,
+    policies,
+    records,
+    relay,
+    sessions,
+    sizes,
+    sticky,
+    streams,
+    waiting,
+)
 from bench.machine import SECONDS, SERVER_CORE, Load, cpu_s, post, require, tree, tree_rss_mb, wrk
 from bench.report import Results, Row, write
 from bench.server import command, isthmus
 from bench.upstream import mock_upstream, nginx_proxy
 
 OUT = Path(__file__).parent / "out"
-KINDS = ("http", "streams", "grpc", "records", "sticky", "relay", "waiting", "sizes")
+KINDS = ("http", "streams", "grpc", "records", "checkpoints", "sticky", "relay", "waiting", "sizes")
 CONNECTIONS = (1, 40, 160)
 COMPLETION = (
     '{"prompt_version":1,"current_file":{"file_name":"a.py","content_above_cursor":"'
@@ -57,6 +68,7 @@ def main() -> None:
             streams.measure(folder) if "streams" in chosen else [],
             sessions.measure(folder) if "grpc" in chosen else [],
             records.measure(folder) if "records" in chosen else [],
+            checkpoints.measure(folder) if "checkpoints" in chosen else [],
             sticky.measure(folder) if "sticky" in chosen else [],
             relay.measure(folder) if "relay" in chosen else [],
             waiting.measure(folder) if "waiting" in chosen else [],

@@ -38,6 +38,12 @@ class PlatformSettings(Group):
     idle_s: float = Field(
         default=1_800.0, ge=0, description="The same of every client, until it sends one; 0: never."
     )
+    prune_after_days: int = Field(
+        default=0,
+        ge=0,
+        description="Sessions that nobody touched for so long lose steps that nobody can go back "
+        "to; 0: never.",
+    )
     message_limit_bytes: int = Field(
         default=4 * 1024 * 1024, ge=65_536, description="Largest message of a session, both ways."
     )

@@ -9,6 +9,7 @@ from isthmus.core.checkpoint import (
     BlobRef,
     CheckpointQuery,
     PendingWrites,
+    StepKey,
     StoredCheckpoint,
     Thread,
     Write,
@@ -146,6 +147,31 @@ class MemoryCheckpoints:
         )
         items = (self._whole(item, with_blobs=query.with_blobs) for item in found[: query.limit])
         return Page(tuple(items), len(found) > query.limit)
+
+    async def prune(
+        self, thread_id: str, gone: Sequence[StepKey], lease: Lease | None = None
+    ) -> int:
+        del lease
+        took = 0
+        for ns, checkpoint_id in gone:
+            thread = Thread(thread_id, ns)
+            newest = max(known for at, known in self._headers if at == thread)
+            out = self._headers.get((thread, checkpoint_id))
+            if out is None or checkpoint_id == newest:
+                continue
+            took += 1
+            del self._headers[thread, checkpoint_id]
+            self._headers |= {
+                key: replace(left, parent_id=out.parent_id)
+                for key, left in self._headers.items()
+                if key[0] == thread and left.parent_id == checkpoint_id
+            }
+            self._writes = {
+                key: write
+                for key, write in self._writes.items()
+                if key[:2] != (thread, checkpoint_id)
+            }
+        return took
 
     async def delete(self, thread_id: str) -> None:
         self._headers = {k: v for k, v in self._headers.items() if k[0].thread_id != thread_id}

@@ -21,7 +21,7 @@ BUDGET = {
     "edge": 12_500,
     "adapters": 18_800,
     "executor": 3_550,
-    "app": 1_700,
+    "app": 1_760,
     "cli": 2_400,
     "doctor": 2_950,
     "settings": 2_650,

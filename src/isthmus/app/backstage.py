@@ -13,6 +13,7 @@ from isthmus.adapters.outbound.trust import papers
 from isthmus.app.foundation import Foundation
 from isthmus.app.instance import open_instance
 from isthmus.app.stores import Stores
+from isthmus.core.beside import beside
 from isthmus.core.identity import Caller, ClientInfo
 from isthmus.edge.instance import InstanceServices
 
@@ -36,9 +37,10 @@ async def open_backstage(foundation: Foundation, stores: Stores) -> AsyncIterato
     async with AsyncExitStack() as stack:
         host = None
         if "grpc" in settings.transports:
-            from isthmus.app.sessions import local_host  # noqa: PLC0415 - only where they run
+            from isthmus.app.sessions import local_host, upkeep  # noqa: PLC0415 - only where they run
 
             host = await stack.enter_async_context(local_host(foundation, stores))
+            await stack.enter_async_context(beside(upkeep(foundation, stores)))
         sessions = host or await _elsewhere(stack, foundation)
         opened = open_instance(foundation, stores, sessions)
         yield Backstage(stores, host, await stack.enter_async_context(opened))

@@ -10,6 +10,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from secrets import token_bytes
+from uuid import uuid4
 
 from isthmus.adapters.keysets.merged import platform_issuers
 from isthmus.adapters.keysets.static import local_keys
@@ -17,6 +18,7 @@ from isthmus.adapters.search.sqlite import SqliteSearch, index_file
 from isthmus.app.foundation import Foundation
 from isthmus.app.gateway import accepted_keys, public_keys
 from isthmus.app.library import LIBRARY
+from isthmus.app.prune import prune_old
 from isthmus.app.stores import Stores
 from isthmus.auth.authenticate import Authenticator, platform_policy
 from isthmus.auth.issue import signing_kid
@@ -28,6 +30,7 @@ from isthmus.platform.host import LocalHost, Parts
 from isthmus.platform.keeping import at_instance, embedded
 from isthmus.platform.opening import StoresOf
 from isthmus.platform.owner import Shared
+from isthmus.platform.prune import Pruning
 from isthmus.platform.toolbox import all_tools, published
 from isthmus.platform.vault import Vaults
 from isthmus.redaction.policy import rules_of
@@ -107,6 +110,14 @@ def local_host(foundation: Foundation, stores: Stores) -> LocalHost:
         metered=foundation.settings.models.custom_enabled,
     )
     return LocalHost(parts)
+
+
+async def upkeep(foundation: Foundation, stores: Stores) -> None:
+    """What is done to old sessions while the server runs."""
+    shared = Shared(stores.leases, stores.ledger, stores.workflows)
+    pruning = Pruning(shared, stores.checkpoints, str(uuid4()))
+    days = foundation.settings.platform.prune_after_days
+    await prune_old(pruning, days, foundation.clock, foundation.telemetry)
 
 
 def _stores_of(settings: Settings, stores: Stores) -> StoresOf:

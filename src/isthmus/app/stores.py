@@ -23,14 +23,13 @@ from isthmus.core.ledger import Ledger
 from isthmus.core.ports import (
     CheckpointStore,
     Clock,
-    EventQueue,
     FlagStore,
     PlaceStore,
-    RecordStore,
     TokenStore,
     UserStore,
     WorkflowStore,
 )
+from isthmus.core.records import EventQueue, RecordStore
 from isthmus.core.usage import UsageStore
 from isthmus.settings import Settings, SettingsError
 

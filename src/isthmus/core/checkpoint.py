@@ -1,6 +1,10 @@
 """A session's stored state: a small header a step, and blobs that hold only what changed."""
 
 from dataclasses import dataclass, field
+from typing import TypeAlias
+
+StepKey: TypeAlias = tuple[str, str]
+"""A checkpoint of a thread: its namespace and its id."""
 
 
 @dataclass(frozen=True, slots=True)

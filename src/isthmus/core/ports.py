@@ -1,7 +1,7 @@
 """What the inside needs from the outside: one Protocol a seam. A reader starts here.
 
-Two ports speak the session contract and live beside it: `SessionHost` (`platform/host.py`) and
-`Client` (`platform/tool.py`).
+Some live beside what they are about: `SessionHost` (`platform/host.py`) and `Client`
+(`platform/tool.py`), `Leases`, `Ledger`, `UsageStore`, `RecordStore` and `EventQueue` (`core`).
 """
 
 from __future__ import annotations
@@ -37,21 +37,17 @@ if TYPE_CHECKING:  # most processes that answer requests never hold one of these
         TokenKind,
         User,
     )
-    from isthmus.core.checkpoint import CheckpointQuery, PendingWrites, StoredCheckpoint, Thread
+    from isthmus.core.checkpoint import (
+        CheckpointQuery,
+        PendingWrites,
+        StepKey,
+        StoredCheckpoint,
+        Thread,
+    )
     from isthmus.core.flags import Flag
     from isthmus.core.job import RunnerJob, RunnerRef
     from isthmus.core.lease import Lease
     from isthmus.core.page import Page, Passage
-    from isthmus.core.records import (
-        EventPage,
-        FlowEvent,
-        Keep,
-        NewRecord,
-        Record,
-        RecordPage,
-        RecordQuery,
-        RecordWrite,
-    )
     from isthmus.core.workflow import NewWorkflow, StatusEvent, Workflow, WorkflowQuery
 
 
@@ -219,50 +215,19 @@ class CheckpointStore(Protocol):
         """Checkpoints of a thread, newest first."""
         ...
 
-    async def delete(self, thread_id: str) -> None:
-        """Everything of a thread, in every namespace."""
-        ...
+    async def prune(
+        self, thread_id: str, gone: Sequence[StepKey], lease: Lease | None = None
+    ) -> int:
+        """Forget these checkpoints with their writes, and what no other needs; tells how many went.
 
-
-class RecordStore(Protocol):
-    """Checkpoints that flow services store by the contract: the same databases."""
-
-    async def append(self, new: NewRecord, keep: Keep) -> Record:
-        """Store it, and touch its workflow; doing it twice changes nothing.
-
-        One transaction: header, blobs, the workflow's `updated_at`, and, where they are not blank,
-        its model (by `keep`), its flow, and its goal if that is blank. Raises NotFound.
+        All others read as before, and those whose parent went have its nearest ancestor for one.
+        The newest of a namespace stays, named or not. It is done in several transactions: one that
+        is cut short has forgotten less, and damaged nothing. Raises as `put`.
         """
         ...
 
-    async def page(self, query: RecordQuery) -> RecordPage:
-        """Checkpoints with their pending writes."""
-        ...
-
-    async def get(self, workflow_id: str, record_id: int) -> Record:
-        """One checkpoint. Raises NotFound."""
-        ...
-
-    async def put_writes(
-        self, workflow_id: str, thread_ts: str, writes: Sequence[RecordWrite]
-    ) -> None:
-        """Pending writes; one with the same task and index is replaced. Raises NotFound."""
-        ...
-
-
-class EventQueue(Protocol):
-    """Messages between users and running flows."""
-
-    async def add(self, event: FlowEvent) -> FlowEvent:
-        """Queue it. Raises NotFound, or Conflict: this correlation id was used before."""
-        ...
-
-    async def page(self, workflow_id: str, page: int, per_page: int) -> EventPage:
-        """What is still queued."""
-        ...
-
-    async def mark(self, workflow_id: str, event_id: int, status: str) -> FlowEvent:
-        """Set its status. Raises NotFound."""
+    async def delete(self, thread_id: str) -> None:
+        """Everything of a thread, in every namespace."""
         ...
 
 

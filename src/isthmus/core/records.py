@@ -4,8 +4,9 @@ Our own engine keeps its state in `core/checkpoint.py`; these records are for se
 know the contract. Source: instance contract, sections 1.8 to 1.10.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
+from typing import Literal, Protocol, TypeAlias
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,3 +116,45 @@ class EventPage:
 
     items: tuple[FlowEvent, ...]
     total: int
+
+
+class RecordStore(Protocol):
+    """Checkpoints that flow services store by the contract: the same databases."""
+
+    async def append(self, new: NewRecord, keep: Keep) -> Record:
+        """Store it, and touch its workflow; doing it twice changes nothing.
+
+        One transaction: header, blobs, the workflow's `updated_at`, and, where they are not blank,
+        its model (by `keep`), its flow, and its goal if that is blank. Raises NotFound.
+        """
+        ...
+
+    async def page(self, query: RecordQuery) -> RecordPage:
+        """Checkpoints with their pending writes."""
+        ...
+
+    async def get(self, workflow_id: str, record_id: int) -> Record:
+        """One checkpoint. Raises NotFound."""
+        ...
+
+    async def put_writes(
+        self, workflow_id: str, thread_ts: str, writes: Sequence[RecordWrite]
+    ) -> None:
+        """Pending writes; one with the same task and index is replaced. Raises NotFound."""
+        ...
+
+
+class EventQueue(Protocol):
+    """Messages between users and running flows."""
+
+    async def add(self, event: FlowEvent) -> FlowEvent:
+        """Queue it. Raises NotFound, or Conflict: this correlation id was used before."""
+        ...
+
+    async def page(self, workflow_id: str, page: int, per_page: int) -> EventPage:
+        """What is still queued."""
+        ...
+
+    async def mark(self, workflow_id: str, event_id: int, status: str) -> FlowEvent:
+        """Set its status. Raises NotFound."""
+        ...

@@ -195,6 +195,7 @@ class WorkflowQuery:
     ids: tuple[str, ...] = ()
     search: str = ""
     updated_after: datetime | None = None
+    updated_before: datetime | None = None
     oldest_first: bool = False
     after_id: str | None = None
     limit: int = 20

@@ -4,7 +4,8 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
-from isthmus.core.ports import Clock, EventQueue, Limiter, Outbound, Telemetry
+from isthmus.core.ports import Clock, Limiter, Outbound, Telemetry
+from isthmus.core.records import EventQueue
 from isthmus.instance.accounts import Accounts
 from isthmus.instance.broker import Broker
 from isthmus.instance.checkpoints import Checkpoints

@@ -9,8 +9,16 @@ import msgspec
 from isthmus.core.accounts import Member
 from isthmus.core.checkpoint import CheckpointQuery, StoredCheckpoint, Thread
 from isthmus.core.errors import NotFound, Unavailable
-from isthmus.core.ports import CheckpointStore, RecordStore
-from isthmus.core.records import Keep, NewRecord, Record, RecordPage, RecordQuery, RecordWrite
+from isthmus.core.ports import CheckpointStore
+from isthmus.core.records import (
+    Keep,
+    NewRecord,
+    Record,
+    RecordPage,
+    RecordQuery,
+    RecordStore,
+    RecordWrite,
+)
 from isthmus.core.workflow import Workflow
 from isthmus.instance.workflows import Workflows
 

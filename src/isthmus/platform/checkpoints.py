@@ -20,6 +20,7 @@ Json: TypeAlias = object
 """dict, list, str, int, float, bool or None, all the way down."""
 
 LONGEST_CHAIN = 256
+LONG_ENTRIES = 200
 COMPRESS_FROM_BYTES = 1024
 DECODED_LIMIT_BYTES = 64 * 1024 * 1024
 _PLAIN, _ZLIB = b"\x00", b"\x01"
@@ -53,8 +54,7 @@ def encode(step: Step, known: Known | None) -> tuple[StoredCheckpoint, Known]:
     `known` is the parent's; with none, or another one's, every channel begins a new group. Raises
     TypeError for a value that is not JSON.
     """
-    if known is None or known.checkpoint_id != step.parent_id:
-        known = Known("")
+    known = _parent(step, known)
     changed = set(step.changed)
     refs: dict[str, BlobRef] = {}
     blobs: list[Blob] = []
@@ -77,6 +77,13 @@ def encode(step: Step, known: Known | None) -> tuple[StoredCheckpoint, Known]:
         blobs=tuple(blobs),
     )
     return stored, Known(step.checkpoint_id, refs, dict(step.values))
+
+
+def is_heavy(step: Step, known: Known | None) -> bool:
+    """Whether `encode` will write long lists whole: that takes milliseconds for each megabyte."""
+    refs = _parent(step, known).refs
+    whole = (value for name, value in step.values.items() if _is_last(refs.get(name)))
+    return sum(map(_entries, whole)) > LONG_ENTRIES
 
 
 def values(stored: StoredCheckpoint) -> dict[str, Json]:
@@ -141,12 +148,27 @@ def dumps(value: Json) -> bytes:
         raise TypeError("a checkpoint holds a value that is not JSON") from error
 
 
+def _parent(step: Step, known: Known | None) -> Known:
+    return known if known is not None and known.checkpoint_id == step.parent_id else Known("")
+
+
+def _is_last(ref: BlobRef | None) -> bool:
+    """Whether a new group begins behind it."""
+    return ref is None or ref.seq + 1 >= LONGEST_CHAIN
+
+
+def _entries(value: Json) -> int:
+    if is_list(value):
+        return len(value)
+    return sum(map(len, value.values())) if is_lists(value) else 0
+
+
 def _advance(
     checkpoint_id: str, channel: str, ref: BlobRef | None, old: Json, new: Json
 ) -> tuple[BlobRef, Blob | None]:
     if ref is not None and (old is new or _same(old, new)):
         return ref, None
-    change = _change(old, new) if ref is not None and ref.seq + 1 < LONGEST_CHAIN else None
+    change = None if _is_last(ref) else _change(old, new)
     if ref is None or change is None:
         ref, change = BlobRef(channel, _group(checkpoint_id), 0), {"is": new}
     else:

@@ -12,7 +12,14 @@ from urllib.parse import quote
 
 import msgspec
 
-from isthmus.core.checkpoint import Blob, CheckpointQuery, PendingWrites, StoredCheckpoint, Thread
+from isthmus.core.checkpoint import (
+    Blob,
+    CheckpointQuery,
+    PendingWrites,
+    StepKey,
+    StoredCheckpoint,
+    Thread,
+)
 from isthmus.core.errors import Conflict, NotFound, StoreDown, ToolRefused
 from isthmus.core.lease import Lease
 from isthmus.core.page import Page
@@ -26,6 +33,7 @@ PAGE: Final = 20
 MAX_PAGES: Final = 1_000
 INLINE_BYTES: Final = 32_768
 _TOO_LARGE: Final = "response body exceeded size limit"
+_NOT_OURS: Final = "The instance keeps the checkpoints of its sessions itself."
 
 
 class InstanceCheckpoints:
@@ -103,10 +111,17 @@ class InstanceCheckpoints:
                 self._walked = (below, number)
         return Page(tuple(items), more=False)
 
+    async def prune(
+        self, thread_id: str, gone: Sequence[StepKey], lease: Lease | None = None
+    ) -> int:
+        """Raises Conflict: an instance forgets a session's checkpoints with the session."""
+        del thread_id, gone, lease
+        raise Conflict(_NOT_OURS)
+
     async def delete(self, thread_id: str) -> None:
         """Raises Conflict: an instance forgets a session's checkpoints with the session."""
         del thread_id
-        raise Conflict("The instance keeps the checkpoints of its sessions itself.")
+        raise Conflict(_NOT_OURS)
 
     def _strategy(self) -> Strategy:
         found = self._workflows.found

@@ -10,7 +10,7 @@ from isthmus.adapters.stores.database import Database
 from isthmus.platform.engine.saver import Habits, Saver
 from tests.support.memory_store import MemoryCheckpoints
 
-BASE = {"put", "put_writes", "get_tuple", "list", "delete_thread"}
+CAPABILITIES = {"put", "put_writes", "get_tuple", "list", "delete_thread", "prune"}
 
 
 @pytest.mark.parametrize("continues", [True, False])
@@ -19,7 +19,7 @@ async def test_the_saver_passes_the_engines_suite(continues: bool) -> None:
     async def factory() -> AsyncGenerator[Saver, None]:
         yield Saver(MemoryCheckpoints(), Habits(continues=continues))
 
-    report = await validate(factory, capabilities=BASE)
+    report = await validate(factory, capabilities=CAPABILITIES)
     failures = [failure for result in report.results.values() for failure in result.failures]
     assert not failures, "\n".join(failures)
     assert report.passed_all_base()
@@ -30,7 +30,7 @@ async def test_the_saver_passes_the_engines_suite_on_a_database(database: Databa
     async def factory() -> AsyncGenerator[Saver, None]:
         yield Saver(SqlCheckpointStore(database), Habits(continues=True))
 
-    report = await validate(factory, capabilities=BASE)
+    report = await validate(factory, capabilities=CAPABILITIES)
     failures = [failure for result in report.results.values() for failure in result.failures]
     assert not failures, "\n".join(failures)
     assert report.passed_all_base()

@@ -8,6 +8,7 @@ from langgraph.checkpoint.base import Checkpoint, empty_checkpoint
 from langgraph.checkpoint.serde.types import ERROR, INTERRUPT
 from langgraph.types import Interrupt
 
+from isthmus.platform.checkpoints import LONG_ENTRIES
 from isthmus.platform.engine.saver import Habits, JsonSerde, Saver
 from tests.support.memory_store import MemoryCheckpoints
 
@@ -41,6 +42,13 @@ async def test_a_resumed_thread_is_continued_at_the_price_of_what_is_new() -> No
     last = await put(resumed, head.config, [*LONG, "new"])
     assert store.written[1] < store.written[0]
     assert await log_of(store, last) == [*LONG, "new"]
+
+
+async def test_a_long_state_is_written_whole_as_it_is() -> None:
+    store = MemoryCheckpoints()
+    long = [f"entry {number}" for number in range(LONG_ENTRIES + 1)]
+    config = await put(Saver(store), None, long)
+    assert await log_of(store, config) == long
 
 
 async def test_two_writers_that_cannot_know_of_each_other_do_not_mix() -> None:

@@ -115,6 +115,22 @@ def test_a_chain_has_a_greatest_length() -> None:
     assert longest == checkpoints.LONGEST_CHAIN - 1
 
 
+def test_long_lists_are_heavy_only_where_they_are_written_whole() -> None:
+    chain = Chain()
+    heavy: list[int] = []
+    log = list(range(checkpoints.LONG_ENTRIES))
+    for number in range(checkpoints.LONGEST_CHAIN + 2):
+        log = [*log, number]
+        state: dict[str, Any] = {"log": {"agent": log}, "status": str(number)}
+        step = Step(Thread("7"), f"{number + 1:04}", chain.parent, {}, {}, state, state.keys())
+        if checkpoints.is_heavy(step, chain.known):
+            heavy.append(number)
+        chain.put(state)
+    assert heavy == [0, checkpoints.LONGEST_CHAIN]
+    short = Step(Thread("7"), "x", None, {}, {}, {"log": [1], "text": "x" * 9_999}, ["log"])
+    assert not checkpoints.is_heavy(short, None)
+
+
 @pytest.mark.parametrize("value", [b"x", {1, 2}, object(), float("nan"), Exception("x")])
 def test_only_json_is_written(value: object) -> None:
     with pytest.raises(TypeError):

@@ -9,6 +9,7 @@ from isthmus.adapters.stores.assemble import assemble, encode_refs, headers
 from isthmus.adapters.stores.database import Database
 from isthmus.adapters.stores.leases import check_lease
 from isthmus.adapters.stores.ledger import forget_calls
+from isthmus.adapters.stores.prune import BATCH, take_out
 from isthmus.adapters.stores.statements import insert_new, insert_or_replace
 from isthmus.adapters.stores.tables import (
     OF_THREAD,
@@ -31,6 +32,7 @@ from isthmus.core.checkpoint import (
     BlobRef,
     CheckpointQuery,
     PendingWrites,
+    StepKey,
     StoredCheckpoint,
     Thread,
 )
@@ -126,6 +128,25 @@ class SqlCheckpointStore:
             return Page(items, len(rows) > limit)
 
         return await self._database.read(work)
+
+    async def prune(
+        self, thread_id: str, gone: Sequence[StepKey], lease: Lease | None = None
+    ) -> int:
+        """Forget these checkpoints, some hundreds a transaction; tells how many went.
+
+        All others read as before, and the newest of a namespace stays. Raises as `put`.
+        """
+        check_key("thread_id", thread_id, limit_bytes=THREAD_BYTES)
+        taken = 0
+        for begin in range(0, len(gone), BATCH):
+            batch = gone[begin : begin + BATCH]
+
+            def work(connection: Connection, batch: Sequence[StepKey] = batch) -> int:
+                check_lease(connection, lease)
+                return take_out(connection, thread_id, batch)
+
+            taken += await self._database.write(work)
+        return taken
 
     async def delete(self, thread_id: str) -> None:
         """Everything of a thread, in every namespace."""

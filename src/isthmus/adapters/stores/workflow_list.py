@@ -86,6 +86,8 @@ def _narrowed(query: WorkflowQuery) -> list[ColumnElement[bool]]:
         found.append(or_(*(text.icontains(query.search, autoescape=True) for text in texts)))
     if query.updated_after is not None:
         found.append(table.updated_at_us > micros(query.updated_after))
+    if query.updated_before is not None:
+        found.append(table.updated_at_us < micros(query.updated_before))
     return found
 
 

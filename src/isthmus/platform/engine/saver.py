@@ -30,6 +30,7 @@ from isthmus.platform import checkpoints
 from isthmus.platform.engine import order
 from isthmus.platform.ledger import Book
 from isthmus.platform.turn import Written
+from isthmus.platform.walk import walk
 
 PAGE = 50
 INLINE_BYTES = 32_768
@@ -127,13 +128,10 @@ class Saver(BaseCheckpointSaver[int]):
     async def first(self, thread_id: str) -> str | None:
         """The id of a thread's oldest checkpoint."""
         oldest: str | None = None
-        while True:
-            query = CheckpointQuery(thread_id, "", oldest, PAGE, with_blobs=False)
-            page = await self._store.page(query)
-            if page.items:
-                oldest = page.items[-1].checkpoint_id
-            if not page.more:
-                return oldest
+        query = CheckpointQuery(thread_id, limit=PAGE, with_blobs=False)
+        async for stored in walk(self._store, query):
+            oldest = stored.checkpoint_id
+        return oldest
 
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
         """The checkpoint that `config` names, or the latest."""
@@ -192,7 +190,7 @@ class Saver(BaseCheckpointSaver[int]):
             values=checkpoint["channel_values"],
             changed=new_versions,
         )
-        stored, known = checkpoints.encode(step, self._known.get(thread))
+        stored, known = await _encoded(step, self._known.get(thread))
         book = self._habits.book
         closing = () if book is None else book.closing
         await self._store.put(stored, self._habits.lease, closing)
@@ -231,6 +229,22 @@ class Saver(BaseCheckpointSaver[int]):
         await self._store.delete(thread_id)
         self._known = {at: known for at, known in self._known.items() if at.thread_id != thread_id}
 
+    async def aprune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
+        """Forget all of these threads (`delete`), or all but the newest of each namespace.
+
+        Raises ValueError for any other strategy.
+        """
+        if strategy not in ("keep_latest", "delete"):
+            raise ValueError(f"threads are not pruned by {strategy!r}")
+        for thread_id in thread_ids:
+            if strategy == "delete":
+                await self.adelete_thread(thread_id)
+                continue
+            query = CheckpointQuery(thread_id, None, limit=PAGE, with_blobs=False)
+            # The store itself keeps the newest.
+            gone = [(at.thread.ns, at.checkpoint_id) async for at in walk(self._store, query)]
+            await self._store.prune(thread_id, gone, self._habits.lease)
+
     async def _pages(
         self, config: RunnableConfig, before_id: str | None
     ) -> AsyncIterator[StoredCheckpoint]:
@@ -239,21 +253,24 @@ class Saver(BaseCheckpointSaver[int]):
             if one is not None and (before_id is None or one.checkpoint_id < before_id):
                 yield one
             return
-        while True:
-            configurable = config.get("configurable", {})
-            page = await self._store.page(
-                CheckpointQuery(
-                    thread_id=configurable["thread_id"],
-                    ns=configurable.get("checkpoint_ns"),
-                    before_id=before_id,
-                    limit=PAGE,
-                )
-            )
-            for stored in page.items:
-                yield stored
-            if not page.more or not page.items:
-                return
-            before_id = page.items[-1].checkpoint_id
+        configurable = config.get("configurable", {})
+        query = CheckpointQuery(
+            thread_id=configurable["thread_id"],
+            ns=configurable.get("checkpoint_ns"),
+            before_id=before_id,
+            limit=PAGE,
+        )
+        async for stored in walk(self._store, query):
+            yield stored
+
+
+async def _encoded(
+    step: checkpoints.Step, known: checkpoints.Known | None
+) -> tuple[StoredCheckpoint, checkpoints.Known]:
+    """The stored form; a large state that is written whole is so on a thread."""
+    if checkpoints.is_heavy(step, known):
+        return await asyncio.to_thread(checkpoints.encode, step, known)
+    return checkpoints.encode(step, known)
 
 
 async def _decoded(stored: StoredCheckpoint) -> dict[str, Any]:
