@@ -73,8 +73,8 @@ class Notifier:
         self._changed = True
 
     def say(self, message_id: str, text: str, at: str, component: str) -> None:
-        """More text of the message that a model is writing."""
-        if self._partial is None or self._partial.message_id != message_id:
+        """More text of the message that a model is writing; "" takes back what was said of it."""
+        if self._partial is None or self._partial.message_id != message_id or not text:
             self._partial = _Partial(message_id, at, component, [])
         self._partial.texts.append(text)
         self._changed = True

@@ -89,7 +89,7 @@ class Stage(Protocol):
         ...
 
     def say(self, message_id: str, text: str, component: str) -> None:
-        """Show more text of the message that a model is writing."""
+        """Show more text of the message that a model is writing; "" takes back what was shown."""
         ...
 
     async def announce(self) -> None:

@@ -53,6 +53,17 @@ def test_nothing_new_is_not_shown_again() -> None:
     assert notifier.compose(1.0) is None
 
 
+def test_text_that_is_begun_anew_takes_the_place_of_what_was_said() -> None:
+    notifier = make(incremental=True)
+    notifier.take(Snapshot([said("one", "a")], Status.RUNNING))
+    notifier.say("b", "Hum", AT, "agent")
+    assert contents(notifier.compose(0.0)) == ["one", "Hum"]
+    notifier.say("b", "", AT, "agent")
+    notifier.say("b", "Hello", AT, "agent")
+    (entry,) = log(notifier.compose(0.1))
+    assert (entry["message_id"], entry["content"]) == ("b", "Hello")
+
+
 def test_streamed_text_grows_in_one_entry_until_the_step_replaces_it() -> None:
     notifier = make()
     notifier.take(Snapshot([said("one", "a")], Status.RUNNING))

@@ -71,8 +71,7 @@ class GraphEngine:
     """Runs turns on LangGraph; the graphs of the flows that ran last are kept."""
 
     def __init__(self, equipment: Equipment) -> None:
-        self._max_steps = equipment.max_steps
-        self._models = equipment.models
+        self._equipment = equipment
         self._bench = Bench(equipment.telemetry, equipment.clock, equipment.vaults)
         self._graphs: OrderedDict[str, Graph] = OrderedDict()
 
@@ -99,7 +98,7 @@ class GraphEngine:
     def _run(self, saver: Saver, turn: Turn, way: Way) -> Run:
         if isinstance(way.entered, Decision):
             saver.unanswered()
-        return GraphRun(self._graph(turn), saver, turn, way, self._max_steps)
+        return GraphRun(self._graph(turn), saver, turn, way, self._equipment)
 
     async def _recovered(self, saver: Saver, turn: Turn, head: CheckpointTuple) -> Run:
         """Go back to the last pause with the new goal; without a pause, to the very beginning."""
@@ -118,7 +117,7 @@ class GraphEngine:
     def _graph(self, turn: Turn) -> Graph:
         graph = self._graphs.pop(turn.flow.key, None)
         if graph is None:
-            graph = compile_flow(turn.flow, self._models, self._bench)
+            graph = compile_flow(turn.flow, self._equipment.models, self._bench)
         self._graphs[turn.flow.key] = graph
         if len(self._graphs) > MAX_GRAPHS:
             self._graphs.popitem(last=False)
@@ -169,16 +168,19 @@ def _log(found: CheckpointTuple) -> list[entries.Entry]:
 class GraphRun:
     """One turn that is ready to run."""
 
-    def __init__(self, graph: Graph, saver: Saver, turn: Turn, way: Way, max_steps: int) -> None:
+    def __init__(
+        self, graph: Graph, saver: Saver, turn: Turn, way: Way, equipment: Equipment
+    ) -> None:
         self._graph = graph
         self._saver = saver
         self._turn = turn
         self._entered, self._way = way.entered, way
-        self._max_steps = max_steps
+        self._max_steps, self._clock = equipment.max_steps, equipment.clock
 
     async def drive(self, stage: Stage) -> Status:
         """Run to the end of the turn: the status that the session is in then."""
-        scene = Scene(self._turn, stage, isinstance(self._entered, Decision), self._way.cancelled)
+        resuming = isinstance(self._entered, Decision)
+        scene = Scene(self._turn, stage, self._clock, resuming, self._way.cancelled)
         self._saver.told = self._teller(stage)
         self._show(stage, self._values() | {"status": EXECUTION})
         # Clients take the first state of a stream as what they know already.

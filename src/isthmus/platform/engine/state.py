@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Annotated, Any, Final, TypedDict
 
+from isthmus.core.ports import Clock
 from isthmus.core.workflow import Status
 from isthmus.platform.address import merged as deep
 from isthmus.platform.entries import Entry, merged
@@ -67,6 +68,7 @@ class Scene:
 
     turn: Turn
     stage: Stage
+    clock: Clock
     resuming: bool = False
     cancelled: Sequence[Entry] = ()
     tried: set[str] = field(default_factory=set[str])

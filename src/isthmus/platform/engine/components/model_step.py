@@ -1,16 +1,15 @@
 """One call of a model: its answer, or the tools it asks for."""
 
-from collections.abc import Callable
-from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 from uuid import uuid4
 
 from isthmus.core.errors import LimitExceeded
-from isthmus.core.messages import Answer, Chat, Delta, Finish, Message, ToolSpec, ToolUse, Usage
+from isthmus.core.messages import Answer, Chat, Message, ToolSpec, ToolUse
 from isthmus.core.ports import Telemetry
 from isthmus.core.workflow import Status
 from isthmus.platform import address, calls, delegation, entries, history, structured
+from isthmus.platform.engine.answering import Answering, clean
 from isthmus.platform.engine.components.compaction_step import CompactionStep
 from isthmus.platform.engine.state import EXECUTION, Scene, State, past_of
 from isthmus.platform.flow import DELEGATE, Agent
@@ -49,7 +48,6 @@ class ModelStep:
         past = past_of(state, agent.key)
         cycle = _cycle(state, agent, past)
         message_id = f"agent-{uuid4()}"
-        spoken = _Spoken(lambda text: stage.say(message_id, text, agent.name), agent.streams)
         ask = Ask(
             feature=turn.flow.feature,
             unit_primitive=agent.prompt.unit_primitive,
@@ -69,10 +67,8 @@ class ModelStep:
         if compacted := await compacts.run(ask, self._head(state, scene), past, scene):
             return compacted
         await stage.announce()
-        async with aclosing(self.models.stream(ask, choice, turn.caller)) as deltas:
-            async for delta in deltas:
-                spoken.hear(delta)
-        answer = spoken.answer()
+        answering = Answering(self.models, self.telemetry, agent)
+        answer = await answering.answer(ask, message_id, scene)
         stage.answered(agent.name, choice, answer.usage)
         outcome = await self._outcome(answer, state, (message_id, cycle), scene)
         if turn.model.gone:
@@ -243,44 +239,6 @@ def _uses(asked: tuple[ToolUse, ...], state: State) -> list[StoredUse]:
         taken.add(use_id)
         uses.append(calls.stored_use(use_id, use.name, use.arguments))
     return uses
-
-
-def clean(text: str) -> str:
-    """The text without lone surrogates, which no wire can carry."""
-    return text if text.isascii() else text.encode("utf-8", "replace").decode()
-
-
-class _Spoken:
-    """Collects an answer while it is shown."""
-
-    def __init__(self, show: Callable[[str], None], streams: bool) -> None:
-        self._show = show
-        self._streams = streams
-        self._began, self._held = False, ""
-        self._texts: list[str] = []
-        self._uses: list[ToolUse] = []
-        self._finish: Finish = "stop"
-        self._usage: Usage | None = None
-
-    def hear(self, delta: Delta) -> None:
-        if delta.text:
-            text = clean(delta.text)
-            self._texts.append(text)
-            self._hold(text)
-        if delta.tool_use is not None:
-            self._uses.append(delta.tool_use)
-        self._finish = delta.finish or self._finish
-        self._usage = delta.usage or self._usage
-
-    def _hold(self, text: str) -> None:
-        """Show text from its first letter on: an answer of blanks is never an entry of the log."""
-        self._held += text
-        if self._streams and (self._began or not self._held.isspace()):
-            self._show(self._held)
-            self._began, self._held = True, ""
-
-    def answer(self) -> Answer:
-        return Answer("".join(self._texts), tuple(self._uses), self._finish, self._usage)
 
 
 _SPECS: dict[type[Any], ToolSpec] = {}

@@ -11,7 +11,7 @@ from isthmus.core.events import ToolCalled
 from isthmus.core.ports import Clock, Telemetry
 from isthmus.core.workflow import Status
 from isthmus.platform import calls, entries, history, result
-from isthmus.platform.engine.components.model_step import clean
+from isthmus.platform.engine.answering import clean
 from isthmus.platform.engine.state import EXECUTION, Scene, State, past_of
 from isthmus.platform.flow import Agent
 from isthmus.platform.history import Stored, StoredUse
