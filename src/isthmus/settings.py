@@ -25,7 +25,7 @@ from isthmus.settings_group import NONE, Group
 from isthmus.settings_instance import InstanceSettings, OidcSettings, RelaySettings
 from isthmus.settings_instances import InstanceModels, ListedInstance, listed
 from isthmus.settings_limits import LimitsSettings
-from isthmus.settings_platform import PlatformSettings
+from isthmus.settings_platform import BudgetSettings, PlatformSettings
 from isthmus.settings_redaction import RedactionSettings
 from isthmus.settings_routing import DeploymentSettings, RoutingSettings
 from isthmus.settings_runners import RunnersSettings
@@ -54,6 +54,7 @@ __all__ = [
     "AuthSettings",
     "AzureSettings",
     "BedrockSettings",
+    "BudgetSettings",
     "DatabaseSettings",
     "DeploymentSettings",
     "DrainSettings",

@@ -7,6 +7,24 @@ from pydantic import Field
 from isthmus.settings_group import Group
 
 
+class BudgetSettings(Group):
+    """What one session may use of models, over all its turns, subagents and summaries included."""
+
+    tokens: int = Field(
+        default=0,
+        ge=0,
+        le=10**15,
+        description="Tokens of one session, read and written; 0: no limit.",
+    )
+    cost: float = Field(
+        default=0.0,
+        ge=0,
+        le=1e9,
+        description="US dollars of one session, by the models' prices; 0: no limit. A model that "
+        "has no price costs nothing here.",
+    )
+
+
 class PlatformSettings(Group):
     """Sessions of the agent platform."""
 
@@ -44,6 +62,7 @@ class PlatformSettings(Group):
         description="Sessions that nobody touched for so long lose steps that nobody can go back "
         "to; 0: never.",
     )
+    budgets: BudgetSettings = BudgetSettings()
     message_limit_bytes: int = Field(
         default=4 * 1024 * 1024, ge=65_536, description="Largest message of a session, both ways."
     )

@@ -39,6 +39,7 @@ class ScriptedModels(Models):
         self.calls: list[tuple[Ask, ModelChoice, Caller]] = []
         self.chosen: list[str | None] = []
         self.served_at = "east"
+        self.cost: int | None = None
         self.wanted: list[tuple[ModelMetadata | None, frozenset[str]]] = []
 
     def choose(self, feature: str, model_id: str | None = None) -> ModelChoice:
@@ -70,10 +71,16 @@ class ScriptedModels(Models):
         if ask.session is not None and self.served_at != ask.session.deployment:
             ask.session.moved(self.served_at)
         line = self._lines.pop(0) if len(self._lines) > 1 else self._lines[0]
-        for item in line:
-            if isinstance(item, Exception):
-                raise item
-            yield item
+        usage: Usage | None = None
+        try:
+            for item in line:
+                if isinstance(item, Exception):
+                    raise item
+                usage = item.usage or usage
+                yield item
+        finally:
+            if usage is not None and ask.session is not None and ask.session.spent is not None:
+                ask.session.spent(usage, self.cost)
 
     @property
     def asks(self) -> list[Ask]:

@@ -131,6 +131,7 @@ class Stand:
                 self.clock,
                 Vaults(RULES, lambda: bytes(32)),
                 self.settings.max_steps,
+                self.settings.budgets,
             )
         )
         return Parts(

@@ -92,6 +92,7 @@ def local_host(foundation: Foundation, stores: Stores) -> LocalHost:
             foundation.clock,
             Vaults(rules_of(foundation.settings.redaction), partial(token_bytes, 32)),
             settings.max_steps,
+            settings.budgets,
         )
     )
     docs = SqliteSearch(index_file(foundation.settings.search, foundation.settings.data_dir))

@@ -5,7 +5,7 @@ from zlib import crc32
 
 from msgspec import Struct
 
-from isthmus.core.messages import PLAIN, Chat, Infill, ModelChoice, RawCall, ToolUse, Tuning
+from isthmus.core.messages import PLAIN, Chat, Infill, ModelChoice, RawCall, ToolUse, Tuning, Usage
 from isthmus.core.policies import Marks
 from isthmus.routing.affinity import prompt_key, session_key
 from isthmus.routing.lanes import Lane
@@ -69,11 +69,14 @@ class Session(Struct, frozen=True, gc=False):
     """The session that a call belongs to: it keeps its deployment.
 
     `deployment` is the one that it has, "" when it has none yet; `moved` is told of another one.
+    `spent` is told what each try used, the ones that failed too, and what that cost, in millionths
+    of a US dollar; None for a model without a price.
     """
 
     id: str
     deployment: str
     moved: Callable[[str], None]
+    spent: Callable[[Usage, int | None], None] | None = None
 
 
 class EmbedAsk(Struct, frozen=True, gc=False):

@@ -180,6 +180,9 @@ class Turn(Generic[Words]):
         spent = None if prices is None or usage is None else cost(prices, usage)
         if usage is not None and self._walk.account is not None:
             self._walk.account.add(usage, spent)
+        session = self._walk.ask.session
+        if usage is not None and session is not None and session.spent is not None:
+            session.spent(usage, spent)
         self.seat.health.in_flight -= 1
         took_s = teller.clock.now_s() - self._started_s
         # By position: by name it takes seven times as long.

@@ -406,6 +406,18 @@ async def test_a_session_keeps_its_deployment_and_says_when_it_moves() -> None:
     assert stage.vendor.calls[-1] == away
 
 
+async def test_a_session_is_told_what_each_try_used_and_cost() -> None:
+    told: list[tuple[Usage, int | None]] = []
+    session = Session("s", "a", lambda _: None, lambda usage, cost: told.append((usage, cost)))
+    broken: Script = [Delta("no"), Delta(usage=Usage(7, 1)), BROKEN]
+    stage = Stage({"a": broken, "b": [LAST]})
+    await stage.whole(stage.ask(LONG, session))
+    assert stage.vendor.calls == ["a", "b"]
+    costs = [end.cost for end in stage.sink.of(ModelCalled)]
+    assert told == [(Usage(7, 1), costs[0]), (USAGE, costs[1])]
+    assert costs == [36, 75]
+
+
 async def test_another_process_sends_a_session_where_its_record_says() -> None:
     places: dict[str, Script] = {place: [LAST] for place in "abcd"}
     for place in places:

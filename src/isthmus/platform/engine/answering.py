@@ -68,6 +68,15 @@ class Answering:
         self.telemetry.emit(Noted("warning", name, details))
 
 
+def account(ask: Ask, answer: Answer, agent: Agent, scene: Scene) -> None:
+    """Tell of an answer: to the bill, and to the purse what routing could not tell it."""
+    choice = scene.turn.choice(agent.name)
+    scene.stage.answered(agent.name, choice, answer.usage)
+    if scene.purse.counts and answer.usage is None:
+        said = len(answer.text) + sum(len(use.arguments) for use in answer.tool_uses)
+        scene.purse.estimate(choice.upstream, ask.size(), said)
+
+
 async def _waited(wait_s: float, scene: Scene) -> None:
     """Wait by the scene's clock. Raises Interrupted when the session is to go on elsewhere."""
     now_s = scene.clock.now_s

@@ -189,6 +189,9 @@ def _ending(status: str) -> _Step:
 
 def _node(step: _Step) -> Any:
     async def run(state: State, runtime: Runtime[Scene]) -> State:
-        return await step(state, runtime.context)
+        changed = await step(state, runtime.context)
+        # Whatever the step is made of: what its models used goes with it.
+        used = runtime.context.purse.take()
+        return {**changed, "spent": used} if used else changed
 
     return run

@@ -3,7 +3,7 @@
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias, cast
 
 from langchain_core.runnables import RunnableConfig
@@ -17,6 +17,7 @@ from isthmus.core.errors import Conflict, Interrupted, Invalid, LimitExceeded
 from isthmus.core.ports import Clock, Telemetry
 from isthmus.core.workflow import WAITING, Status
 from isthmus.platform import entries
+from isthmus.platform.budget import Budgets, Purse, beyond
 from isthmus.platform.cancelled import cancelled
 from isthmus.platform.engine.compile import Graph, compile_flow
 from isthmus.platform.engine.components.human_step import user_turn
@@ -28,6 +29,7 @@ from isthmus.platform.start import Decision
 from isthmus.platform.turn import Run, Stage, Turn, Written
 from isthmus.platform.vault import Vaults
 from isthmus.routing.models import Models
+from isthmus.settings import BudgetSettings
 
 MAX_GRAPHS = 64
 
@@ -56,15 +58,20 @@ class Equipment:
     clock: Clock
     vaults: Vaults
     max_steps: int = 600
+    budgets: BudgetSettings = field(default_factory=BudgetSettings)
 
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """How a turn enters its graph: with what, at which checkpoint, and what was left behind."""
+    """How a turn enters its graph: with what, at which checkpoint, and what was left behind.
+
+    `carried` is what models were used for in steps that are gone back behind.
+    """
 
     entered: Entrance
     checkpoint_id: str | None = None
     cancelled: Sequence[entries.Entry] = ()
+    carried: Mapping[str, int] = field(default_factory=dict[str, int])
 
 
 class GraphEngine:
@@ -72,6 +79,7 @@ class GraphEngine:
 
     def __init__(self, equipment: Equipment) -> None:
         self._equipment = equipment
+        self._budgets = Budgets(equipment.budgets, equipment.telemetry)
         self._bench = Bench(equipment.telemetry, equipment.clock, equipment.vaults)
         self._graphs: OrderedDict[str, Graph] = OrderedDict()
 
@@ -93,12 +101,25 @@ class GraphEngine:
         way = Way(entrance(turn, head), fork)
         if head is not None:
             await turn.book.open(goes_on=fork is None and not isinstance(way.entered, Goal))
+        if fork is not None:
+            way = replace(way, carried=await self._carried(saver, turn, head))
         return self._run(saver, turn, way)
 
     def _run(self, saver: Saver, turn: Turn, way: Way) -> Run:
         if isinstance(way.entered, Decision):
             saver.unanswered()
-        return GraphRun(self._graph(turn), saver, turn, way, self._equipment)
+        purse = Purse(self._budgets, way.carried)
+        means = Means(self._equipment.clock, purse, self._equipment.max_steps)
+        return GraphRun(self._graph(turn), saver, turn, way, means)
+
+    async def _carried(
+        self, saver: Saver, turn: Turn, back: CheckpointTuple | None
+    ) -> Mapping[str, int]:
+        """What was used behind the step that is gone back to; going back saves nothing."""
+        if not self._budgets.counted:
+            return {}
+        newest = await saver.latest(turn.start.workflow_id, lambda _: True)
+        return beyond(_spent(newest), _spent(back))
 
     async def _recovered(self, saver: Saver, turn: Turn, head: CheckpointTuple) -> Run:
         """Go back to the last pause with the new goal; without a pause, to the very beginning."""
@@ -108,11 +129,12 @@ class GraphEngine:
         if pause is not None:
             left = cancelled(_log(head), _log(pause))
             back = await saver.head(thread_id, get_checkpoint_id(pause.config))
-            way = Way(entrance(turn, back), get_checkpoint_id(pause.config), left)
+            carried = beyond(_spent(head), _spent(back))
+            way = Way(entrance(turn, back), get_checkpoint_id(pause.config), left, carried)
             return self._run(saver, turn, way)
         first = await saver.first(thread_id)
-        await saver.head(thread_id, first)
-        return self._run(saver, turn, Way(Goal(goal), first))
+        carried = beyond(_spent(head), _spent(await saver.head(thread_id, first)))
+        return self._run(saver, turn, Way(Goal(goal), first, (), carried))
 
     def _graph(self, turn: Turn) -> Graph:
         graph = self._graphs.pop(turn.flow.key, None)
@@ -165,22 +187,34 @@ def _log(found: CheckpointTuple) -> list[entries.Entry]:
     return found.checkpoint["channel_values"].get("ui_chat_log") or []
 
 
+def _spent(found: CheckpointTuple | None) -> Mapping[str, int]:
+    return {} if found is None else found.checkpoint["channel_values"].get("spent") or {}
+
+
+@dataclass(frozen=True, slots=True)
+class Means:
+    """What a turn is driven by, and how far."""
+
+    clock: Clock
+    purse: Purse
+    max_steps: int
+
+
 class GraphRun:
     """One turn that is ready to run."""
 
-    def __init__(
-        self, graph: Graph, saver: Saver, turn: Turn, way: Way, equipment: Equipment
-    ) -> None:
+    def __init__(self, graph: Graph, saver: Saver, turn: Turn, way: Way, means: Means) -> None:
         self._graph = graph
         self._saver = saver
         self._turn = turn
         self._entered, self._way = way.entered, way
-        self._max_steps, self._clock = equipment.max_steps, equipment.clock
+        self._means, self._max_steps = means, means.max_steps
 
     async def drive(self, stage: Stage) -> Status:
         """Run to the end of the turn: the status that the session is in then."""
-        resuming = isinstance(self._entered, Decision)
-        scene = Scene(self._turn, stage, self._clock, resuming, self._way.cancelled)
+        resuming, means = isinstance(self._entered, Decision), self._means
+        cancelled = self._way.cancelled
+        scene = Scene(self._turn, stage, means.clock, means.purse, resuming, cancelled)
         self._saver.told = self._teller(stage)
         self._show(stage, self._values() | {"status": EXECUTION})
         # Clients take the first state of a stream as what they know already.
@@ -238,6 +272,9 @@ class GraphRun:
         if flow.environment == "ambient":
             entry = entries.begun(text, str(entry["message_id"]), scene.stage.utc().isoformat())
         begun["ui_chat_log"] = [entry]
+        # At once: a turn that is stopped before its first answer must not lose it.
+        if carried := scene.purse.take():
+            begun["spent"] = carried
         return begun
 
     def _values(self) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Final, TypedDict
 from isthmus.core.ports import Clock
 from isthmus.core.workflow import Status
 from isthmus.platform.address import merged as deep
+from isthmus.platform.budget import Purse
 from isthmus.platform.entries import Entry, merged
 from isthmus.platform.flow import FixedStep, OneOff
 from isthmus.platform.history import Stored, used
@@ -47,8 +48,16 @@ def extended(
     return result
 
 
+def added(old: Mapping[str, int] | None, new: Mapping[str, int]) -> dict[str, int]:
+    """The sums with what was used since."""
+    sums = dict(old or {})
+    for name, amount in new.items():
+        sums[name] = sums.get(name, 0) + amount
+    return sums
+
+
 class State(TypedDict, total=False):
-    """The channels."""
+    """The channels. `spent` is there when sessions have a budget: tokens, and their cost."""
 
     status: str
     goal: str
@@ -56,6 +65,7 @@ class State(TypedDict, total=False):
     context: Annotated[dict[str, Any], deep]
     conversation_history: Annotated[dict[str, Any], extended]
     ui_chat_log: Annotated[list[Entry], merged]
+    spent: Annotated[dict[str, int], added]
 
 
 @dataclass(frozen=True)
@@ -69,6 +79,7 @@ class Scene:
     turn: Turn
     stage: Stage
     clock: Clock
+    purse: Purse
     resuming: bool = False
     cancelled: Sequence[Entry] = ()
     tried: set[str] = field(default_factory=set[str])

@@ -12,6 +12,7 @@ from isthmus.core.events import Noted
 from isthmus.core.messages import Chat, Message, collect
 from isthmus.core.ports import Telemetry
 from isthmus.platform import compaction, entries, history
+from isthmus.platform.engine.answering import account
 from isthmus.platform.engine.state import EXECUTION, Scene, State
 from isthmus.platform.flow import Agent
 from isthmus.platform.history import Stored
@@ -59,7 +60,7 @@ class CompactionStep:
             name = f"compaction failed: {type(error).__name__}"
             self.telemetry.emit(Noted("warning", name, details))
             return None
-        scene.stage.answered(self.agent.name, choice, answer.usage)
+        account(asked, answer, self.agent, scene)
         summary = answer.text.strip()[:MAX_CHARS]
         if not summary:
             return None

@@ -1,6 +1,7 @@
 """One call of a model: its answer, or the tools it asks for."""
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeAlias
 from uuid import uuid4
 
@@ -9,7 +10,7 @@ from isthmus.core.messages import Answer, Chat, Message, ToolSpec, ToolUse
 from isthmus.core.ports import Telemetry
 from isthmus.core.workflow import Status
 from isthmus.platform import address, calls, delegation, entries, history, structured
-from isthmus.platform.engine.answering import Answering, clean
+from isthmus.platform.engine.answering import Answering, account, clean
 from isthmus.platform.engine.components.compaction_step import CompactionStep
 from isthmus.platform.engine.state import EXECUTION, Scene, State, past_of
 from isthmus.platform.flow import DELEGATE, Agent
@@ -45,36 +46,44 @@ class ModelStep:
     async def run(self, state: State, scene: Scene) -> State:
         """Ask the model; the state says whether tools, an approval or something else comes next."""
         turn, stage, agent = scene.turn, scene.stage, self.agent
+        scene.purse.check(state.get("spent") or {})
         past = past_of(state, agent.key)
         cycle = _cycle(state, agent, past)
         message_id = f"agent-{uuid4()}"
-        ask = Ask(
-            feature=turn.flow.feature,
-            unit_primitive=agent.prompt.unit_primitive,
-            prompt=Chat(
-                self._messages(state, scene, cycle),
-                self._offered(scene),
-            ),
-            max_tokens=agent.prompt.max_tokens,
-            temperature=agent.prompt.temperature,
-            stop=agent.prompt.stop,
-            streaming=True,
-            session=Session(turn.start.workflow_id, turn.home.deployment, turn.home.moved),
-            marks=self.vaults.of(turn.held_as),
-        )
-        choice = turn.choice(agent.name)
+        ask = self.ask(state, scene, cycle)
         compacts = CompactionStep(self.models, self.telemetry, agent)
         if compacted := await compacts.run(ask, self._head(state, scene), past, scene):
             return compacted
         await stage.announce()
         answering = Answering(self.models, self.telemetry, agent)
         answer = await answering.answer(ask, message_id, scene)
-        stage.answered(agent.name, choice, answer.usage)
+        account(ask, answer, agent, scene)
         outcome = await self._outcome(answer, state, (message_id, cycle), scene)
         if turn.model.gone:
             # Behind the answer: what was streamed must not move.
             outcome["ui_chat_log"] = [*outcome.get("ui_chat_log", []), *_gone(state, scene)]
         return outcome
+
+    def ask(self, state: State, scene: Scene, cycle: int) -> Ask:
+        """What the model is asked in this turn of it."""
+        turn, prompt = scene.turn, self.agent.prompt
+        model = turn.choice(self.agent.name).upstream
+        return Ask(
+            feature=turn.flow.feature,
+            unit_primitive=prompt.unit_primitive,
+            prompt=Chat(self._messages(state, scene, cycle), self._offered(scene)),
+            max_tokens=prompt.max_tokens,
+            temperature=prompt.temperature,
+            stop=prompt.stop,
+            streaming=True,
+            session=Session(
+                turn.start.workflow_id,
+                turn.home.deployment,
+                turn.home.moved,
+                partial(scene.purse.spend, model) if scene.purse.counts else None,
+            ),
+            marks=self.vaults.of(turn.held_as),
+        )
 
     def _offered(self, scene: Scene) -> tuple[ToolSpec, ...]:
         """The tools, and those of the engine's own; no other has the name of one of these."""
