@@ -22,6 +22,7 @@ from isthmus.core.identity import Caller, ClientInfo
 from isthmus.core.lease import Leases
 from isthmus.core.ledger import Ledger
 from isthmus.core.ports import CheckpointStore, WorkflowStore
+from isthmus.platform import commands
 from isthmus.platform.catalogue import load, read_schemas
 from isthmus.platform.credits import Credits
 from isthmus.platform.engine.run import Equipment, GraphEngine
@@ -48,6 +49,7 @@ from tests.support.sink import MemorySink
 LIBRARY = FOLDER.parent
 TOOLS = all_tools()
 STOCK = Stock(TOOLS, Registry.load(LIBRARY / "prompts"), read_schemas(LIBRARY / "schemas"))
+COMMANDS = commands.load(LIBRARY / "commands")
 FLOWS = load(LIBRARY / "flows", STOCK)
 CALLER = Caller("user-1", scopes=frozenset({"duo_chat"}))
 One = str | ActionResponse | ClientEvent
@@ -130,8 +132,8 @@ class Stand:
                 self.sink,
                 self.clock,
                 Vaults(RULES, lambda: bytes(32)),
-                self.settings.max_steps,
-                self.settings.budgets,
+                self.settings,
+                COMMANDS,
             )
         )
         return Parts(

@@ -23,7 +23,7 @@ from isthmus.app.stores import Stores
 from isthmus.auth.authenticate import Authenticator, platform_policy
 from isthmus.auth.issue import signing_kid
 from isthmus.edge.grpc.server import GrpcListener, PlatformServices, open_server
-from isthmus.platform import catalogue
+from isthmus.platform import catalogue, commands
 from isthmus.platform.credits import Credits
 from isthmus.platform.engine.run import Equipment, GraphEngine
 from isthmus.platform.host import LocalHost, Parts
@@ -91,8 +91,8 @@ def local_host(foundation: Foundation, stores: Stores) -> LocalHost:
             foundation.telemetry,
             foundation.clock,
             Vaults(rules_of(foundation.settings.redaction), partial(token_bytes, 32)),
-            settings.max_steps,
-            settings.budgets,
+            settings,
+            commands.load(LIBRARY / "commands"),
         )
     )
     docs = SqliteSearch(index_file(foundation.settings.search, foundation.settings.data_dir))

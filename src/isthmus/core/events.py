@@ -288,7 +288,10 @@ class SessionEnded(Struct, frozen=True, gc=False):
 
 
 class ModelUse(NamedTuple):
-    """One model call of a session, as bills list it; `model` is the provider's own name."""
+    """One model call of a session, as bills list it; `model` is the provider's own name.
+
+    `operation` is what it was for, where it was not an agent's own step.
+    """
 
     agent: str
     model: str
@@ -298,6 +301,7 @@ class ModelUse(NamedTuple):
     output_tokens: int
     cache_read_tokens: int = 0
     cache_write_tokens: int = 0
+    operation: str = ""
 
 
 class SessionBilled(Struct, frozen=True):

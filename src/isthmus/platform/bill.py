@@ -14,6 +14,22 @@ MAX_OPERATIONS: Final = 1_000
 MAX_TOOLS: Final = 200
 
 
+def used(agent: str, choice: ModelChoice, usage: Usage | None, operation: str) -> ModelUse:
+    """A model's answer to an agent, as bills list it."""
+    told = usage or Usage()
+    return ModelUse(
+        agent,
+        choice.upstream,
+        choice.engine,
+        choice.provider,
+        told.input_tokens,
+        told.output_tokens,
+        told.cache_read_tokens,
+        told.cache_write_tokens,
+        operation,
+    )
+
+
 class Bill:
     """Grows while the stream runs; what passes its bounds is counted in what was there before."""
 
@@ -21,19 +37,8 @@ class Bill:
         self._operations: list[ModelUse] = []
         self._tools: dict[str, None] = {}
 
-    def model(self, agent: str, choice: ModelChoice, usage: Usage | None) -> None:
+    def model(self, use: ModelUse) -> None:
         """A model answered an agent."""
-        told = usage or Usage()
-        use = ModelUse(
-            agent,
-            choice.upstream,
-            choice.engine,
-            choice.provider,
-            told.input_tokens,
-            told.output_tokens,
-            told.cache_read_tokens,
-            told.cache_write_tokens,
-        )
         if len(self._operations) < MAX_OPERATIONS:
             self._operations.append(use)
 

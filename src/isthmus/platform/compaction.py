@@ -18,6 +18,7 @@ ASK: Final = (
     " decided, what was done and found (with file names, commands and identifiers to the letter),"
     " what failed and why, and what is left to do. Call no tool, and answer with the summary alone."
 )
+_HINT: Final = "The user asked for the summary, and says what matters in it:"
 DONE: Final = "The older part of this conversation was summed up."
 _MOST_LEADING = 2
 _LEAST = 2
@@ -36,6 +37,22 @@ class Plan:
         """The conversation from now on. Counts of tokens are gone: they were of a longer one."""
         said: Stored = {"role": "user", "text": frame.summary(summary)}
         return [*map(_uncounted, self.lead), said, *map(_uncounted, self.recent)]
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What a model is told to sum up, and what bills call it."""
+
+    text: str = ASK
+    operation: str = "compaction_auto"
+
+
+AUTOMATIC: Final = Wish()
+
+
+def wish(hint: str) -> Wish:
+    """A user's own. `hint` may be empty, and holds nothing that could end the session's frames."""
+    return Wish(f"{ASK} {_HINT} {hint}" if hint else ASK, "compaction_manual")
 
 
 def plan(history: History, rules: Compaction, context_tokens: int) -> Plan | None:

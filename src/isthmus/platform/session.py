@@ -17,13 +17,13 @@ from isthmus.core.errors import ClientGone, Conflict, Failure, Interrupted, Stor
 from isthmus.core.events import (
     ActionAnswered,
     CheckpointWritten,
+    ModelUse,
     Noted,
     SessionAnswered,
     SessionEnded,
     SessionStarted,
 )
 from isthmus.core.lease import Lease
-from isthmus.core.messages import ModelChoice, Usage
 from isthmus.core.workflow import ASKING, Status, StatusEvent, Workflow
 from isthmus.platform import deadlines, ending, entries
 from isthmus.platform.answer import checked
@@ -233,9 +233,9 @@ class Session:
         with suppress(ToolRefused):
             await self.ask(Action(trackLlmCallForSelfHosted=told))
 
-    def answered(self, agent: str, choice: ModelChoice, usage: Usage | None) -> None:
+    def answered(self, use: ModelUse) -> None:
         """A model answered an agent."""
-        self._bill.model(agent, choice, usage)
+        self._bill.model(use)
 
     def called(self, tool: str) -> None:
         """A tool was called."""

@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
+from isthmus.core.events import ModelUse
 from isthmus.core.identity import Caller
 from isthmus.core.lease import Lease
-from isthmus.core.messages import ModelChoice, Usage
+from isthmus.core.messages import ModelChoice
 from isthmus.core.site import Site
 from isthmus.core.workflow import Status
 from isthmus.platform.flow import Flow
@@ -96,7 +97,7 @@ class Stage(Protocol):
         """Tell the client of a model call that comes, where such calls are counted one by one."""
         ...
 
-    def answered(self, agent: str, choice: ModelChoice, usage: Usage | None) -> None:
+    def answered(self, use: ModelUse) -> None:
         """A model answered an agent."""
         ...
 

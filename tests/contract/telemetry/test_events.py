@@ -258,7 +258,7 @@ def contexts(event: dict[str, str]) -> dict[str, object]:
 
 async def test_a_stream_of_a_session_is_one_billing_event() -> None:
     collector = Collector()
-    uses = ModelUse("agent", "claude-x", "anthropic", "vertex", 10, 4, 3, 2)
+    uses = ModelUse("agent", "claude-x", "anthropic", "vertex", 10, 4, 3, 2, "compaction_auto")
     used = (("model", uses), ("tool", "read_file"), ("tool", "token glpat-abcDEF123_-ghiJKL456"))
     async with open_desk(collector, "billing", "product") as desk:
         desk.tell(SessionBilled("77", "developer", True, CALLER, CLIENT, used))
@@ -281,7 +281,7 @@ async def test_a_stream_of_a_session_is_one_billing_event() -> None:
                 "agent_name": "agent",
                 "cache_read_tokens": 3,
                 "cache_write_tokens": 2,
-                "operation_type": None,
+                "operation_type": "compaction_auto",
             }
         ],
         "tool_names": ["read_file", "token [REDACTED]"],

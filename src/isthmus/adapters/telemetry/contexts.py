@@ -205,7 +205,7 @@ def _listed(use: ModelUse) -> dict[str, object]:
         "agent_name": use.agent or None,
         "cache_read_tokens": use.cache_read_tokens,
         "cache_write_tokens": use.cache_write_tokens,
-        "operation_type": None,
+        "operation_type": use.operation or None,
     }
 
 

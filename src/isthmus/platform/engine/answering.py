@@ -10,6 +10,7 @@ from isthmus.core.events import Noted
 from isthmus.core.messages import Answer, Delta, Finish, ToolUse, Usage
 from isthmus.core.ports import Telemetry
 from isthmus.platform import patience
+from isthmus.platform.bill import used
 from isthmus.platform.engine.state import Scene
 from isthmus.platform.flow import Agent
 from isthmus.routing.ask import Ask
@@ -68,10 +69,10 @@ class Answering:
         self.telemetry.emit(Noted("warning", name, details))
 
 
-def account(ask: Ask, answer: Answer, agent: Agent, scene: Scene) -> None:
+def account(ask: Ask, answer: Answer, agent: Agent, scene: Scene, operation: str = "") -> None:
     """Tell of an answer: to the bill, and to the purse what routing could not tell it."""
     choice = scene.turn.choice(agent.name)
-    scene.stage.answered(agent.name, choice, answer.usage)
+    scene.stage.answered(used(agent.name, choice, answer.usage, operation))
     if scene.purse.counts and answer.usage is None:
         said = len(answer.text) + sum(len(use.arguments) for use in answer.tool_uses)
         scene.purse.estimate(choice.upstream, ask.size(), said)

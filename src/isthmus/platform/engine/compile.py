@@ -1,6 +1,6 @@
 """A flow as a LangGraph graph: its components as nodes, and the ways between them."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeAlias
 
 from langgraph.graph import END, START, StateGraph
@@ -11,6 +11,7 @@ from isthmus.core.errors import Invalid
 from isthmus.core.workflow import Status
 from isthmus.platform import flow as flows
 from isthmus.platform import history
+from isthmus.platform.engine.components.command_step import CommandStep
 from isthmus.platform.engine.components.delegate_step import DelegateStep
 from isthmus.platform.engine.components.fixed_step import CallStep
 from isthmus.platform.engine.components.human_step import ApprovalStep, QuestionStep
@@ -19,6 +20,7 @@ from isthmus.platform.engine.components.one_off_step import OneOffStep
 from isthmus.platform.engine.components.tool_step import Bench, ToolStep
 from isthmus.platform.engine.state import BROKEN, COMPLETED, EXECUTION, Scene, State, past_of
 from isthmus.platform.flow import Agent, Component, FixedStep, Flow, OneOff, Question
+from isthmus.platform.history import Stored
 from isthmus.routing.models import Models
 
 Graph: TypeAlias = CompiledStateGraph[State, Scene, State, State]
@@ -103,7 +105,7 @@ def _agent(
         if state.get("status") == EXECUTION and past and past[-1]["role"] != "assistant":
             # What was said is summed up, or was no answer: that is still to come.
             return model
-        return await after_approval(state) if history.open_uses(past) else await leave(state)
+        return await after_approval(state) if _goes_on(state, past) else await leave(state)
 
     async def after_approval(state: State) -> str:
         uses = history.open_uses(past_of(state, name))
@@ -114,7 +116,7 @@ def _agent(
     async def after_tools(state: State) -> str:
         return approval if _asks(state) else model
 
-    graph.add_node(model, _node(ModelStep(models, agent, talks, bench.vaults, bench.telemetry).run))
+    graph.add_node(model, _node(_asking(agent, models, bench, talks=talks)))
     graph.add_node(tools, _node(ToolStep(bench, agent).run))
     graph.add_node(approval, _node(ApprovalStep(agent).run))
     graph.add_conditional_edges(model, after_model, [approval, tools, model, *further, *ways])
@@ -128,6 +130,17 @@ def _agent(
 def _asks(state: State) -> bool:
     """Whether calls wait for the user: new ones, or some that may have been done already."""
     return state.get("status") == Status.TOOL_CALL_APPROVAL_REQUIRED.value
+
+
+def _goes_on(state: State, past: Sequence[Stored]) -> bool:
+    """Whether there are calls to run; a command leaves those that an earlier turn left open."""
+    return state.get("status") == EXECUTION and bool(history.open_uses(past))
+
+
+def _asking(agent: Agent, models: Models, bench: Bench, *, talks: bool) -> _Step:
+    """The step of an agent; in a conversation, what the user commands is done in its place."""
+    step = ModelStep(models, agent, talks, bench.vaults, bench.telemetry)
+    return CommandStep(step).run if talks else step.run
 
 
 def _one_off(

@@ -19,8 +19,9 @@ from isthmus.core.workflow import WAITING, Status
 from isthmus.platform import entries
 from isthmus.platform.budget import Budgets, Purse, beyond
 from isthmus.platform.cancelled import cancelled
+from isthmus.platform.commands import Templates
 from isthmus.platform.engine.compile import Graph, compile_flow
-from isthmus.platform.engine.components.human_step import user_turn
+from isthmus.platform.engine.components.human_step import spoken, user_turn
 from isthmus.platform.engine.components.tool_step import Bench
 from isthmus.platform.engine.saver import Habits, Saver
 from isthmus.platform.engine.state import EXECUTION, Scene, State, snapshot, status_of
@@ -29,7 +30,7 @@ from isthmus.platform.start import Decision
 from isthmus.platform.turn import Run, Stage, Turn, Written
 from isthmus.platform.vault import Vaults
 from isthmus.routing.models import Models
-from isthmus.settings import BudgetSettings
+from isthmus.settings import PlatformSettings
 
 MAX_GRAPHS = 64
 
@@ -51,14 +52,17 @@ Entrance: TypeAlias = Goal | Decision | GoOn
 
 @dataclass(frozen=True, slots=True)
 class Equipment:
-    """What the engine works with. `vaults` take secrets out of what tools return."""
+    """What the engine works with. `vaults` take secrets out of what tools return.
+
+    `commands` are those of conversations, besides the engine's own.
+    """
 
     models: Models
     telemetry: Telemetry
     clock: Clock
     vaults: Vaults
-    max_steps: int = 600
-    budgets: BudgetSettings = field(default_factory=BudgetSettings)
+    settings: PlatformSettings
+    commands: Templates = field(default_factory=dict[str, str])
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +83,7 @@ class GraphEngine:
 
     def __init__(self, equipment: Equipment) -> None:
         self._equipment = equipment
-        self._budgets = Budgets(equipment.budgets, equipment.telemetry)
+        self._budgets = Budgets(equipment.settings.budgets, equipment.telemetry)
         self._bench = Bench(equipment.telemetry, equipment.clock, equipment.vaults)
         self._graphs: OrderedDict[str, Graph] = OrderedDict()
 
@@ -109,7 +113,8 @@ class GraphEngine:
         if isinstance(way.entered, Decision):
             saver.unanswered()
         purse = Purse(self._budgets, way.carried)
-        means = Means(self._equipment.clock, purse, self._equipment.max_steps)
+        own = self._equipment
+        means = Means(own.clock, purse, own.commands, own.settings.max_steps)
         return GraphRun(self._graph(turn), saver, turn, way, means)
 
     async def _carried(
@@ -197,6 +202,7 @@ class Means:
 
     clock: Clock
     purse: Purse
+    commands: Templates
     max_steps: int
 
 
@@ -214,7 +220,9 @@ class GraphRun:
         """Run to the end of the turn: the status that the session is in then."""
         resuming, means = isinstance(self._entered, Decision), self._means
         cancelled = self._way.cancelled
-        scene = Scene(self._turn, stage, means.clock, means.purse, resuming, cancelled)
+        scene = Scene(
+            self._turn, stage, means.clock, means.purse, means.commands, resuming, cancelled
+        )
         self._saver.told = self._teller(stage)
         self._show(stage, self._values() | {"status": EXECUTION})
         # Clients take the first state of a stream as what they know already.
@@ -263,11 +271,14 @@ class GraphRun:
     def _goal(self, text: str, scene: Scene) -> State:
         """A conversation gets the words as a message, another flow as a part of its context."""
         flow = self._turn.flow
-        said, entry = user_turn(text, scene)
         begun: State = {"status": EXECUTION, "goal": text, "plan": {"steps": []}}
         if flow.talks:
-            begun["conversation_history"] = {flow.agent.name: [said]}
+            said, entry, heard = spoken(text, self._values(), scene)
+            begun |= heard
+            if said:
+                begun["conversation_history"] = {flow.agent.name: said}
         else:
+            _, entry = user_turn(text, scene)
             begun["context"] = {**self._turn.context, "goal": text}
         if flow.environment == "ambient":
             entry = entries.begun(text, str(entry["message_id"]), scene.stage.utc().isoformat())

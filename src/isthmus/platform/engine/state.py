@@ -9,6 +9,7 @@ from isthmus.core.ports import Clock
 from isthmus.core.workflow import Status
 from isthmus.platform.address import merged as deep
 from isthmus.platform.budget import Purse
+from isthmus.platform.commands import Templates
 from isthmus.platform.entries import Entry, merged
 from isthmus.platform.flow import FixedStep, OneOff
 from isthmus.platform.history import Stored, used
@@ -57,7 +58,10 @@ def added(old: Mapping[str, int] | None, new: Mapping[str, int]) -> dict[str, in
 
 
 class State(TypedDict, total=False):
-    """The channels. `spent` is there when sessions have a budget: tokens, and their cost."""
+    """The channels. `spent` is there when sessions have a budget: tokens, and their cost.
+
+    `command` is what a conversation is to do before its model is asked again.
+    """
 
     status: str
     goal: str
@@ -66,6 +70,7 @@ class State(TypedDict, total=False):
     conversation_history: Annotated[dict[str, Any], extended]
     ui_chat_log: Annotated[list[Entry], merged]
     spent: Annotated[dict[str, int], added]
+    command: Mapping[str, str] | None
 
 
 @dataclass(frozen=True)
@@ -80,6 +85,7 @@ class Scene:
     stage: Stage
     clock: Clock
     purse: Purse
+    commands: Templates
     resuming: bool = False
     cancelled: Sequence[Entry] = ()
     tried: set[str] = field(default_factory=set[str])

@@ -12,6 +12,7 @@ from isthmus.core.events import Noted
 from isthmus.core.messages import Chat, Message, collect
 from isthmus.core.ports import Telemetry
 from isthmus.platform import compaction, entries, history
+from isthmus.platform.compaction import AUTOMATIC, Plan, Wish
 from isthmus.platform.engine.answering import account
 from isthmus.platform.engine.state import EXECUTION, Scene, State
 from isthmus.platform.flow import Agent
@@ -34,22 +35,34 @@ class CompactionStep:
     async def run(
         self, ask: Ask, head: Sequence[Message], past: Sequence[Stored], scene: Scene
     ) -> State | None:
-        """The conversation replaced, or None where it stays. `ask` is what would be asked next.
+        """The conversation replaced, or None where it stays. `ask` is what would be asked next."""
+        if self.agent.compaction is None:
+            return None
+        room = scene.turn.choice(self.agent.name).max_context_tokens
+        plan = compaction.plan(past, self.agent.compaction, room)
+        if plan is None or self.agent.key in scene.tried:
+            return None
+        # One failure a turn: the conversation is long, and each try costs as much as a step.
+        scene.tried.add(self.agent.key)
+        summed = await self.summed(ask, head, plan, scene, AUTOMATIC)
+        if summed is not None:
+            scene.tried.discard(self.agent.key)
+        return summed
+
+    async def summed(
+        self, ask: Ask, head: Sequence[Message], plan: Plan, scene: Scene, wish: Wish
+    ) -> State | None:
+        """The conversation with a summary in it; None when there was none, which the log is told.
 
         The summary is asked for behind the very prompt that the model knows, so that what a
         provider keeps of it serves once more.
         """
-        if self.agent.compaction is None:
+        if not isinstance(ask.prompt, Chat):
             return None
         choice = scene.turn.choice(self.agent.name)
         room = choice.max_context_tokens
-        plan = compaction.plan(past, self.agent.compaction, room)
-        if plan is None or self.agent.key in scene.tried or not isinstance(ask.prompt, Chat):
-            return None
-        # One failure a turn: the conversation is long, and each try costs as much as a step.
-        scene.tried.add(self.agent.key)
-        wish: Stored = {"role": "user", "text": compaction.ASK}
-        sent = history.prompt(head, [*plan.lead, *plan.old, wish], room, scene.frame)
+        said: Stored = {"role": "user", "text": wish.text}
+        sent = history.prompt(head, [*plan.lead, *plan.old, said], room, scene.frame)
         chat = Chat(shaped(sent, choice), ask.prompt.tools)
         asked = structs.replace(ask, prompt=chat, streaming=False)
         try:
@@ -60,11 +73,10 @@ class CompactionStep:
             name = f"compaction failed: {type(error).__name__}"
             self.telemetry.emit(Noted("warning", name, details))
             return None
-        account(asked, answer, self.agent, scene)
+        account(asked, answer, self.agent, scene, wish.operation)
         summary = answer.text.strip()[:MAX_CHARS]
         if not summary:
             return None
-        scene.tried.discard(self.agent.key)
         card = entries.compacted(
             compaction.DONE, f"compaction-{uuid4()}", scene.stage.utc().isoformat(), self.agent.name
         )

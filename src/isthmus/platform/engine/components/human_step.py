@@ -9,7 +9,7 @@ from langgraph.types import interrupt
 
 from isthmus.core.messages import Text
 from isthmus.core.workflow import Status
-from isthmus.platform import address, calls, entries, history
+from isthmus.platform import address, calls, commands, entries, history
 from isthmus.platform.attach import user_text
 from isthmus.platform.cancelled import cancelled_text
 from isthmus.platform.engine.state import EXECUTION, Scene, State, past_of
@@ -48,14 +48,17 @@ class ApprovalStep:
             {"role": "tool", "id": use["id"], "text": why, "failed": True} for use in uses
         ]
         log = self._closed(uses, why, scene)
-        if kind in ("modify", "response"):
+        heard: State = {}
+        if kind == "response":
+            said, entry, heard = spoken(message, state, scene)
+            added += said
+            log.append(entry)
+        elif kind == "modify":
             said, entry = user_turn(message, scene)
             added.append(said)
             log.append(entry)
-        return _on(
-            scene,
-            {"conversation_history": {self.agent.key: added}, "ui_chat_log": log},
-        )
+        heard |= {"conversation_history": {self.agent.key: added}, "ui_chat_log": log}
+        return _on(scene, heard)
 
     def _closed(self, uses: Sequence[StoredUse], why: str, scene: Scene) -> list[entries.Entry]:
         at, kit = scene.stage.utc().isoformat(), scene.turn.kits[self.agent.name]
@@ -100,6 +103,22 @@ class QuestionStep:
             if question.shows("on_user_response"):
                 heard["ui_chat_log"] = [entry]
         return _on(scene, heard)
+
+
+def spoken(
+    text: str, state: Mapping[str, Any], scene: Scene
+) -> tuple[list[Stored], entries.Entry, State]:
+    """The user's words in a conversation: for the model, for the log, and what else they change.
+
+    A command is kept until it is done; the words of the next turn take its place.
+    """
+    order = commands.read(text, scene.commands)
+    if isinstance(order, commands.Order):
+        _, entry = user_turn(text, scene)
+        return [], entry, {"command": {"name": order.name, "text": order.text}}
+    said, _ = user_turn(order.text, scene)
+    _, entry = user_turn(text, scene)
+    return [said], entry, {"command": None} if state.get("command") else {}
 
 
 def user_turn(text: str, scene: Scene) -> tuple[Stored, entries.Entry]:

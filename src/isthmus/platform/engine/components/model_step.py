@@ -52,7 +52,7 @@ class ModelStep:
         message_id = f"agent-{uuid4()}"
         ask = self.ask(state, scene, cycle)
         compacts = CompactionStep(self.models, self.telemetry, agent)
-        if compacted := await compacts.run(ask, self._head(state, scene), past, scene):
+        if compacted := await compacts.run(ask, self.head(state, scene), past, scene):
             return compacted
         await stage.announce()
         answering = Answering(self.models, self.telemetry, agent)
@@ -99,7 +99,7 @@ class ModelStep:
 
     def _messages(self, state: State, scene: Scene, cycle: int) -> tuple[Message, ...]:
         agent, turn = self.agent, scene.turn
-        head = self._head(state, scene)
+        head = self.head(state, scene)
         past = list(past_of(state, agent.key))
         if not past and all(message.role == "system" for message in head):
             past.append({"role": "user", "text": turn.start.goal or turn.record_goal})
@@ -110,7 +110,8 @@ class ModelStep:
         choice = turn.choice(agent.name)
         return shaped(history.prompt(head, past, choice.max_context_tokens, scene.frame), choice)
 
-    def _head(self, state: State, scene: Scene) -> tuple[Message, ...]:
+    def head(self, state: State, scene: Scene) -> tuple[Message, ...]:
+        """The messages before the history."""
         # A conversation keeps no context of its own: it is this turn's.
         kept = {"context": scene.turn.context} if self.talks else {}
         inputs = self.agent.inputs
