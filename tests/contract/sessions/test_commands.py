@@ -14,6 +14,7 @@ from isthmus.platform import checkpoints, compaction
 from isthmus.platform.engine.components.command_step import FAILED, SUMMED_UP, TOO_LITTLE
 from isthmus.routing.ask import Ask
 from tests.contract.sessions.test_compaction import look
+from tests.contract.sessions.test_endings import until_asked
 from tests.contract.sessions.test_turns import WRITE
 from tests.support.framed import FRAME
 from tests.support.scripted_models import Line, ScriptedModels, say
@@ -149,3 +150,14 @@ async def test_a_server_that_dies_in_it_leaves_it_to_the_next_one() -> None:
         told = await second.stream(chat(""))
     assert told.error is None
     assert told.log()[-1]["content"] == SUMMED_UP
+
+
+async def test_calls_that_an_earlier_turn_left_open_are_not_run_by_a_command() -> None:
+    stand = Stand(ScriptedModels(LOOKS[0], say("Onward.")))
+    async with stand.serving():
+        await until_asked(stand)
+        told = await stand.stream(chat("/compact"))
+        after = await stand.stream(chat("more"))
+    assert (told.error, told.statuses[-1], told.work) == (None, "INPUT_REQUIRED", [])
+    assert told.log()[-1]["content"] == TOO_LITTLE
+    assert after.log()[-1]["content"] == "Onward."
