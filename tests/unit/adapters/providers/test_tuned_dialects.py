@@ -1,7 +1,10 @@
 """What the dialects make of tuning, and corners that no recorded wire shows."""
 
 from collections.abc import Mapping
+from typing import Any
 
+import botocore.session
+import botocore.validate
 import msgspec
 import pytest
 
@@ -72,6 +75,79 @@ def test_anthropic_caches_what_comes_before_a_long_conversation() -> None:
         {"type": "text", "text": "Static."},
         {"type": "text", "text": "Dynamic."} | marked,
     ]
+
+
+POINT = {"cachePoint": {"type": "default"}}
+CLAUDE = "global.anthropic.claude-sonnet-4-6"
+KEEPING = [
+    CLAUDE,
+    "anthropic.claude-3-5-sonnet-20241022-v2:0",
+    "eu.anthropic.claude-3-7-sonnet-20250219-v1:0",
+    "arn:aws:bedrock:us-east-1:123456789012:inference-profile/us.anthropic.claude-opus-4-6-v1",
+    "arn:aws:bedrock:us-east-1::foundation-model/anthropic.claude-haiku-4-5-20251001-v1:0",
+]
+REFUSING = [
+    "anthropic.claude-v2:1",
+    "anthropic.claude-instant-v1",
+    "anthropic.claude-3-sonnet-20240229-v1:0",
+    "anthropic.claude-3-haiku-20240307-v1:0",
+    "anthropic.claude-3-5-sonnet-20240620-v1:0",
+    "amazon.nova-pro-v1:0",
+    "meta.llama3-1-70b-instruct-v1:0",
+    "arn:aws:bedrock:us-east-1:123456789012:application-inference-profile/abc123",
+]
+
+
+def conversation(turns: int) -> Chat:
+    """User and model in turn, the user last."""
+    said_: list[Message] = [Message("system", (Text("Be kind."),))]
+    for number in range(turns):
+        role = "assistant" if number % 2 else "user"
+        said_.append(Message(role, (Text(f"Turn {number}"),)))
+    return Chat(tuple(said_), (TOOL,))
+
+
+def conversed(model: str, turns: int) -> dict[str, Any]:
+    return msgspec.json.decode(
+        ConverseDialect({}).encode(ModelCall(model, conversation(turns), 5)).body
+    )
+
+
+def bare(blocks: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [block for block in blocks if block != POINT]
+
+
+@pytest.mark.parametrize("model", KEEPING)
+def test_bedrock_keeps_what_comes_before_a_long_conversation(model: str) -> None:
+    body = conversed(model, 5)
+    assert body["system"] == [{"text": "Be kind."}, POINT]
+    assert body["toolConfig"]["tools"][-1] == POINT
+    marked = [number for number, one in enumerate(body["messages"]) if POINT in one["content"]]
+    assert marked == [2, 4]
+    assert str(body).count("cachePoint") == 4, "the API takes no more"
+    assert "cachePoint" not in str(conversed(model, 1))
+
+
+@pytest.mark.parametrize("model", REFUSING)
+def test_a_model_of_bedrock_that_takes_no_marks_gets_none(model: str) -> None:
+    assert "cachePoint" not in str(conversed(model, 5))
+
+
+def test_what_bedrock_was_told_to_keep_is_how_the_next_call_begins() -> None:
+    before, after = conversed(CLAUDE, 5), conversed(CLAUDE, 7)
+    assert (before["system"], before["toolConfig"]) == (after["system"], after["toolConfig"])
+    for number, message in enumerate(before["messages"]):
+        assert bare(message["content"]) == bare(after["messages"][number]["content"])
+    assert after["messages"][4]["content"][-1] == POINT, "where the call before ended"
+
+
+def test_the_vendors_own_library_takes_the_marks() -> None:
+    service = botocore.session.get_session().get_service_model("bedrock-runtime")
+    shape: Any = service.operation_model("ConverseStream").input_shape
+    report = botocore.validate.ParamValidator().validate(
+        conversed(CLAUDE, 5) | {"modelId": CLAUDE}, shape
+    )
+    assert not report.has_errors(), report.generate_report()
 
 
 def test_openai_sends_what_it_understands() -> None:

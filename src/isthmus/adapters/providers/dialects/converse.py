@@ -1,11 +1,14 @@
 """Amazon Bedrock's Converse API: calls, streamed answers, usage, errors.
 
-Source: Amazon Bedrock API reference, "ConverseStream" and its data types.
+Sources: Amazon Bedrock API reference, "ConverseStream" and its data types; Amazon Bedrock user
+guide, "Prompt caching for faster model inference".
 """
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import TypeAlias
 from urllib.parse import quote
 
 import msgspec
@@ -33,6 +36,17 @@ from isthmus.core.messages import (
 
 ARGUMENTS_LIMIT = 4 * 1024 * 1024
 TOOLS_LIMIT = 256
+LONG_MESSAGES = 3
+"""From so many turns on, what stands before them is likely to be sent once more."""
+_POINT: Mapping[str, object] = {"cachePoint": {"type": "default"}}
+_KEEPS = re.compile(
+    r"(?:^|[./])anthropic\.claude-"
+    r"(?!v\d|instant|3-(?:opus|sonnet|haiku)-|3-5-sonnet-20240620)"
+)
+"""Models that take marks, by their ids, profiles and ARNs; every other one refuses the call.
+
+Nova keeps prompts without marks. What an application's profile stands for, its name does not say.
+"""
 _FINISH: dict[str, Finish] = {
     "end_turn": "stop",
     "stop_sequence": "stop",
@@ -93,6 +107,8 @@ class _Error(Struct):
     message: str = ""
 
 
+_Turn: TypeAlias = tuple[str, list[Mapping[str, object]]]
+"""Whose it is, and its blocks."""
 _event = msgspec.json.Decoder(_Event)
 _error = msgspec.json.Decoder(_Error)
 _encoder = msgspec.json.Encoder()
@@ -107,20 +123,18 @@ class ConverseDialect:
     def encode(self, call: ModelCall) -> Encoded:
         """A ConverseStream request; an Infill becomes a short conversation."""
         chat = call.prompt if isinstance(call.prompt, Chat) else chat_of(call.prompt)
+        turns = _turns(chat)
+        keeps = len(turns) >= LONG_MESSAGES and _KEEPS.search(call.model) is not None
+        if keeps:
+            _mark(turns)
         body: dict[str, object] = {
-            "messages": _messages(chat),
+            "messages": [{"role": role, "content": blocks} for role, blocks in turns],
             "inferenceConfig": _inference(call),
         }
-        if system := [
-            {"text": part.text}
-            for message in chat.messages
-            if message.role == "system"
-            for part in message.parts
-            if isinstance(part, Text) and part.text.strip()
-        ]:
-            body["system"] = system
-        if tools := _tools(chat):
-            body["toolConfig"] = {"tools": [_tool(tool) for tool in tools]}
+        if system := _system(chat):
+            body["system"] = [*system, _POINT] if keeps else system
+        if tools := [_tool(tool) for tool in _tools(chat)]:
+            body["toolConfig"] = {"tools": [*tools, _POINT] if keeps else tools}
         if call.tuning.top_k is not None:
             body["additionalModelRequestFields"] = {"top_k": call.tuning.top_k}
         if self._guardrail:
@@ -224,9 +238,29 @@ def _inference(call: ModelCall) -> dict[str, object]:
     return {name: value for name, value in given.items() if value is not None}
 
 
-def _messages(chat: Chat) -> list[dict[str, object]]:
+def _system(chat: Chat) -> list[Mapping[str, object]]:
+    return [
+        {"text": part.text}
+        for message in chat.messages
+        if message.role == "system"
+        for part in message.parts
+        if isinstance(part, Text) and part.text.strip()
+    ]
+
+
+def _mark(turns: Sequence[_Turn]) -> None:
+    """Mark where the prompt may be kept up to: with tools and system the API takes four marks.
+
+    The user's last turn is where the next call's prompt begins to be new, and the one before it is
+    where this one's did. Below the vendor's least length a mark has no effect and no price.
+    """
+    for _, blocks in [turn for turn in turns if turn[0] == "user"][-2:]:
+        blocks.append(_POINT)
+
+
+def _turns(chat: Chat) -> list[_Turn]:
     """Turns that alternate, as the API demands: neighbours of one role become one."""
-    turns: list[tuple[str, list[dict[str, object]]]] = []
+    turns: list[_Turn] = []
     for message in chat.messages:
         blocks = [block for part in message.parts if (block := _block(part)) is not None]
         if message.role == "system" or not blocks:
@@ -235,14 +269,14 @@ def _messages(chat: Chat) -> list[dict[str, object]]:
             turns[-1][1].extend(blocks)
         else:
             turns.append((message.role, blocks))
+    # Results come first: they must follow the uses that they answer.
     return [
-        # Results come first: they must follow the uses that they answer.
-        {"role": role, "content": sorted(blocks, key=lambda block: "toolResult" not in block)}
+        (role, sorted(blocks, key=lambda block: "toolResult" not in block))
         for role, blocks in turns
     ]
 
 
-def _block(part: Part) -> dict[str, object] | None:
+def _block(part: Part) -> Mapping[str, object] | None:
     match part:
         case Text(text):
             return {"text": text} if text.strip() else None
@@ -273,7 +307,7 @@ def _tools(chat: Chat) -> tuple[ToolSpec, ...]:
     return chat.tools or tuple(used.values())
 
 
-def _tool(tool: ToolSpec) -> dict[str, object]:
+def _tool(tool: ToolSpec) -> Mapping[str, object]:
     told: dict[str, object] = {"name": tool.name, "inputSchema": {"json": tool.schema}}
     if tool.description.strip():
         told["description"] = tool.description
