@@ -16,7 +16,7 @@ BUDGET = {
     "redaction": 1_050,
     "routing": 4_200,
     "gateway": 3_500,
-    "platform": 14_000,
+    "platform": 14_150,
     "instance": 2_350,
     "edge": 12_500,
     "adapters": 18_800,

@@ -23,6 +23,7 @@ from isthmus.platform.protocol import Halt, Reason
 PROVIDER_TROUBLE = "The model's provider has a problem at the moment. Try again a little later."
 MODEL_FAILED = "The model could not answer. Try again, or ask your administrator."
 PAUSED = "The session pauses; nothing that was stored is lost. Go on with it a little later."
+TOO_LONG = "The session's turn took longer than `platform.session_s` allows, and was ended."
 UNKNOWN = "Something went wrong in this session. Try again, or contact your support."
 
 
@@ -94,7 +95,7 @@ def _halted(halt: Halt, limit_bytes: int) -> Ending:
             large = too_large(limit_bytes)
             return Ending("failed", large, StatusEvent.DROP, Status.FAILED, large.detail)
         case Reason.DEADLINE:
-            late = LimitExceeded("The session took too long and was ended.", 0.0)
+            late = LimitExceeded(TOO_LONG, 0.0)
             return Ending("failed", late, StatusEvent.DROP, Status.FAILED, late.detail)
 
 

@@ -2,8 +2,8 @@
 
 A stored message is a JSON object with `role`: `user` (`text`), `assistant` (`text`, `tools`: a list
 of `{id, name, arguments}`, `tokens`: what the provider counted for the call) or `tool` (`id`,
-`text`, `failed`, and `trust` where it is to be framed). Source: agent-platform contract, sections
-5.7 and 9.6.
+`text`, `failed`, and `trust` where it is to be framed). A `user`'s `id` is of a message that is
+begun anew. Source: agent-platform contract, sections 5.7 and 9.6.
 """
 
 from collections.abc import Sequence

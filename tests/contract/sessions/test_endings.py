@@ -232,6 +232,7 @@ async def test_a_session_that_takes_too_long_is_ended() -> None:
         told = await stand.stream(chat("go"), lambda _: None)
     assert isinstance(told.error, LimitExceeded)
     assert told.statuses[-1] == "FAILED"
+    assert "`platform.session_s`" in told.log()[-1]["content"]
     assert moves(stand)[-1] is StatusEvent.DROP
 
 

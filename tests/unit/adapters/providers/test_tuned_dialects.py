@@ -1,7 +1,7 @@
 """What the dialects make of tuning, and corners that no recorded wire shows."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import botocore.session
 import botocore.validate
@@ -143,7 +143,7 @@ def test_what_bedrock_was_told_to_keep_is_how_the_next_call_begins() -> None:
 
 def test_the_vendors_own_library_takes_the_marks() -> None:
     service = botocore.session.get_session().get_service_model("bedrock-runtime")
-    shape: Any = service.operation_model("ConverseStream").input_shape
+    shape = cast("Any", service.operation_model("ConverseStream")).input_shape
     report = botocore.validate.ParamValidator().validate(
         conversed(CLAUDE, 5) | {"modelId": CLAUDE}, shape
     )

@@ -9,7 +9,7 @@ from isthmus.core.errors import LimitExceeded
 from isthmus.core.messages import Answer, Chat, Message, ToolSpec, ToolUse
 from isthmus.core.ports import Telemetry
 from isthmus.core.workflow import Status
-from isthmus.platform import address, calls, delegation, entries, history, structured
+from isthmus.platform import address, calls, delegation, entries, faulty, history, structured
 from isthmus.platform.engine.answering import Answering, account, clean
 from isthmus.platform.engine.components.compaction_step import CompactionStep
 from isthmus.platform.engine.state import EXECUTION, Scene, State, past_of
@@ -49,7 +49,7 @@ class ModelStep:
         scene.purse.check(state.get("spent") or {})
         past = past_of(state, agent.key)
         cycle = _cycle(state, agent, past)
-        message_id = f"agent-{uuid4()}"
+        message_id = faulty.begun(past) or f"agent-{uuid4()}"
         ask = self.ask(state, scene, cycle)
         compacts = CompactionStep(self.models, self.telemetry, agent)
         if compacted := await compacts.run(ask, self.head(state, scene), past, scene):
@@ -120,7 +120,11 @@ class ModelStep:
 
     async def _outcome(self, answer: Answer, state: State, at: At, scene: Scene) -> State:
         message_id, cycle = at
+        past = past_of(state, self.agent.key)
+        if answer.finish == "length":
+            return self._cut(answer, past, at, scene)
         uses = _uses(answer.tool_uses, state)
+        self._check(uses, past)
         limits, shape = self.agent.cycles, self.agent.shape
         given = structured.read(shape, uses) if shape is not None else None
         if isinstance(given, dict):
@@ -149,6 +153,22 @@ class ModelStep:
             result["context"] = {self.agent.key: output}
         return result
 
+    def _check(self, uses: list[StoredUse], past: list[Stored]) -> None:
+        """Raises LimitExceeded for a conversation that nothing else would end."""
+        faults = self.talks and any("fault" in use for use in uses)
+        if faults and faulty.malformed(past) >= faulty.MALFORMED:
+            raise LimitExceeded(
+                f"The agent {self.agent.name!r} is stuck: its tool calls cannot be read.", 0.0
+            )
+
+    def _cut(self, answer: Answer, past: list[Stored], at: At, scene: Scene) -> State:
+        """An answer that was cut off is asked for anew; its tool calls may be half of them."""
+        if faulty.cuts(past) >= faulty.CUTS:
+            raise LimitExceeded(
+                f"The agent {self.agent.name!r} is stuck: its answers are too long.", 0.0
+            )
+        return self._asked_again([], [faulty.again(at[0])], answer, at, scene)
+
     def _given(self, given: structured.Answered, answer: Answer, at: At, scene: Scene) -> State:
         """The structured answer, which is the end of the loop."""
         message_id, cycle = at
@@ -166,12 +186,14 @@ class ModelStep:
     ) -> State:
         """What was no answer, and why; no tool was run."""
         message_id, cycle = at
-        return {
+        again: State = {
             "status": EXECUTION,
             "conversation_history": {self.agent.key: [_stored(answer.text, uses, answer), *why]},
             "ui_chat_log": self._said(answer.text, message_id, scene, final=False),
-            "context": {self.agent.key: {"cycle_count": cycle}},
         }
+        if not self.talks:
+            again["context"] = {self.agent.key: {"cycle_count": cycle}}
+        return again
 
     async def _next(self, uses: list[StoredUse], scene: Scene) -> tuple[str, list[entries.Entry]]:
         """The status behind this step, and what asks the user."""
@@ -220,7 +242,8 @@ def _gone(state: State, scene: Scene) -> list[entries.Entry]:
 
 def _cycle(state: State, agent: Agent, past: list[Stored]) -> int:
     """Which turn of its model this is, since the agent was last entered."""
-    if not past or (past[-1]["role"] != "tool" and past[-1]["text"] != structured.AGAIN):
+    anew = (structured.AGAIN, faulty.CUT)
+    if not past or (past[-1]["role"] != "tool" and past[-1]["text"] not in anew):
         return 1
     known = state.get("context", {}).get(agent.key, {}).get("cycle_count", 0)
     return int(known) + 1

@@ -33,8 +33,8 @@ class OneOffStep:
         result = await self.model.run(state, scene)
         said = cast("Any", result)["conversation_history"][name]
         again = {"execution_result": None, "corrections": tried}
-        if isinstance(said, dict):
-            # What was said is summed up; the model is asked again.
+        if isinstance(said, dict) or said[-1]["role"] != "assistant":
+            # What was said is summed up, or was cut off; the model is asked again.
             return _with(result, name, again)
         uses: list[StoredUse] = said[-1].get("tools", [])
         if uses:
