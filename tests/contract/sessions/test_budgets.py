@@ -18,6 +18,7 @@ from isthmus.core.messages import Delta, ToolUse, Usage
 from isthmus.core.workflow import Status
 from isthmus.platform import checkpoints
 from isthmus.platform.budget import NO_PRICE
+from isthmus.platform.keeping import at_instance
 from isthmus.settings import BudgetSettings, PlatformSettings
 from tests.contract.sessions.test_compaction import LOOKS
 from tests.contract.sessions.test_delegation import CONFIG as DELEGATING
@@ -26,8 +27,9 @@ from tests.contract.sessions.test_flows import PLANNED, start
 from tests.contract.sessions.test_one_off import CONFIG as ONCE
 from tests.contract.sessions.test_patience import wound
 from tests.support.clock import HandClock
+from tests.support.foreign_instance import ForeignInstance
 from tests.support.scripted_models import Line, ScriptedModels, say
-from tests.support.session_client import Stand, chat, stop
+from tests.support.session_client import Stand, Told, chat, stop
 
 FLOWS = Caller("user-1", scopes=frozenset({"duo_chat", "duo_agent_platform"}))
 
@@ -209,3 +211,21 @@ async def test_tokens_that_nobody_tells_are_estimated() -> None:
         told = await stand.stream(chat("more"))
     assert isinstance(told.error, LimitExceeded)
     assert len(models.asks) == 1
+
+
+async def test_an_instance_keeps_the_sum_and_the_commands_of_a_session() -> None:
+    instance, headers = ForeignInstance(), {"x-gitlab-version": "19.3.0-ee"}
+    told: list[Told] = []
+    for goal, line in (("go", "one"), ("/compact", "never"), ("on", "two"), ("more", "three")):
+        # Each turn on another server.
+        stand = Stand(
+            ScriptedModels(say(line, usage=Usage(40, 10))),
+            stores=at_instance,
+            settings=PlatformSettings(budgets=BudgetSettings(tokens=100)),
+        )
+        async with stand.serving():
+            told.append(await stand.stream(chat(goal), instance, headers=headers))
+    assert [one.error for one in told[:3]] == [None] * 3
+    assert [entry["content"] for entry in told[2].log()][-2:] == ["on", "two"]
+    assert isinstance(told[3].error, LimitExceeded)
+    assert ": 100 so far" in told[3].error.detail
