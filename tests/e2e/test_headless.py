@@ -111,6 +111,15 @@ def test_a_job_over_grpc_changes_a_repository(tmp_path: Path, clone: Path) -> No
     assert "First I list the workspace" in err
 
 
+def test_a_job_ends_with_the_budget_of_its_session(tmp_path: Path, clone: Path) -> None:
+    with running_server(tmp_path, {"ISTHMUS_PLATFORM__BUDGETS__TOKENS": "50"}) as server:
+        server.wait_for_sessions()
+        run = start(grpc_job(server, server.grpc), clone, "--output-format", "json")
+        out, err = run.communicate(timeout=60)
+    assert run.returncode != 0
+    assert "budget of 50 tokens (`platform.budgets.tokens`)" in out + err
+
+
 def test_a_job_over_the_relay_changes_a_repository(tmp_path: Path, clone: Path) -> None:
     with running_server(tmp_path) as server:
         server.wait_for_sessions()
