@@ -284,3 +284,18 @@ async def test_the_record_tells_what_its_agent_may_do(home: Home) -> None:
         5,
         6,
     )
+
+
+async def test_an_instance_forgets_no_steps_for_us(home: Home) -> None:
+    writer = Writer(home)
+    for values in CHAIN:
+        await writer.write(values)
+    store, gone = home.stores.checkpoints, [("", step_id(number)) for number in range(5)]
+    if isinstance(store, InstanceCheckpoints):
+        with pytest.raises(Conflict, match="instance keeps"):
+            await store.prune(home.workflow_id, gone)
+    else:
+        assert await store.prune(home.workflow_id, gone) == 4
+    latest = await home.again().checkpoints.get(Thread(home.workflow_id), None)
+    assert latest is not None
+    assert checkpoints.values(latest) == CHAIN[-1]
