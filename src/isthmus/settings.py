@@ -25,7 +25,8 @@ from isthmus.settings_group import NONE, Group
 from isthmus.settings_instance import InstanceSettings, OidcSettings, RelaySettings
 from isthmus.settings_instances import InstanceModels, ListedInstance, listed
 from isthmus.settings_limits import LimitsSettings
-from isthmus.settings_platform import BudgetSettings, PlatformSettings
+from isthmus.settings_mcp import McpServer, McpSettings
+from isthmus.settings_platform import BudgetSettings, PlatformSettings, ScanSettings
 from isthmus.settings_redaction import RedactionSettings
 from isthmus.settings_routing import DeploymentSettings, RoutingSettings
 from isthmus.settings_runners import RunnersSettings
@@ -71,6 +72,8 @@ __all__ = [
     "ListedInstance",
     "LocalSettings",
     "LoggingSettings",
+    "McpServer",
+    "McpSettings",
     "MistralSettings",
     "ModelsSettings",
     "OidcSettings",
@@ -84,6 +87,7 @@ __all__ = [
     "ReloadSettings",
     "RoutingSettings",
     "RunnersSettings",
+    "ScanSettings",
     "ScriptedSettings",
     "SearchSettings",
     "Settings",
@@ -295,6 +299,7 @@ class Settings(Group):
     events: EventsSettings = EventsSettings()
     search: SearchSettings = SearchSettings()
     platform: PlatformSettings = PlatformSettings()
+    mcp: McpSettings = McpSettings()
     instance: InstanceSettings = InstanceSettings()
     instances: dict[str, ListedInstance] = Field(
         default={},

@@ -2,9 +2,32 @@
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, SecretStr, field_validator, model_validator
 
-from isthmus.settings_group import Group
+from isthmus.settings_group import NONE, Group
+
+
+class ScanSettings(Group):
+    """What searches the results of tools for texts that give orders to a model."""
+
+    engine: Literal["none", "rules", "service"] = Field(
+        default="rules",
+        description="What searches them: nothing, the patterns that come with the server, or the "
+        "service at `url`. Sessions are searched when their flag `ai_prompt_scanning` is on.",
+    )
+    url: str = Field(default="", description="The service; `docs/guide/security.md` has its wire.")
+    token: SecretStr = Field(default=NONE, description="Bearer token for the service.")
+    timeout_s: float = Field(
+        default=5.0, gt=0, le=60, description="Limit of one search; the result passes after it."
+    )
+    concurrency: int = Field(default=8, ge=1, le=256, description="Searches at once.")
+
+    @field_validator("url")
+    @classmethod
+    def _is_an_address(cls, value: str) -> str:
+        if value and not value.startswith(("http://", "https://")):
+            raise ValueError("must be an http(s) URL")
+        return value
 
 
 class BudgetSettings(Group):
@@ -66,3 +89,10 @@ class PlatformSettings(Group):
     message_limit_bytes: int = Field(
         default=4 * 1024 * 1024, ge=65_536, description="Largest message of a session, both ways."
     )
+    scan: ScanSettings = ScanSettings()
+
+    @model_validator(mode="after")
+    def _a_service_has_an_address(self) -> "PlatformSettings":
+        if self.scan.engine == "service" and not self.scan.url:
+            raise ValueError("`scan.engine` service needs `scan.url`")
+        return self

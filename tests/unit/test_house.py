@@ -19,14 +19,14 @@ BUDGET = {
     "platform": 14_150,
     "instance": 2_350,
     "edge": 12_500,
-    "adapters": 18_800,
+    "adapters": 18_850,
     "executor": 3_550,
     "app": 1_760,
     "cli": 2_400,
-    "doctor": 2_950,
-    "settings": 2_650,
+    "doctor": 3_000,
+    "settings": 3_050,
 }
-"""Lines of hand-written Python by package; `settings` are the modules beside them, with `serve`."""
+"""Lines of hand-written Python by package; `settings` are the modules beside them: `serve` too."""
 FILES = sorted(p for p in SOURCE.rglob("*.py") if "contract" not in p.relative_to(SOURCE).parts)
 
 

@@ -1,7 +1,6 @@
 """Tools of MCP servers that the person configured: started or reached, announced, called.
 
-Loaded only where there are any, and in a thread: the library takes a second. It loads jsonschema,
-which reads files, at the first call; here that is done before.
+Loaded only where there are any, and in a thread: the library takes a second.
 """
 
 import asyncio
@@ -10,13 +9,9 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Final
 
-import httpx2
-import jsonschema  # noqa: F401  # pyright: ignore[reportUnusedImport]
 import msgspec
-from mcp import Client, MCPError, StdioServerParameters
-from mcp.client.streamable_http import streamable_http_client
-from mcp.types import TextContent, Tool
 
+from isthmus import mcp_link
 from isthmus.contract.contract_pb2 import McpTool
 from isthmus.core.errors import ToolRefused
 from isthmus.executor.task import Malformed
@@ -27,7 +22,6 @@ SERVERS: Final = 32
 TOOLS: Final = 500
 START_S: Final = 30.0
 CALL_S: Final = 120.0
-_FAILURES = (OSError, ValueError, MCPError, httpx2.HTTPError, ExceptionGroup)
 
 
 class Server(msgspec.Struct, frozen=True):
@@ -65,7 +59,7 @@ class Servers:
     """Open servers. A tool's name is `<server>_<tool>`."""
 
     def __init__(self) -> None:
-        self._owners: dict[str, tuple[Client, str]] = {}
+        self._owners: dict[str, tuple[mcp_link.Client, str]] = {}
         self.announced: tuple[McpTool, ...] = ()
 
     async def call(self, name: str, arguments: str) -> str:
@@ -79,28 +73,21 @@ class Servers:
             raise ToolRefused("The arguments are not a JSON object.") from error
         try:
             async with asyncio.timeout(CALL_S):
-                result = await client.call_tool(own, given)
+                return await mcp_link.called(client, own, given)
         except TimeoutError as error:
             raise ToolRefused(f"The tool did not answer within {CALL_S:.0f} seconds.") from error
-        except _FAILURES as error:
-            raise ToolRefused(f"The tool failed: {type(error).__name__}") from error
-        text = "\n".join(
-            part.text if isinstance(part, TextContent) else f"[{part.type}]"
-            for part in result.content
-        )
-        if result.is_error:
-            raise ToolRefused(text or "The tool failed.")
-        return text
+        except mcp_link.Lost as error:
+            raise ToolRefused(str(error)) from error
 
-    def add(self, server: str, client: Client, tools: list[Tool]) -> None:
+    def add(self, server: str, client: mcp_link.Client, tools: list[mcp_link.Listed]) -> None:
         """Announce a server's tools. Raises Malformed when there are too many."""
         for tool in tools:
             self._owners[f"{server}_{tool.name}"] = (client, tool.name)
         self.announced += tuple(
             McpTool(
                 name=f"{server}_{tool.name}",
-                description=tool.description or "",
-                inputSchema=msgspec.json.encode(tool.input_schema).decode(),
+                description=tool.description,
+                inputSchema=msgspec.json.encode(tool.schema).decode(),
             )
             for tool in tools
         )
@@ -122,47 +109,22 @@ async def open_servers(
         for name, server in wanted.items():
             try:
                 async with asyncio.timeout(START_S):
-                    client = await stack.enter_async_context(
-                        await _client(stack, server, environment, trust)
-                    )
-                    opened.add(name, client, await _tools(client))
-            except (TimeoutError, *_FAILURES) as error:
+                    address = _address(server, environment)
+                    client = await mcp_link.connect(stack, address, trust.context)
+                    opened.add(name, client, await mcp_link.tools(client, TOOLS + 1))
+            except (TimeoutError, *mcp_link.FAILURES) as error:
                 if isinstance(error, Malformed):
                     raise
                 raise Malformed(f"--mcp-config: {name} does not answer") from error
         yield opened
 
 
-async def _client(
-    stack: AsyncExitStack, server: Server, environment: Mapping[str, str], trust: Trust
-) -> Client:
-    if server.command:
-        given = {**environment, **server.env}
-        return Client(
-            StdioServerParameters(command=server.command, args=list(server.args), env=given)
-        )
-    # Made in a thread: it loads certificates, and its library the rest of itself.
-    http = await asyncio.to_thread(_http, server.headers, trust)
-    await stack.enter_async_context(http)
-    return Client(streamable_http_client(server.url, http_client=http))
-
-
-def _http(headers: Mapping[str, str], trust: Trust) -> httpx2.AsyncClient:
-    """Follows no redirect: the headers are for one host."""
-    limits = httpx2.Timeout(START_S, read=CALL_S)
-    return httpx2.AsyncClient(
-        headers=dict(headers),
-        timeout=limits,
-        follow_redirects=False,
-        verify=trust.context or True,
+def _address(server: Server, environment: Mapping[str, str]) -> mcp_link.Address:
+    return mcp_link.Address(
+        command=server.command,
+        args=server.args,
+        env={**environment, **server.env},
+        url=server.url,
+        headers=server.headers,
+        read_s=CALL_S,
     )
-
-
-async def _tools(client: Client) -> list[Tool]:
-    found: list[Tool] = []
-    page = await client.list_tools()
-    found += page.tools
-    while page.next_cursor and len(found) <= TOOLS:
-        page = await client.list_tools(cursor=page.next_cursor)
-        found += page.tools
-    return found
