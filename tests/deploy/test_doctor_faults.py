@@ -395,6 +395,10 @@ def platform_away(bench: Bench) -> None:
     bench.put("platform.secure", "false")
 
 
+def mcp_away(bench: Bench) -> None:
+    bench.put("mcp.servers", '{"far": {"command": "no-such-program"}}')
+
+
 def signin_away(bench: Bench) -> None:
     bench.put("instance.oidc.issuer", f"http://127.0.0.1:{free_port()}")
     bench.put("runners.kind", "none")
@@ -469,6 +473,7 @@ FAULTS: dict[Callable[[Bench], None], Named] = {
     no_certificate_file: Named("settings", "http.tls", "cert_file", 2),
     no_log: Named("disk.log", "logging.file", "may not write"),
     platform_away: Named("platform", "platform.url", "no agent platform"),
+    mcp_away: Named("mcp", "mcp.servers", "FileNotFoundError", 1),
     signin_away: Named("issuers", "instance.oidc.issuer", "nothing listens"),
     few_files: Named("process.files", "LimitNOFILE of the unit, or ulimit", "200"),
 }

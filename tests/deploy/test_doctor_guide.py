@@ -18,7 +18,7 @@ from tests.support.process import RunningServer, running_server
 CHECKS = {
     *("settings", "modes", "licence", "files", "disk", "keys", "tls", "listeners", "process"),
     *("proxies", "running", "issuers", "token", "clock", "models", "database", "limits"),
-    *("instance", "egress", "via", "trust", "platform"),
+    *("instance", "egress", "via", "trust", "platform", "mcp"),
 }
 
 

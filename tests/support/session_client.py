@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -27,10 +27,12 @@ from isthmus.platform.catalogue import load, read_schemas
 from isthmus.platform.credits import Credits
 from isthmus.platform.engine.run import Equipment, GraphEngine
 from isthmus.platform.flow_stock import Stock
-from isthmus.platform.host import LocalHost, Parts
+from isthmus.platform.host import LocalHost, Parts, none_served
 from isthmus.platform.keeping import embedded
 from isthmus.platform.opening import StoresOf
 from isthmus.platform.owner import Shared
+from isthmus.platform.scan import Bounds, Guard, Scanner
+from isthmus.platform.tool import Tool
 from isthmus.platform.toolbox import FOLDER, all_tools
 from isthmus.platform.vault import Vaults
 from isthmus.prompts.registry import Registry
@@ -54,6 +56,7 @@ FLOWS = load(LIBRARY / "flows", STOCK)
 CALLER = Caller("user-1", scopes=frozenset({"duo_chat"}))
 One = str | ActionResponse | ClientEvent
 Reply = One | list[One] | None
+ServedTools = Callable[[str], Awaitable[Mapping[str, Tool]]]
 Answerer = Callable[[Action], Reply]
 
 
@@ -112,6 +115,8 @@ class Stand:
         stores: StoresOf | None = None,
         credits_: Credits | None = None,
         metered: bool = False,
+        scanner: Scanner | None = None,
+        served: ServedTools = none_served,
     ) -> None:
         self.models = models
         self.workflows = workflows or MemoryWorkflows()
@@ -123,6 +128,8 @@ class Stand:
         self.sink = MemorySink()
         self.clock = HandClock()
         self.settings = settings or PlatformSettings()
+        self.served = served
+        self.guard = Guard(scanner, self.sink, self.clock, Bounds(0.5))
         self.host = LocalHost(self._parts())
 
     def _parts(self) -> Parts:
@@ -132,6 +139,7 @@ class Stand:
                 self.sink,
                 self.clock,
                 Vaults(RULES, lambda: bytes(32)),
+                self.guard,
                 self.settings,
                 COMMANDS,
             )
@@ -148,11 +156,12 @@ class Stand:
             self.settings,
             self.credits,
             self.metered,
+            self.served,
         )
 
     @asynccontextmanager
     async def serving(self) -> AsyncIterator["Stand"]:
-        async with self.host:
+        async with self.guard, self.host:
             yield self
 
     def limited(self, **limits: Any) -> "Stand":

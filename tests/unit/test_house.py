@@ -16,15 +16,15 @@ BUDGET = {
     "redaction": 1_050,
     "routing": 4_200,
     "gateway": 3_500,
-    "platform": 14_150,
+    "platform": 14_650,
     "instance": 2_350,
     "edge": 12_500,
-    "adapters": 18_850,
+    "adapters": 19_050,
     "executor": 3_550,
-    "app": 1_760,
+    "app": 1_810,
     "cli": 2_400,
     "doctor": 3_000,
-    "settings": 3_050,
+    "settings": 3_100,
 }
 """Lines of hand-written Python by package; `settings` are the modules beside them: `serve` too."""
 FILES = sorted(p for p in SOURCE.rglob("*.py") if "contract" not in p.relative_to(SOURCE).parts)

@@ -5,15 +5,19 @@ HTTP answers.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
+from importlib import import_module
 from secrets import token_bytes
 from uuid import uuid4
 
 from isthmus.adapters.keysets.merged import platform_issuers
 from isthmus.adapters.keysets.static import local_keys
+from isthmus.adapters.outbound.proxy import proxy_for
+from isthmus.adapters.outbound.trust import trust
+from isthmus.adapters.scan.service import Service, ServiceScanner
 from isthmus.adapters.search.sqlite import SqliteSearch, index_file
 from isthmus.app.foundation import Foundation
 from isthmus.app.gateway import accepted_keys, public_keys
@@ -26,11 +30,14 @@ from isthmus.edge.grpc.server import GrpcListener, PlatformServices, open_server
 from isthmus.platform import catalogue, commands
 from isthmus.platform.credits import Credits
 from isthmus.platform.engine.run import Equipment, GraphEngine
-from isthmus.platform.host import LocalHost, Parts
+from isthmus.platform.host import LocalHost, Parts, none_served
 from isthmus.platform.keeping import at_instance, embedded
 from isthmus.platform.opening import StoresOf
 from isthmus.platform.owner import Shared
 from isthmus.platform.prune import Pruning
+from isthmus.platform.scan import Bounds, Guard, Scanner
+from isthmus.platform.scan_rules import RuleScanner
+from isthmus.platform.tool import Tool
 from isthmus.platform.toolbox import all_tools, published
 from isthmus.platform.vault import Vaults
 from isthmus.redaction.policy import rules_of
@@ -82,8 +89,21 @@ async def open_sessions(foundation: Foundation, host: LocalHost) -> AsyncIterato
         yield Sessions(listener, host)
 
 
-def local_host(foundation: Foundation, stores: Stores) -> LocalHost:
-    """What runs sessions in this process; a context."""
+@asynccontextmanager
+async def local_host(foundation: Foundation, stores: Stores) -> AsyncIterator[LocalHost]:
+    """What runs sessions in this process. Raises SettingsError."""
+    async with AsyncExitStack() as stack:
+        docs = SqliteSearch(index_file(foundation.settings.search, foundation.settings.data_dir))
+        tools = all_tools(docs)
+        guard = await stack.enter_async_context(_guard(foundation))
+        served = await _served(stack, foundation, tools)
+        parts = _parts(foundation, stores, tools, guard)
+        yield await stack.enter_async_context(LocalHost(replace(parts, served=served)))
+
+
+def _parts(
+    foundation: Foundation, stores: Stores, tools: Mapping[str, Tool], guard: Guard
+) -> Parts:
     settings = foundation.settings.platform
     engine = GraphEngine(
         Equipment(
@@ -91,13 +111,12 @@ def local_host(foundation: Foundation, stores: Stores) -> LocalHost:
             foundation.telemetry,
             foundation.clock,
             Vaults(rules_of(foundation.settings.redaction), partial(token_bytes, 32)),
+            guard,
             settings,
             commands.load(LIBRARY / "commands"),
         )
     )
-    docs = SqliteSearch(index_file(foundation.settings.search, foundation.settings.data_dir))
-    tools = all_tools(docs)
-    parts = Parts(
+    return Parts(
         flows=catalogue.bundled(LIBRARY, tools, foundation.prompts),
         tools=tools,
         models=foundation.models,
@@ -110,7 +129,37 @@ def local_host(foundation: Foundation, stores: Stores) -> LocalHost:
         credits=Credits(foundation.quota),
         metered=foundation.settings.models.custom_enabled,
     )
-    return LocalHost(parts)
+
+
+def _guard(foundation: Foundation) -> Guard:
+    scan = foundation.settings.platform.scan
+    scanner: Scanner | None = None
+    if scan.engine == "rules":
+        scanner = RuleScanner()
+    elif scan.engine == "service":
+        service = Service(scan.url, scan.timeout_s, scan.token.get_secret_value())
+        scanner = ServiceScanner(service, foundation.outbound, foundation.clock)
+    bounds = Bounds(scan.timeout_s, scan.concurrency)
+    return Guard(scanner, foundation.telemetry, foundation.clock, bounds)
+
+
+async def _served(
+    stack: AsyncExitStack, foundation: Foundation, tools: Mapping[str, Tool]
+) -> Callable[[str], Awaitable[Mapping[str, Tool]]]:
+    """MCP servers. Their library takes a second to load: only where there are any."""
+    wanted = foundation.settings.mcp.servers
+    if not wanted:
+        return none_served
+    try:
+        mcp = await asyncio.to_thread(import_module, "isthmus.adapters.mcp.servers")
+        link = import_module("isthmus.adapters.mcp.link")
+    except ImportError as error:
+        raise SettingsError("mcp.servers: needs the extra isthmus[mcp]") from error
+    limits = foundation.settings.outbound
+    way = link.Way(partial(trust, limits), partial(proxy_for, limits))
+    opened = mcp.open_servers(wanted, tools, foundation.telemetry, way)
+    servers = await stack.enter_async_context(opened)
+    return servers.offered
 
 
 async def upkeep(foundation: Foundation, stores: Stores) -> None:

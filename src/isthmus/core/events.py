@@ -369,6 +369,20 @@ class ToolCalled(Struct, frozen=True, gc=False):
     failure: str
 
 
+class ResultScanned(Struct, frozen=True, gc=False):
+    """A tool's result was searched for orders to a model; `rule` names what was found, or is "".
+
+    `outcome`: clean, found, blocked, error, timeout or skipped (too many were waiting).
+    """
+
+    workflow_id: str
+    tool: str
+    trust: str
+    outcome: str
+    rule: str
+    duration_s: float
+
+
 class CheckpointWritten(Struct, frozen=True, gc=False):
     """A checkpoint was stored."""
 
@@ -428,6 +442,7 @@ Fact: TypeAlias = (
     | RelayClosed
     | ActionRelayed
     | ToolCalled
+    | ResultScanned
     | CheckpointWritten
     | KeysRefreshed
     | CertificateLoaded

@@ -2,7 +2,14 @@
 
 import asyncio
 import traceback
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterator,
+    Mapping,
+)
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, field
 from types import ModuleType
@@ -49,11 +56,17 @@ class SessionHost(Protocol):
         ...
 
 
+async def none_served(_: str) -> Mapping[str, Tool]:
+    """For a host without MCP servers of its own."""
+    return {}
+
+
 @dataclass(frozen=True, slots=True)
 class Parts:
     """What a host is made of. `engine` is called for each stream; it may load the engine late.
 
     `metered` is whether model calls of customers' own are announced to clients that ask for it.
+    `served` gives the tools of our own MCP servers for a flow, by its definition, and soon.
     """
 
     flows: Catalogue
@@ -67,6 +80,7 @@ class Parts:
     settings: PlatformSettings
     credits: Credits = field(default_factory=Credits)
     metered: bool = False
+    served: Callable[[str], Awaitable[Mapping[str, Tool]]] = none_served
 
 
 def load_tools(package: ModuleType) -> dict[str, Tool]:
@@ -155,7 +169,7 @@ class LocalHost:
                 return
             feature = feature_of(message.workflowDefinition, message.flowConfigId)
             await self._parts.credits.for_session(caller, client, feature)
-            session = self._session(message, caller, client, (conversation, events))
+            session = await self._session(message, caller, client, (conversation, events))
             with self._claim(session, message.workflowID):
                 task = self._group.create_task(self._guarded(session))
                 self._tasks.add(task)
@@ -170,7 +184,7 @@ class LocalHost:
                     for unwound in late:
                         unwound.cancel()
 
-    def _session(
+    async def _session(
         self,
         message: StartWorkflowRequest,
         caller: Caller,
@@ -190,6 +204,7 @@ class LocalHost:
             client=client,
             conversation=stream[0],
             events=stream[1],
+            served=await parts.served(selector.definition or selector.built_in),
         )
         wiring = Wiring(
             stores=parts.stores,

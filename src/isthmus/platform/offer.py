@@ -48,7 +48,10 @@ class Wishes:
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """What a session brings along. `claim` is the token's policy of tools."""
+    """What a session brings along. `claim` is the token's policy of tools.
+
+    `served` are tools of MCP servers of our own; of one name, they win over those of the client.
+    """
 
     start: Start
     client: ClientInfo
@@ -56,6 +59,7 @@ class Given:
     approvals: Mapping[str, ToolApproval]
     claim: object = None
     exclusion: Exclusion = NOTHING
+    served: Mapping[str, Tool] = field(default_factory=dict[str, Tool])
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +84,9 @@ def kit(wishes: Wishes, given: Given, known: Mapping[str, Tool]) -> Kit:
     own |= {
         tool.name
         for tool in admitted.values()
-        if tool.effect == "plan" or _NEEDED.get(tool.effect, frozenset()) & beforehand
+        if tool.agreed
+        or tool.effect == "plan"
+        or _NEEDED.get(tool.effect, frozenset()) & beforehand
     }
     theirs = _said(given.start.preapproved if wishes.heeds_client else (), admitted.values())
     policy = agreed(own, theirs, given.claim, asks=wishes.asks, approvals=given.approvals)
@@ -96,7 +102,8 @@ def _listed(wishes: Wishes, given: Given, known: Mapping[str, Tool]) -> Iterable
     def has(capability: str) -> bool:
         return capability in given.start.capabilities
 
-    brought = {n: t for n, t in given.start.mcp.items() if given.terms.mcp and n not in known}
+    servers = {**given.start.mcp, **given.served} if given.terms.mcp else {}
+    brought = {name: tool for name, tool in servers.items() if name not in known}
     if wishes.with_mcp:
         yield from brought.values()
     for name in wishes.toolset:

@@ -1,7 +1,7 @@
 """From a start message to a turn that an engine can prepare: record, model, policy, tools."""
 
 from collections.abc import AsyncIterator, Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 from isthmus.contract.contract_pb2 import ClientEvent
@@ -22,6 +22,7 @@ from isthmus.platform.mode import mode_of
 from isthmus.platform.offer import Given, Wishes, kit
 from isthmus.platform.owner import Owner
 from isthmus.platform.protocol import Conversation
+from isthmus.platform.scan import level_of
 from isthmus.platform.start import Start
 from isthmus.platform.stores import SessionRecords, SessionStores
 from isthmus.platform.tool import Client, Tool
@@ -38,7 +39,7 @@ GOAL_CHARS = 16_000
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """What one stream begins with."""
+    """What one stream begins with. `served` are tools of MCP servers of our own."""
 
     start: Start
     selector: Selector
@@ -47,6 +48,7 @@ class Opening:
     client: ClientInfo
     conversation: Conversation
     events: AsyncIterator[ClientEvent]
+    served: Mapping[str, Tool] = field(default_factory=dict[str, Tool])
 
     @property
     def definition(self) -> str:
@@ -138,6 +140,7 @@ def turn_of(
         record.approvals,
         caller.extra.get("tool_access_policies"),
         excluding(record.site.excluded),
+        opening.served,
     )
     picked = _picked(opening, wiring, record)
     return Turn(
@@ -161,6 +164,7 @@ def turn_of(
             if agent.tags
         },
         context=_context(opening, wiring, record),
+        scan=level_of(opening.client.feature_flags, record.site.protection),
     )
 
 

@@ -111,7 +111,8 @@ class Tool:
     one's place when the client has it. A tool with a `capability` is offered only to clients that
     have it. `feature` is the licensed feature to ask the instance about when a result is empty or
     an error. `version` below 1.0.0 keeps it out of listings. A tool that has `plans` changes the
-    session's plan by it, and `run` is never called.
+    session's plan by it, and `run` is never called. `agreed`: who runs this server has agreed to
+    its calls beforehand.
     """
 
     name: str
@@ -133,6 +134,7 @@ class Tool:
     feature: str = ""
     version: str = "1.0.0"
     plans: Plan | None = None
+    agreed: bool = False
 
     def suited(self, has: Callable[[str], bool]) -> "Tool":
         """This tool, or the variant that the client's capabilities call for."""

@@ -20,6 +20,7 @@ from isthmus.platform.ledger import Book, Machine
 from isthmus.platform.mode import Mode
 from isthmus.platform.notifier import Snapshot
 from isthmus.platform.offer import Kit
+from isthmus.platform.scan import Level
 from isthmus.platform.start import Start
 from isthmus.platform.stores import SessionStores
 from isthmus.routing.sticky import Picked
@@ -33,7 +34,8 @@ class Turn:
     `stores` may be this session's alone: an engine holds on to none. `site` is where it works.
     What is written is written under `lease`, and what is done to the world stands in `book`.
     `kits` are the tools of each component, `choices` the models of those that have one of their
-    own, and `context` is what the engine tells a flow, the client's inputs included.
+    own, and `context` is what the engine tells a flow, the client's inputs included. `scan` is
+    whether results are searched for orders to a model.
     """
 
     start: Start
@@ -52,6 +54,7 @@ class Turn:
     choices: Mapping[str, ModelChoice] = field(default_factory=dict[str, ModelChoice])
     context: Mapping[str, object] = field(default_factory=dict[str, object])
     site: Site = field(default=Site())
+    scan: Level = "off"
 
     @property
     def held_as(self) -> str:

@@ -9,6 +9,7 @@ from isthmus.core.workflow import Status
 from isthmus.platform.catalogue import Entry
 from isthmus.platform.engine.compile import compile_flow
 from isthmus.platform.engine.components.tool_step import Bench
+from isthmus.platform.scan import Bounds, Guard
 from isthmus.platform.vault import Vaults
 from tests.support.clock import HandClock
 from tests.support.scripted_models import ScriptedModels, say, use
@@ -80,7 +81,9 @@ async def test_a12_23_a_plan_is_agreed_to_and_carried_out(definition: str) -> No
 
 @pytest.mark.parametrize("entry", FLOWS.entries, ids=lambda e: f"{e.name}/{e.schema}@{e.version}")
 def test_every_flow_of_the_server_is_run_by_its_engine(entry: Entry) -> None:
-    bench = Bench(MemorySink(), HandClock(), Vaults(RULES, lambda: bytes(32)))
+    sink, clock = MemorySink(), HandClock()
+    guard = Guard(None, sink, clock, Bounds())
+    bench = Bench(sink, clock, Vaults(RULES, lambda: bytes(32)), guard)
     nodes = compile_flow(entry.flow, ScriptedModels(say("x")), bench).nodes
     assert {node.partition("#")[0] for node in nodes} >= {
         part.name for part in entry.flow.components if part.name not in entry.flow.supervisors

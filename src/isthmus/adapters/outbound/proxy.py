@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from urllib.parse import unquote, urlsplit
 
-from isthmus.adapters.outbound.target import Origin
-from isthmus.settings import SettingsError
+from isthmus.adapters.outbound.target import Origin, target_of
+from isthmus.settings import OutboundSettings, SettingsError
 
 Network = IPv4Network | IPv6Network
 
@@ -36,6 +36,14 @@ def proxy_of(url: str) -> Proxy | None:
         raise SettingsError("outbound.proxy_url: must be `http://HOST:PORT`")
     authorization = f"Basic {b64encode(credentials).decode()}" if user else ""
     return Proxy(host, 80 if port is None else port, authorization)
+
+
+def proxy_for(limits: OutboundSettings, url: str) -> str:
+    """The proxy's URL, for a library that calls `url` itself; "" when it is called directly."""
+    proxy, origin = limits.proxy_url.get_secret_value().strip(), target_of(url).origin
+    if not proxy or not origin.tls or NoProxy(limits.no_proxy).covers(origin):
+        return ""
+    return proxy if "://" in proxy else f"http://{proxy}"
 
 
 class NoProxy:

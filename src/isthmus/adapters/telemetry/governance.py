@@ -14,6 +14,7 @@ from isthmus.core.events import (
     Fact,
     LimitMet,
     LimitStoreLost,
+    ResultScanned,
     SecretFound,
 )
 
@@ -32,6 +33,7 @@ class Governance:
         self._lost, self._losses, self._refused = _family(), _family(), _family()
         secret = ("rule", "way", "mode", "model_provider")
         self._secrets = _family(*secret, told=("rule", "model_provider"))
+        self._scans = _family("outcome", "rule", told=("rule",))
         self._readings = _family("result")
         for family in (self._lost, self._losses, self._refused):
             family[()].value = 0
@@ -43,6 +45,7 @@ class Governance:
             gauge("limits_store_lost", lost, self._lost),
             counter("limits_store_losses", "Times that they were lost.", self._losses),
             counter("secrets_found", "Secrets that a guard found.", self._secrets),
+            counter("tool_results_scanned", "Results that were searched for orders.", self._scans),
             counter("configuration_readings", "Configurations that were read.", self._readings),
             gauge("configuration_refused", refused, self._refused),
         )
@@ -51,6 +54,7 @@ class Governance:
             LimitMet: self.met,
             LimitStoreLost: self.lost,
             SecretFound: self.found,
+            ResultScanned: self.scanned,
             ConfigurationRead: self.read,
         }
 
@@ -72,6 +76,10 @@ class Governance:
     def found(self, fact: SecretFound) -> None:
         """Secrets."""
         self._secrets[fact.rule, fact.way, fact.mode, fact.provider].value += fact.count
+
+    def scanned(self, fact: ResultScanned) -> None:
+        """A tool's result."""
+        self._scans[fact.outcome, fact.rule].value += 1
 
     def read(self, fact: ConfigurationRead) -> None:
         """The configuration."""

@@ -27,6 +27,7 @@ from isthmus.core.events import (
     PayloadSeen,
     QuotaAsked,
     RelayClosed,
+    ResultScanned,
     RpcServed,
     SecretFound,
     SessionEnded,
@@ -200,6 +201,12 @@ def _secret(fact: SecretFound) -> Reading:
     return Reading(logging.INFO, "redaction", "Secrets were found", _values(fact))
 
 
+def _scan(fact: ResultScanned) -> Reading:
+    level = logging.DEBUG if fact.outcome == "clean" else logging.WARNING
+    text = "A tool's result was searched for orders to a model"
+    return Reading(level, "scan", text, _values(fact))
+
+
 def _configuration(fact: ConfigurationRead) -> Reading:
     """Which settings changed; what they are now is nobody's business here."""
     if not fact.taken:
@@ -280,6 +287,7 @@ _READERS: dict[type[Fact], Reader] = {
     LimitMet: _limit,
     LimitStoreLost: _limit_store,
     SecretFound: _secret,
+    ResultScanned: _scan,
     ConfigurationRead: _configuration,
     FeatureUsed: _feature,
     QuotaAsked: _quota,

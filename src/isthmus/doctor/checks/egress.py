@@ -90,6 +90,8 @@ def _others(case: Case) -> Iterator[tuple[str, str]]:
     yield "providers.vertex.token_url", settings.providers.vertex.token_url
     yield "providers.bedrock.sts_url", settings.providers.bedrock.sts_url
     yield "quota.url", settings.quota.url
+    yield "platform.scan.url", settings.platform.scan.url
+    yield from (("mcp.servers", server.url) for server in settings.mcp.servers.values())
     if settings.runners.kind == "kubernetes":
         yield "runners.kubernetes.url", settings.runners.kubernetes.url
 

@@ -26,6 +26,7 @@ from isthmus.platform.engine.components.tool_step import Bench
 from isthmus.platform.engine.saver import Habits, Saver
 from isthmus.platform.engine.state import EXECUTION, Scene, State, snapshot, status_of
 from isthmus.platform.mode import Mode
+from isthmus.platform.scan import Guard
 from isthmus.platform.start import Decision
 from isthmus.platform.turn import Run, Stage, Turn, Written
 from isthmus.platform.vault import Vaults
@@ -52,8 +53,9 @@ Entrance: TypeAlias = Goal | Decision | GoOn
 
 @dataclass(frozen=True, slots=True)
 class Equipment:
-    """What the engine works with. `vaults` take secrets out of what tools return.
+    """What the engine works with.
 
+    `vaults` take secrets out of what tools return, `guard` looks for orders to a model in it.
     `commands` are those of conversations, besides the engine's own.
     """
 
@@ -61,6 +63,7 @@ class Equipment:
     telemetry: Telemetry
     clock: Clock
     vaults: Vaults
+    guard: Guard
     settings: PlatformSettings
     commands: Templates = field(default_factory=dict[str, str])
 
@@ -84,7 +87,7 @@ class GraphEngine:
     def __init__(self, equipment: Equipment) -> None:
         self._equipment = equipment
         self._budgets = Budgets(equipment.settings.budgets, equipment.telemetry)
-        self._bench = Bench(equipment.telemetry, equipment.clock, equipment.vaults)
+        self._bench = Bench(equipment.telemetry, equipment.clock, equipment.vaults, equipment.guard)
         self._graphs: OrderedDict[str, Graph] = OrderedDict()
 
     async def prepare(self, turn: Turn) -> Run:

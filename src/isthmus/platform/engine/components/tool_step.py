@@ -18,6 +18,7 @@ from isthmus.platform.history import Stored, StoredUse
 from isthmus.platform.ledger import UNCLEAR
 from isthmus.platform.offer import Kit
 from isthmus.platform.policy import Deny
+from isthmus.platform.scan import BLOCKED, Guard
 from isthmus.platform.tool import Client, Tool
 from isthmus.platform.truncate import shown
 from isthmus.platform.vault import Vault, Vaults, plain
@@ -40,6 +41,7 @@ class Bench:
     telemetry: Telemetry
     clock: Clock
     vaults: Vaults
+    guard: Guard
 
     def vault(self, scene: Scene) -> Vault:
         """The secrets of the session at hand."""
@@ -64,6 +66,9 @@ class Bench:
         text, failed, source = await self._result(call, scene)
         text = await _inline(self.vault(scene).hide, clean(text))
         told = await _inline(partial(result.told, tool=source, frame=scene.frame), text)
+        turn = scene.turn
+        if await self.guard.blocks(told, source, turn.scan, turn.start.workflow_id):
+            text, told, failed, source = BLOCKED, BLOCKED, True, None
         self.telemetry.emit(
             ToolCalled(
                 workflow_id=scene.turn.start.workflow_id,

@@ -1,0 +1,43 @@
+"""A tool of an MCP server of our own, in a session of a real server with a real executor."""
+
+import json
+import sys
+from pathlib import Path
+
+from tests.e2e.test_headless import grpc_job, start
+from tests.support.guide import ROOT
+from tests.support.process import running_server
+
+SAMPLE = ROOT / "tests" / "contract" / "executor" / "mcp_sample.py"
+SCRIPT = """
+turns:
+  - tools: [{name: demo_shout, arguments: {text: hello}}]
+  - text: "Done."
+"""
+
+
+def test_a_session_calls_a_tool_of_a_server_that_the_settings_name(tmp_path: Path) -> None:
+    script, clone = tmp_path / "script.yml", tmp_path / "clone"
+    script.write_text(SCRIPT, encoding="utf-8")
+    clone.mkdir()
+    demo = {
+        "command": sys.executable,
+        "args": [str(SAMPLE)],
+        "env": {"OWN": "s3cret-of-it"},
+        "approve": "always",
+    }
+    settings = {
+        "ISTHMUS_MCP__SERVERS": json.dumps({"demo": demo, "none": {"command": "no-such-program"}}),
+        "ISTHMUS_PROVIDERS__SCRIPTED__SCRIPT": str(script),
+        "ISTHMUS_LOGGING__LEVEL": "DEBUG",
+    }
+    with running_server(tmp_path, settings) as server:
+        server.wait_for_sessions()
+        run = start(grpc_job(server, server.grpc), clone, "--output-format", "json")
+        out, err = run.communicate(timeout=60)
+        assert run.returncode == 0, err
+        assert json.loads(out)["result"].endswith("Done.")
+    assert "an MCP server is connected" in server.log
+    assert "an MCP server cannot be used" in server.log
+    assert '"tool": "mcp"' in server.log or '"tool":"mcp"' in server.log
+    assert "s3cret-of-it" not in server.log + server.out
