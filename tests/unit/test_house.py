@@ -16,7 +16,7 @@ BUDGET = {
     "redaction": 1_050,
     "routing": 4_200,
     "gateway": 3_500,
-    "platform": 14_150,
+    "platform": 14_400,
     "instance": 2_350,
     "edge": 12_500,
     "adapters": 18_800,
@@ -24,7 +24,7 @@ BUDGET = {
     "app": 1_760,
     "cli": 2_400,
     "doctor": 2_950,
-    "settings": 2_650,
+    "settings": 2_700,
 }
 """Lines of hand-written Python by package; `settings` are the modules beside them, with `serve`."""
 FILES = sorted(p for p in SOURCE.rglob("*.py") if "contract" not in p.relative_to(SOURCE).parts)
