@@ -56,6 +56,7 @@ class MemoryWorkflows:
             for record in reversed(self.records.values())
             if query.owner in (None, record.owner)
             and (not query.statuses or record.status in query.statuses)
+            and (not query.ids or record.workflow_id in query.ids)
         ]
         return Page(tuple(found[: query.limit]), len(found) > query.limit)
 

@@ -10,6 +10,14 @@ from msgspec import Struct
 
 from isthmus.core.identity import NOBODY, Caller, ClientInfo, Who
 from isthmus.core.messages import Usage
+from isthmus.core.session_facts import (
+    ActionAnswered,
+    AnswerShaped,
+    Compacted,
+    RouteTaken,
+    SessionAsked,
+    SessionRejected,
+)
 
 REQUEST_ID: ContextVar[str] = ContextVar("isthmus_request_id", default="")
 """Correlation id of the request or session at hand; for logs and replies only."""
@@ -74,7 +82,11 @@ class HttpServed(Struct, frozen=True, gc=False):
 
 
 class RpcServed(Struct, frozen=True, gc=False):
-    """One RPC ended. `method` is a path, as `/DuoWorkflow/ListTools`; `code` is a status name."""
+    """One RPC ended. `method` is a path, as `/DuoWorkflow/ListTools`; `code` is a status name.
+
+    `cpu_s` is what the loop's thread worked meanwhile, for whomever. `unstarted` is why a session's
+    stream ended before it began: NO_START_REQUEST, EMPTY_START_REQUEST or "".
+    """
 
     method: str
     kind: str
@@ -84,6 +96,8 @@ class RpcServed(Struct, frozen=True, gc=False):
     user_agent: str
     request_id: str
     fields: tuple[tuple[str, object], ...] = ()
+    cpu_s: float = 0.0
+    unstarted: str = ""
 
 
 class ModelCallStarted(Struct, frozen=True, gc=False):
@@ -276,7 +290,8 @@ class SessionAnswered(Struct, frozen=True, gc=False):
 class SessionEnded(Struct, frozen=True, gc=False):
     """A session's stream ended.
 
-    `outcome`: finished, waiting, stopped, failed, aborted, interrupted or paused.
+    `outcome`: finished, waiting, stopped, failed, aborted, interrupted or paused. `mode` is as in
+    SessionStarted.
     """
 
     workflow_id: str
@@ -285,6 +300,7 @@ class SessionEnded(Struct, frozen=True, gc=False):
     reason: str
     duration_s: float
     steps: int
+    mode: str = ""
 
 
 class ModelUse(NamedTuple):
@@ -317,14 +333,6 @@ class SessionBilled(Struct, frozen=True):
     caller: Caller
     client: ClientInfo
     used: tuple[tuple[str, object], ...]
-
-
-class ActionAnswered(Struct, frozen=True, gc=False):
-    """A client carried out an action; `action` is the contract's oneof name."""
-
-    workflow_id: str
-    action: str
-    duration_s: float
 
 
 class RelayOpened(Struct, frozen=True, gc=False):
@@ -384,12 +392,13 @@ class ResultScanned(Struct, frozen=True, gc=False):
 
 
 class CheckpointWritten(Struct, frozen=True, gc=False):
-    """A checkpoint was stored."""
+    """A checkpoint was stored; `elsewhere`: at the session's own instance, by its client."""
 
     workflow_id: str
     size_bytes: int
     blobs: int
     duration_s: float
+    elsewhere: bool = False
 
 
 class KeysRefreshed(Struct, frozen=True, gc=False):
@@ -433,6 +442,8 @@ Fact: TypeAlias = (
     | PayloadSeen
     | SuggestionTrimmed
     | SuggestionAsked
+    | SessionAsked
+    | SessionRejected
     | SessionStarted
     | SessionAnswered
     | SessionEnded
@@ -444,6 +455,9 @@ Fact: TypeAlias = (
     | ToolCalled
     | ResultScanned
     | CheckpointWritten
+    | RouteTaken
+    | AnswerShaped
+    | Compacted
     | KeysRefreshed
     | CertificateLoaded
 )

@@ -8,6 +8,8 @@ import msgspec
 from msgspec import Struct
 
 NO_CLAIMS: Mapping[str, object] = MappingProxyType({})
+LABELS = ("lsp_version", "gitlab_version", "client_type", "gitlab_realm", "is_gitlab_team_member")
+"""What metrics tell of a client. Source: agent-platform contract, sections 0 and 3.1."""
 
 
 class Who(Struct, frozen=True, gc=False):
@@ -84,3 +86,16 @@ class ClientInfo(Struct, frozen=True, gc=False):
         """Flags as sent, split at commas and not trimmed; empty when the header is absent."""
         text = self.headers.get("x-gitlab-enabled-feature-flags")
         return () if text is None else tuple(text.split(","))
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The values of LABELS; "" is not known."""
+        get = self.headers.get
+        member = get("x-gitlab-is-a-gitlab-member") or get("x-gitlab-is-team-member") or ""
+        return (
+            get("x-gitlab-language-server-version", ""),
+            get("x-gitlab-version", ""),
+            get("x-gitlab-client-type", ""),
+            get("x-gitlab-realm", ""),
+            member.lower() if member.lower() in ("true", "false") else "",
+        )

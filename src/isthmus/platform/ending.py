@@ -81,8 +81,10 @@ def paused(error: StoreDown) -> Ending:
 
 def _halted(halt: Halt, limit_bytes: int) -> Ending:
     match halt.reason:
-        case Reason.USER:
-            return Ending("stopped", event=StatusEvent.STOP, shown=Status.STOPPED)
+        case Reason.USER | Reason.RECORD:
+            # A record that somebody else stopped is where it should be.
+            event = StatusEvent.STOP if halt.reason is Reason.USER else None
+            return Ending("stopped", event=event, shown=Status.STOPPED)
         case Reason.PING_FAILED:
             return Ending("interrupted")
         case Reason.SHUTDOWN | Reason.DRAIN:

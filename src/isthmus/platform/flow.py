@@ -209,10 +209,15 @@ class Route:
     to: Mapping[str, str]
     by: Input | None = None
 
-    def next(self, state: Mapping[str, object]) -> str | None:
-        """The next component, `end` or `abort`; None when no way fits. Raises Invalid."""
+    def next(self, state: Mapping[str, object]) -> tuple[str | None, str | None]:
+        """The next component, `end` or `abort`; None when no way fits. Raises Invalid.
+
+        And the text that led there; None when the route does not name it.
+        """
         text = "" if self.by is None else str(self.by.read(state))
-        return self.to.get(text) or self.to.get(DEFAULT_ROUTE)
+        if text in self.to:
+            return self.to[text], text
+        return self.to.get(DEFAULT_ROUTE), None
 
 
 @dataclass(frozen=True)

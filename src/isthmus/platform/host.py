@@ -10,7 +10,7 @@ from collections.abc import (
     Iterator,
     Mapping,
 )
-from contextlib import aclosing, contextmanager
+from contextlib import aclosing, contextmanager, suppress
 from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Protocol, Self
@@ -19,12 +19,12 @@ from uuid import uuid4
 from isthmus.auth import scopes
 from isthmus.contract.contract_pb2 import Action, ClientEvent, StartWorkflowRequest
 from isthmus.core.discovery import discover
-from isthmus.core.errors import Conflict, LimitExceeded, Unavailable
+from isthmus.core.errors import ClientGone, Conflict, Failure, LimitExceeded, Unavailable
 from isthmus.core.events import Crashed
 from isthmus.core.identity import Caller, ClientInfo
 from isthmus.core.ports import Clock, Telemetry
 from isthmus.core.trace import deepen
-from isthmus.platform import start
+from isthmus.platform import start, telling
 from isthmus.platform.catalogue import Catalogue, select
 from isthmus.platform.credits import Credits
 from isthmus.platform.lease import BEAT_S
@@ -32,6 +32,7 @@ from isthmus.platform.opening import Opening, StoresOf, Wiring, feature_of
 from isthmus.platform.owner import Owner, Shared
 from isthmus.platform.protocol import Begin, Conversation, Halt, Reason
 from isthmus.platform.session import Session
+from isthmus.platform.stops import LOOK_S, stopped
 from isthmus.platform.tool import Tool
 from isthmus.platform.turn import Engine
 from isthmus.routing.models import Models
@@ -103,7 +104,7 @@ class LocalHost:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
         self._owner = Owner(str(uuid4()), parts.shared, parts.telemetry, parts.clock)
-        self._keeper: asyncio.Task[None] | None = None
+        self._keepers: list[asyncio.Task[None]] = []
         self._group = asyncio.TaskGroup()
         self._live: dict[str, Session] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -112,7 +113,11 @@ class LocalHost:
 
     async def __aenter__(self) -> Self:
         await self._group.__aenter__()
-        self._keeper = self._group.create_task(self._keep())
+        for where, keep, pause_s in (
+            ("leases", self._owner.keep, BEAT_S),
+            ("stops", self._heed, LOOK_S),
+        ):
+            self._keepers.append(self._group.create_task(self._again(where, keep, pause_s)))
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -121,8 +126,8 @@ class LocalHost:
             task.cancel()
         if self._tasks:
             await asyncio.wait(self._tasks)
-        if self._keeper is not None:
-            self._keeper.cancel()
+        for keeper in self._keepers:
+            keeper.cancel()
         await self._owner.leave()
         # What ended the body is the body's: as part of an exception group nobody would know it.
         await self._group.__aexit__(None, None, None)
@@ -162,14 +167,17 @@ class LocalHost:
         self, caller: Caller, client: ClientInfo, events: AsyncIterator[ClientEvent]
     ) -> AsyncGenerator[Action, None]:
         """One stream of a session: the client's events in, actions out."""
-        with self._place():
+        coming = _Coming()
+        with self._turning_away(coming), self._place():
             conversation = Conversation(self._parts.settings.message_limit_bytes)
-            message = await self._first(conversation, events)
+            message = coming.message = await self._first(conversation, events)
             if message is None:
                 return
+            self._parts.telemetry.emit(telling.asked(message, client))
             feature = feature_of(message.workflowDefinition, message.flowConfigId)
             await self._parts.credits.for_session(caller, client, feature)
             session = await self._session(message, caller, client, (conversation, events))
+            coming.session = session
             with self._claim(session, message.workflowID):
                 task = self._group.create_task(self._guarded(session))
                 self._tasks.add(task)
@@ -233,14 +241,23 @@ class LocalHost:
         received = conversation.receive(first)
         return received.start if isinstance(received, Begin) else None
 
-    async def _keep(self) -> None:
+    async def _heed(self) -> None:
+        """End the streams whose records were stopped elsewhere, once."""
+        running = {session.recorded_as: session for session in self._live.values()}
+        running.pop("", None)
+        # A store that is down is told of by those who write to it.
+        with suppress(Failure):
+            for record_id in await stopped(self._parts.shared.workflows, tuple(running)):
+                running[record_id].halt(Halt(Reason.RECORD))
+
+    async def _again(self, where: str, keep: Callable[[], Awaitable[None]], pause_s: float) -> None:
         while True:
             try:
-                await self._owner.keep()
+                await keep()
             except Exception as error:  # noqa: BLE001 - a bug here must not end the sessions
                 trace = "".join(traceback.format_exception(error))
-                self._parts.telemetry.emit(Crashed("leases", type(error).__name__, trace))
-            await asyncio.sleep(BEAT_S)
+                self._parts.telemetry.emit(Crashed(where, type(error).__name__, trace))
+            await asyncio.sleep(pause_s)
 
     async def _guarded(self, session: Session) -> None:
         deepen()
@@ -249,6 +266,17 @@ class LocalHost:
         except Exception as error:  # noqa: BLE001 - a bug in one session must not end the others
             trace = "".join(traceback.format_exception(error))
             self._parts.telemetry.emit(Crashed("session", type(error).__name__, trace))
+
+    @contextmanager
+    def _turning_away(self, coming: "_Coming") -> Iterator[None]:
+        """Tell of a stream that fails before its turn begins."""
+        try:
+            yield
+        except Failure as failure:
+            began = coming.session is not None and coming.session.started
+            if not began and not isinstance(failure, ClientGone):
+                self._parts.telemetry.emit(telling.rejected(coming.message, failure))
+            raise
 
     @contextmanager
     def _place(self) -> Iterator[None]:
@@ -273,3 +301,11 @@ class LocalHost:
             yield
         finally:
             del self._live[session.held_as]
+
+
+@dataclass(slots=True)
+class _Coming:
+    """A stream whose turn has not begun."""
+
+    message: StartWorkflowRequest | None = None
+    session: Session | None = None

@@ -31,6 +31,7 @@ class Reason(StrEnum):
     TOO_LARGE = "too_large"
     DEADLINE = "deadline"
     DRAIN = "drain"
+    RECORD = "record"
 
 
 _INFRASTRUCTURE = {

@@ -14,15 +14,7 @@ from isthmus.contract.contract_pb2 import (
     TrackLlmCallForSelfHosted,
 )
 from isthmus.core.errors import ClientGone, Conflict, Failure, Interrupted, StoreDown, ToolRefused
-from isthmus.core.events import (
-    ActionAnswered,
-    CheckpointWritten,
-    ModelUse,
-    Noted,
-    SessionAnswered,
-    SessionEnded,
-    SessionStarted,
-)
+from isthmus.core.events import ModelUse, Noted
 from isthmus.core.lease import Lease
 from isthmus.core.workflow import ASKING, Status, StatusEvent, Workflow
 from isthmus.platform import deadlines, ending, entries
@@ -35,10 +27,8 @@ from isthmus.platform.mode import event_of
 from isthmus.platform.notifier import Notifier, Snapshot
 from isthmus.platform.opening import Opening, Wiring, record_of, turn_of
 from isthmus.platform.protocol import Full, Halt, Reason, Resolve
+from isthmus.platform.telling import End, Teller
 from isthmus.platform.turn import Written
-
-BILLED = frozenset({"finished", "stopped", "waiting"})
-"""Outcomes of a stream that is paid for."""
 
 
 class Session:
@@ -69,7 +59,7 @@ class Session:
         self._exclusion = NOTHING
         self._lease: Lease | None = None
         self._began = False
-        self._started = False
+        self._mode = ""
         self._settled = False
         self._refused = False
         self._gone = False
@@ -77,11 +67,23 @@ class Session:
         self._pace: asyncio.TimerHandle | None = None
         self._steps = 0
         self._bill = Bill()
+        metered = wiring.metered and opening.metered
+        self._teller = Teller(wiring.telemetry, opening, metered, bool(self._stores.apart))
 
     @property
     def held_as(self) -> str:
         """The name under which nobody else runs it."""
         return self._stores.held_as(self._start.workflow_id)
+
+    @property
+    def recorded_as(self) -> str:
+        """The number of our record, once it runs; "" before, and where an instance keeps it."""
+        return self._start.workflow_id if self._began and not self._stores.apart else ""
+
+    @property
+    def started(self) -> bool:
+        """Whether its turn began."""
+        return bool(self._mode)
 
     async def run(self) -> None:
         """The whole stream. Never raises but for its own cancellation; `actions` tells the end."""
@@ -108,8 +110,10 @@ class Session:
                 self._pace.cancel()
             self._over = True
             self._wake.set()
-            if self._started:
-                self._tell_end(outcome, clock.now_s() - began_s)
+            if self._mode:
+                spent_s = clock.now_s() - began_s
+                end = End(outcome, self._reason(), spent_s, self._steps, self._mode)
+                self._teller.ended(end, self._bill)
 
     async def actions(self) -> AsyncGenerator[Action, None]:
         """What to send, until the stream is over; raises the failure that ended it, if one did."""
@@ -121,7 +125,7 @@ class Session:
                     spare_id = str(uuid4())
                 if not answered:
                     answered = True
-                    self._tell_answer(began_s)
+                    self._teller.answered(self._wiring.clock.now_s() - began_s)
                 yield item
             elif isinstance(item, Halt):
                 self.halt(item)
@@ -209,7 +213,7 @@ class Session:
             self._waiting.pop(request_id, None)
             self._conversation.forget(request_id)
         spent_s = self._wiring.clock.now_s() - began_s
-        self._wiring.telemetry.emit(ActionAnswered(self._start.workflow_id, kind, spent_s))
+        self._teller.acted(action, response, spent_s)
         return response
 
     def say(self, message_id: str, text: str, component: str) -> None:
@@ -222,7 +226,7 @@ class Session:
     async def announce(self) -> None:
         """Tell the client of a model call that comes, where such calls are counted one by one."""
         opening = self._opening
-        if not (self._wiring.metered and opening.metered):
+        if not self._teller.metered:
             return
         told = TrackLlmCallForSelfHosted(
             workflowID=opening.start.given_id,
@@ -268,14 +272,7 @@ class Session:
     def stored(self, written: Written) -> None:
         """A step was stored."""
         self._steps += 1
-        self._wiring.telemetry.emit(
-            CheckpointWritten(
-                workflow_id=self._start.workflow_id,
-                size_bytes=written.size_bytes,
-                blobs=written.blobs,
-                duration_s=written.duration_s,
-            )
-        )
+        self._teller.stored(written)
 
     async def _turn(self) -> None:
         try:
@@ -307,8 +304,8 @@ class Session:
         if turn.model.text and (turn.model.gone or not record.model):
             await self._stores.workflows.pin(workflow_id, turn.model.text)
         self._notifier.model(turn.model.text)
-        self._started = True
-        wiring.telemetry.emit(SessionStarted(workflow_id, self._opening.definition, turn.mode))
+        self._mode = turn.mode
+        self._teller.began(turn.mode)
         self._final = await run.drive(self)
 
     async def _read(self) -> None:
@@ -379,27 +376,6 @@ class Session:
                 pass
         self._end = end.raised
         return end.outcome
-
-    def _tell_answer(self, began_s: float) -> None:
-        after_s = self._wiring.clock.now_s() - began_s
-        definition = self._opening.definition
-        self._wiring.telemetry.emit(SessionAnswered(self._start.workflow_id, definition, after_s))
-
-    def _tell_end(self, outcome: str, duration_s: float) -> None:
-        bill = self._bill.fact(self._opening)
-        metered = self._wiring.metered and self._opening.metered
-        if outcome in BILLED and bill is not None and not metered:
-            self._wiring.telemetry.emit(bill)
-        self._wiring.telemetry.emit(
-            SessionEnded(
-                workflow_id=self._start.workflow_id,
-                definition=self._opening.definition,
-                outcome=outcome,
-                reason=self._reason(),
-                duration_s=duration_s,
-                steps=self._steps,
-            )
-        )
 
     def _reason(self) -> str:
         if self._halt is not None:

@@ -579,3 +579,79 @@ async def test_a_taken_port_is_an_os_error() -> None:
         with pytest.raises(OSError, match=f"cannot listen on 127.0.0.1:{stand.listener.port}"):
             async with standing(ScriptedHost(silent), settings=taken):
                 raise AssertionError("two listeners on one port")
+
+
+async def test_the_line_of_a_session_names_it_and_says_how_it_went() -> None:
+    async def shown(stream: Opened) -> AsyncGenerator[Action, None]:
+        await stream.event()
+        yield Action(requestID="1", newCheckpoint=NewCheckpoint(status="RUNNING"))
+        await stream.event()
+        yield Action(requestID="2", newCheckpoint=NewCheckpoint(status="STOPPED"))
+
+    start = StartWorkflowRequest(
+        workflowID="7", goal="hi", workflowDefinition="chat", flowConfigId="fix", flowVersion="1.0"
+    )
+    said: dict[str, str | None] = {
+        "x-gitlab-client-type": "node-grpc",
+        "x-gitlab-version": "19.1.0",
+        "x-gitlab-language-server-version": "8.60.0",
+        "x-gitlab-is-a-gitlab-member": "TRUE",
+    }
+    async with standing(ScriptedHost(shown)) as stand:
+        call = stand.stub.ExecuteWorkflow(metadata=metadata(said))
+        await call.write(ClientEvent(startRequest=start))
+        await call.read()
+        await call.write(ClientEvent(stopWorkflow=StopWorkflowRequest(reason="enough")))
+        await call.read()
+        assert await call.read() is aio.EOF
+    [served] = stand.sink.of(RpcServed)
+    told = dict(served.fields)
+    assert served.unstarted == ""
+    assert served.cpu_s > 0
+    assert told.pop("gitlab_instance_id")
+    assert told.pop("gitlab_realm")
+    told.pop("gitlab_global_user_id", None)
+    assert told == {
+        "workflow_id": "7",
+        "workflow_definition": "chat",
+        "flow_name": "fix",
+        "item_version": "1.0",
+        "workflow_stop_reason": "enough",
+        "workflow_last_gitlab_status": "STOPPED",
+        "client_type": "node-grpc",
+        "gitlab_version": "19.1.0",
+        "lsp_version": "8.60.0",
+        "is_gitlab_team_member": "true",
+    }
+
+
+@pytest.mark.parametrize(
+    ("events", "reason"),
+    [
+        ([], "NO_START_REQUEST"),
+        ([ClientEvent(startRequest=StartWorkflowRequest(goal="hi"))], "EMPTY_START_REQUEST"),
+    ],
+)
+async def test_a_stream_that_never_began_says_why(events: list[ClientEvent], reason: str) -> None:
+    async with standing(ScriptedHost(silent)) as stand:
+        call = stand.stub.ExecuteWorkflow(metadata=metadata())
+        for event in events:
+            await call.write(event)
+        await call.done_writing()
+        assert await call.read() is aio.EOF
+    [served] = stand.sink.of(RpcServed)
+    assert (served.unstarted, served.code) == (reason, "OK")
+
+
+async def test_a_failure_is_named_on_its_line() -> None:
+    async def broken(stream: Opened) -> AsyncGenerator[Action, None]:
+        await stream.event()
+        raise TooLarge("Too large.", 1)
+        yield
+
+    async with standing(ScriptedHost(broken)) as stand:
+        call = stand.stub.ExecuteWorkflow(metadata=metadata())
+        await call.write(START)
+        await failed(call.read())
+    [served] = stand.sink.of(RpcServed)
+    assert dict(served.fields)["exception_class"] == "TooLarge"

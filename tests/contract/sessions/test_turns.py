@@ -25,7 +25,6 @@ from isthmus.core.errors import (
     UpstreamFailed,
 )
 from isthmus.core.events import (
-    ActionAnswered,
     CheckpointWritten,
     SessionAnswered,
     SessionEnded,
@@ -33,6 +32,7 @@ from isthmus.core.events import (
 )
 from isthmus.core.identity import Caller
 from isthmus.core.messages import Text, ToolResult, Usage
+from isthmus.core.session_facts import ActionAnswered
 from isthmus.core.workflow import Status, StatusEvent
 from tests.support.framed import bare
 from tests.support.memory_store import MemoryCheckpoints, MemoryWorkflows

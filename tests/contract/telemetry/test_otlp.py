@@ -27,6 +27,7 @@ from isthmus.core.events import (
 )
 from isthmus.core.messages import OutboundRequest, Usage
 from isthmus.core.ports import OutboundReply
+from isthmus.core.session_facts import ActionAnswered
 from isthmus.core.trace import TRACE, Trace, deepen
 from isthmus.settings import OutboundSettings, TracingSettings
 from tests.contract.outbound.rawserver import RealClock
@@ -132,6 +133,8 @@ async def test_a_session_its_models_and_its_tools_are_one_tree(collected: Collec
             deepen()
             emit(CALLED)
             emit(ToolCalled("7", "chat", "read_file", 0.2, "ToolRefused"))
+            emit(ActionAnswered("7", "runReadFile", 0.1))
+            emit(ActionAnswered("7", "runHTTPRequest", 0.4, "GET", "/api/v4/projects/:id", 503))
             emit(SessionEnded("7", "chat", "failed", "model", 2.0, 3))
 
         async def rpc() -> None:
@@ -147,7 +150,19 @@ async def test_a_session_its_models_and_its_tools_are_one_tree(collected: Collec
     [model] = collected.named("chat claude")
     assert call.parent_id == ""
     assert agent.parent_id == call.span_id
-    assert {tool.parent_id, model.parent_id} == {agent.span_id}
+    [read] = collected.named("client runReadFile")
+    [asked] = collected.named("client runHTTPRequest")
+    inside = {span.parent_id for span in (tool, model, read, asked)}
+    assert inside == {agent.span_id}
+    assert (read.kind, read.error, asked.error) == (3, "", "503")
+    assert asked.attributes == {
+        "gen_ai.conversation.id": "7",
+        "isthmus.action": "runHTTPRequest",
+        "http.request.method": "GET",
+        "http.response.status_code": 503,
+        "url.template": "/api/v4/projects/:id",
+        "error.type": "503",
+    }
     assert len({span.trace_id for span in collected.spans}) == 1
     assert call.attributes["rpc.grpc.status_code"] == 14
     assert (call.error, agent.error, tool.error) == ("UNAVAILABLE", "model", "ToolRefused")

@@ -8,6 +8,8 @@ from bisect import bisect_left
 from collections.abc import Callable, Collection, Sequence
 from typing import Final, Generic, TypeVar
 
+from isthmus.core.identity import LABELS
+
 OTHER: Final = "other"
 SERIES_LIMIT: Final = 500
 LABEL_LIMIT_CHARS: Final = 64
@@ -47,7 +49,8 @@ class Family(dict[tuple[str, ...], Series], Generic[Series]):
     """Series of one metric by the values of its `labels`; a known series costs one look-up.
 
     `family[values]` makes what is missing. `open_labels` are those whose values come from outside:
-    once there are SERIES_LIMIT series, new values of theirs are counted as `other`.
+    once there are SERIES_LIMIT series, new values of theirs are counted as `other`. Those of a
+    client go first, at half of that: what was called matters more than by which release.
     """
 
     def __init__(
@@ -60,12 +63,16 @@ class Family(dict[tuple[str, ...], Series], Generic[Series]):
         self.labels = tuple(labels)
         self._make = make
         self._open = frozenset(index for index, label in enumerate(labels) if label in open_labels)
+        self._first = frozenset(index for index in self._open if labels[index] in LABELS)
 
     def __missing__(self, values: tuple[str, ...]) -> Series:
         """The series with these label values, bounded."""
-        full = len(self) >= SERIES_LIMIT
+        size = len(self)
+        closed = self._open if size >= SERIES_LIMIT else self._first
+        if size < SERIES_LIMIT // 2:
+            closed = frozenset[int]()
         bounded = tuple(
-            OTHER if full and index in self._open else value[:LABEL_LIMIT_CHARS]
+            OTHER if index in closed else value[:LABEL_LIMIT_CHARS]
             for index, value in enumerate(values)
         )
         found = self.get(bounded)

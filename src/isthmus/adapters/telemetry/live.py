@@ -11,12 +11,12 @@ from prometheus_client.metrics_core import Metric
 
 from isthmus.adapters.telemetry.exposition import Show
 from isthmus.core.events import (
-    ActionAnswered,
     CheckpointWritten,
     SessionEnded,
     SessionStarted,
     ToolCalled,
 )
+from isthmus.core.session_facts import ActionAnswered
 
 
 class LiveSessions:

@@ -18,6 +18,7 @@ from prometheus_client import (
 from prometheus_client.metrics_core import Metric
 
 from isthmus.adapters.telemetry.allowances import Credits, EngineLimits, limit_gauges
+from isthmus.adapters.telemetry.clients import UNKNOWN, Clients
 from isthmus.adapters.telemetry.exposition import (
     Show,
     Shown,
@@ -31,51 +32,37 @@ from isthmus.adapters.telemetry.family import Count, Family, Timer
 from isthmus.adapters.telemetry.governance import Governance
 from isthmus.adapters.telemetry.live import LiveSessions
 from isthmus.adapters.telemetry.pipeline import Told
+from isthmus.adapters.telemetry.platform import BUCKETS, Labelled, Platform
 from isthmus.adapters.telemetry.relay import Relays
 from isthmus.adapters.telemetry.serving import Serving
 from isthmus.adapters.telemetry.vitals import About, Vitals, repetition
 from isthmus.core.events import (
-    ActionAnswered,
     ActionRelayed,
     AnswerReused,
-    CheckpointWritten,
     Fact,
+    FeatureUsed,
     HttpServed,
     ModelCalled,
     ModelCallStarted,
     QuotaAsked,
     RelayClosed,
     RelayOpened,
-    RpcServed,
-    SessionAnswered,
-    SessionEnded,
-    SessionStarted,
     SuggestionAsked,
     SuggestionTrimmed,
-    ToolCalled,
     TryFailed,
 )
+from isthmus.core.identity import LABELS
+from isthmus.core.session_facts import SessionAsked
 
-UNKNOWN: Final = "unknown"
-BUCKETS: Final = (0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 OWN_BUCKETS: Final = (*(0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005), *(0.01, 0.05, 0.25, 1.0))
-STEP_BUCKETS: Final = (0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 600.0)
-TURN_BUCKETS: Final = (0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1_800.0, 3_600.0)
 FINE_BUCKETS: Final = Histogram.DEFAULT_BUCKETS[:-1]
 UNWATCHED: Final = frozenset(
     {"/monitoring/healthz", "/monitoring/ready", "/metrics", "/v1/models/definitions"}
 )
-METADATA: Final = (
-    "lsp_version",
-    "gitlab_version",
-    "client_type",
-    "gitlab_realm",
-    "is_gitlab_team_member",
-)
 MODEL: Final = ("model_engine", "model_name")
 CALL: Final = (
     *MODEL,
-    *METADATA,
+    *LABELS,
     "error",
     "error_type",
     "streaming",
@@ -84,7 +71,6 @@ CALL: Final = (
     "finish_reason",
 )
 TOKENS: Final = ("input", "output", "total")
-_NO_METADATA: Final = (UNKNOWN,) * len(METADATA)
 
 
 class Prometheus:
@@ -101,8 +87,7 @@ class Prometheus:
             self._platform.register(make(registry=self._http))
         gateway = Gateway()
         platform = Platform(LiveSessions(about.session_limit, about.quiet_limit_s))
-        relay = Relays()
-        models = ModelCalls()
+        relay, models = Relays(), ModelCalls()
         governance, credit, vitals = Governance(), Credits(), Vitals(about)
         self.lagged = vitals.lagged
         both = (
@@ -119,7 +104,6 @@ class Prometheus:
             SuggestionTrimmed: gateway.trimmed,
             SuggestionAsked: gateway.asked,
             ModelCallStarted: models.started,
-            ModelCalled: models.called,
             TryFailed: models.serving.failed,
             AnswerReused: models.serving.reused,
             **governance.readers,
@@ -130,14 +114,23 @@ class Prometheus:
             ActionRelayed: relay.acted,
             **platform.readers,
         }
+        self._clients = Clients()
+        self._labelled: Mapping[type[Fact], Labelled] = {
+            **platform.labelled,
+            ModelCalled: models.called,
+        }
 
     def take(self, batch: Sequence[Told]) -> None:
         """Count the facts of a batch."""
-        readers = self._readers
-        for _, _, fact in batch:
+        readers, labelled, clients = self._readers, self._labelled, self._clients
+        for _, request_id, fact in batch:
             kind = type(fact)
+            if isinstance(fact, FeatureUsed | SessionAsked):
+                clients.note(request_id, fact)
             if kind in readers:
                 readers[kind](fact)
+            elif kind in labelled:
+                labelled[kind](fact, clients.of(request_id))
 
     def http_page(self) -> bytes:
         """The text of the HTTP side's metrics listener."""
@@ -217,7 +210,7 @@ class ModelCalls:
     """Series of model calls, on every page."""
 
     def __init__(self) -> None:
-        told = (*MODEL, "feature_category", "unit_primitive", "finish_reason", "gitlab_realm")
+        told = (*MODEL, *LABELS, "feature_category", "unit_primitive", "finish_reason")
         self.serving = Serving()
         self._flight = Family(Count, MODEL, open_labels=MODEL)
         self._calls = Family(_Calls, CALL, open_labels=told)
@@ -252,17 +245,15 @@ class ModelCalls:
         """A call left."""
         self._flight[fact.engine, fact.model].value += 1
 
-    def called(self, fact: ModelCalled) -> None:
-        """A call ended."""
+    def called(self, fact: ModelCalled, client: tuple[str, ...]) -> None:
+        """A call ended; what a token says of the realm comes before what its client says."""
         self._flight[fact.engine, fact.model].value -= 1
         labels = (
             fact.engine,
             fact.model,
-            UNKNOWN,
-            UNKNOWN,
-            UNKNOWN,
-            fact.realm or UNKNOWN,
-            UNKNOWN,
+            *client[:3],
+            fact.realm or client[3],
+            client[4],
             "no" if fact.error == "none" else "yes",
             fact.error,
             "yes" if fact.streaming else "no",
@@ -282,149 +273,3 @@ class ModelCalls:
             given.value += usage.input_tokens
             made.value += usage.output_tokens
             both.value += usage.input_tokens + usage.output_tokens
-
-
-class Platform:
-    """Series of the agent platform; `live` are those of the sessions at hand."""
-
-    def __init__(self, live: LiveSessions) -> None:
-        self._live = live
-        shows: list[Show] = [*live.shows]
-
-        def counts(name: str, text: str, *labels: str, told: Sequence[str] = ()) -> Family[Count]:
-            open_labels = ("flow_type", *told, *METADATA)
-            family = Family(Count, (*labels, *METADATA), open_labels)
-            shows.append(counter(name, text, family))
-            return family
-
-        rpc = ("grpc_type", "grpc_service", "grpc_method", "grpc_code", "flow_type")
-        why = "failure_reason"
-        session = "agent_platform_session"
-        self._rpcs = counts(
-            "grpc_server_handled", "RPCs that ended.", *rpc, told=("grpc_service", "grpc_method")
-        )
-        self._tool_failures = counts(
-            *("agent_platform_tool_failure", "Tool calls that failed."),
-            *("flow_type", "tool_name", why),
-            told=("tool_name", why),
-        )
-        self._checkpoints = counts(
-            "duo_workflow_checkpoint", "Checkpoints stored.", "endpoint", "status_code", "method"
-        )
-        self._received = counts("agent_platform_receive_start", "Start events.", "flow_type")
-        self._begun = {
-            mode: counts(f"{session}_{mode}", f"Sessions, mode {mode}.", "flow_type")
-            for mode in ("start", "retry", "resume")
-        }
-        self._successes = counts(f"{session}_success", "Sessions that finished.", "flow_type")
-        self._failures = counts(
-            *(f"{session}_failure", "Sessions that failed.", "flow_type", why, "session_type"),
-            told=(why,),
-        )
-        self._aborts = counts(
-            f"{session}_abort", "Sessions whose client left.", "flow_type", "session_type"
-        )
-        self._actions, self._tools, self._turns, self._answers = _timers(shows)
-        self.shows: tuple[Show, ...] = tuple(shows)
-
-    @property
-    def readers(self) -> Mapping[type[Fact], Callable[[Any], None]]:
-        """What counts the facts of each kind."""
-        return {
-            RpcServed: self.served,
-            ActionAnswered: self.action,
-            ToolCalled: self.tool,
-            CheckpointWritten: self.checkpoint,
-            SessionStarted: self.started,
-            SessionAnswered: self.answered,
-            SessionEnded: self.ended,
-        }
-
-    def served(self, fact: RpcServed) -> None:
-        """An RPC; those of gRPC's own services are not counted."""
-        service, _, method = fact.method.strip("/").rpartition("/")
-        if service.startswith("grpc."):
-            return
-        told = {name: str(value) for name, value in fact.fields}
-        flow = told.get("workflow_definition") or UNKNOWN
-        metadata = tuple(told.get(name) or UNKNOWN for name in METADATA)
-        self._rpcs[fact.kind, service, method, fact.code, flow, *metadata].value += 1
-
-    def action(self, fact: ActionAnswered) -> None:
-        """An action that the client carried out."""
-        self._live.stepped(fact)
-        self._actions[(fact.action,)].observe(fact.duration_s)
-
-    def tool(self, fact: ToolCalled) -> None:
-        """A tool call."""
-        self._live.stepped(fact)
-        flow = fact.definition or UNKNOWN
-        self._tools[fact.tool, flow, *_NO_METADATA].observe(fact.duration_s)
-        if fact.failure:
-            self._tool_failures[flow, fact.tool, fact.failure, *_NO_METADATA].value += 1
-
-    def checkpoint(self, fact: CheckpointWritten) -> None:
-        """A checkpoint in our own store: labelled as the request that it stands for."""
-        self._live.stepped(fact)
-        self._checkpoints["local_store", "200", "POST", *_NO_METADATA].value += 1
-
-    def started(self, fact: SessionStarted) -> None:
-        """A session's stream began."""
-        self._live.started(fact)
-        labels = (fact.definition or UNKNOWN, *_NO_METADATA)
-        self._received[labels].value += 1
-        begun = self._begun.get(fact.mode)
-        if begun is not None:
-            begun[labels].value += 1
-
-    def answered(self, fact: SessionAnswered) -> None:
-        """A session's first action."""
-        self._answers[fact.definition or UNKNOWN, *_NO_METADATA].observe(fact.after_s)
-
-    def ended(self, fact: SessionEnded) -> None:
-        """A session's stream ended."""
-        self._live.ended(fact)
-        flow = fact.definition or UNKNOWN
-        self._turns[(flow,)].observe(fact.duration_s)
-        if fact.outcome == "finished":
-            self._successes[flow, *_NO_METADATA].value += 1
-        elif fact.outcome == "failed":
-            reason = fact.reason or UNKNOWN
-            self._failures[flow, reason, UNKNOWN, *_NO_METADATA].value += 1
-        elif fact.outcome in ("aborted", "interrupted", "paused"):
-            self._aborts[flow, UNKNOWN, *_NO_METADATA].value += 1
-
-
-def _timers(shows: list[Show]) -> tuple[Family[Timer], ...]:
-    """Seconds of client actions, of tool calls, of sessions' turns and until their first action.
-
-    Adds how they are shown.
-    """
-
-    def timers(name: str, text: str, borders_s: Sequence[float], *labels: str) -> Family[Timer]:
-        family = Family(partial(Timer, borders_s), labels, labels)
-        shows.append(histogram(name, text, family))
-        return family
-
-    flow = ("flow_type", *METADATA)
-    own = "duo_workflow"
-    return (
-        timers(
-            "executor_actions_duration_seconds",
-            "Seconds of an action.",
-            STEP_BUCKETS,
-            "action_class",
-        ),
-        timers(
-            f"{own}_tool_call_seconds", "Seconds of a tool call.", STEP_BUCKETS, "tool_name", *flow
-        ),
-        timers(
-            f"{own}_total_seconds", "Seconds of a session's turn.", TURN_BUCKETS, "workflow_type"
-        ),
-        timers(
-            f"{own}_time_to_first_response_seconds",
-            "Seconds to a turn's first action.",
-            BUCKETS,
-            *flow,
-        ),
-    )

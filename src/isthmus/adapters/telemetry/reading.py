@@ -37,6 +37,7 @@ from isthmus.core.events import (
     ToolCalled,
     TryFailed,
 )
+from isthmus.core.session_facts import SessionAsked, SessionRejected
 
 
 class Reading(NamedTuple):
@@ -123,6 +124,9 @@ def _address(client: str) -> tuple[str, int | None]:
 
 def _rpc(fact: RpcServed) -> Reading:
     service, _, method = fact.method.strip("/").rpartition("/")
+    if fact.unstarted:
+        told = {"correlation_id": fact.request_id, "reason": fact.unstarted, **dict(fact.fields)}
+        return Reading(logging.INFO, "grpc.access", f"{method} closed before start", told, "event")
     values: dict[str, object] = {
         "correlation_id": fact.request_id,
         "grpc_type": fact.kind,
@@ -130,6 +134,7 @@ def _rpc(fact: RpcServed) -> Reading:
         "grpc_method_name": method,
         "grpc_status": fact.code,
         "duration_s": fact.duration_s,
+        "cpu_s": fact.cpu_s,
         "servicer_context_code": fact.code,
         "servicer_context_details": fact.details,
         "user_agent": fact.user_agent,
@@ -248,6 +253,20 @@ def _closed(fact: RelayClosed) -> Reading:
     return Reading(logging.INFO, "sessions", "Socket closed", _values(fact), "event")
 
 
+def _asked(fact: SessionAsked) -> Reading:
+    values: dict[str, object] = {
+        "workflow_id": fact.workflow_id,
+        "workflow_definition": fact.definition,
+        **{name: value for name, value in fact.client if value},
+        **dict(fact.about),
+    }
+    return Reading(logging.INFO, "sessions", "Start request received", values, "event")
+
+
+def _rejected(fact: SessionRejected) -> Reading:
+    return Reading(logging.INFO, "sessions", "Session rejected", _values(fact), "event")
+
+
 def _begun(fact: SessionStarted) -> Reading:
     return Reading(logging.INFO, "sessions", "Session started", _values(fact), "event")
 
@@ -293,6 +312,8 @@ _READERS: dict[type[Fact], Reader] = {
     QuotaAsked: _quota,
     PayloadSeen: _payload,
     KeysRefreshed: _keys,
+    SessionAsked: _asked,
+    SessionRejected: _rejected,
     SessionStarted: _begun,
     RelayClosed: _closed,
     SessionEnded: _ended,

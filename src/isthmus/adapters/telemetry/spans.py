@@ -15,6 +15,7 @@ from isthmus.core.events import (
     SessionEnded,
     ToolCalled,
 )
+from isthmus.core.session_facts import ActionAnswered
 
 INTERNAL: Final = 1
 SERVER: Final = 2
@@ -167,6 +168,18 @@ def _tool(fact: ToolCalled) -> Span:
     return Span(name, INTERNAL, fact.duration_s, attributes, fact.failure)
 
 
+def _action(fact: ActionAnswered) -> Span:
+    attributes: dict[str, Value | None] = {
+        "gen_ai.conversation.id": fact.workflow_id,
+        "isthmus.action": fact.action,
+        "http.request.method": fact.method,
+        "http.response.status_code": fact.status or None,
+        "url.template": fact.endpoint,
+    }
+    error = str(fact.status) if fact.status >= 500 else ""
+    return Span(f"client {fact.action}", CLIENT, fact.duration_s, attributes, error)
+
+
 SPANS: Final[Mapping[type[Fact], Callable[[Any], Span]]] = {
     HttpServed: _http,
     RpcServed: _rpc,
@@ -174,5 +187,6 @@ SPANS: Final[Mapping[type[Fact], Callable[[Any], Span]]] = {
     SessionEnded: _session,
     ModelCalled: _model,
     ToolCalled: _tool,
+    ActionAnswered: _action,
 }
 """How to read each kind of fact that ends a span."""

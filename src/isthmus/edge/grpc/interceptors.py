@@ -18,6 +18,7 @@ from isthmus.core.events import REQUEST_ID, Crashed, RpcServed
 from isthmus.core.ports import Telemetry
 from isthmus.core.trace import TRACE, Traces
 from isthmus.edge.grpc.errors import CANCELLED_BY_CLIENT, status_of, status_of_bug
+from isthmus.edge.grpc.story import Story, Watched
 
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any] | None"
 Context: TypeAlias = "aio.ServicerContext[Any, Any]"
@@ -66,10 +67,10 @@ class Outcome(aio.ServerInterceptor):
         method = _text(handler_call_details.method)
         if handler is None or not method.startswith(_SERVICE):
             return handler
-        agent = headers_of(handler_call_details).get("user-agent", "")
+        headers = headers_of(handler_call_details)
         streams = handler.request_streaming, handler.response_streaming
         behaviour, rebuild = _taken_apart(handler)
-        served = _Served(self._telemetry, method, _KIND[streams], agent)
+        served = _Served(self._telemetry, method, _KIND[streams], headers)
 
         async def observed(request: Any, context: Context) -> Any:
             return await served.run(behaviour, request, context)
@@ -84,18 +85,24 @@ class Outcome(aio.ServerInterceptor):
 class _Served:
     """One RPC, from its first byte to its fact."""
 
-    def __init__(self, telemetry: Telemetry, method: str, kind: str, user_agent: str) -> None:
+    def __init__(
+        self, telemetry: Telemetry, method: str, kind: str, headers: Mapping[str, str]
+    ) -> None:
         self._telemetry = telemetry
         self._method = method
         self._kind = kind
-        self._user_agent = user_agent
-        self._since_s = time.monotonic()
+        self._user_agent = headers.get("user-agent", "")
+        self._story = Story(headers)
+        self._since_s, self._cpu_s = time.monotonic(), time.thread_time()
 
     async def run(self, behaviour: Behaviour, request: Any, context: Context) -> Any:
         """Run the handler. Failures end the RPC by the table; everything else is a bug."""
         try:
-            reply = await _called(behaviour, request, context)
+            reply = await _called(
+                behaviour, request, cast("Context", Watched(context, self._story))
+            )
         except Failure as failure:
+            self._story.failed(failure)
             await self._abort(context, *status_of(failure))
         except aio.AbortError:
             self._tell(_code_of(context), _text(context.details()))
@@ -107,6 +114,7 @@ class _Served:
             self._telemetry.emit(
                 Crashed(self._method, type(bug).__name__, "".join(traceback.format_exception(bug)))
             )
+            self._story.failed(bug)
             await self._abort(context, *status_of_bug(bug))
         else:
             self._tell(_code_of(context), _text(context.details()))
@@ -126,6 +134,9 @@ class _Served:
                 duration_s=time.monotonic() - self._since_s,
                 user_agent=self._user_agent,
                 request_id=REQUEST_ID.get(),
+                fields=tuple(self._story.fields.items()),
+                cpu_s=time.thread_time() - self._cpu_s,
+                unstarted=self._story.unstarted if code is StatusCode.OK else "",
             )
         )
 

@@ -29,6 +29,7 @@ from isthmus.contract.contract_pb2 import (
 from isthmus.core.errors import ClientGone
 from isthmus.edge.grpc.auth import caller_of, client_of
 from isthmus.edge.grpc.errors import CANCELLED_BY_CLIENT
+from isthmus.edge.grpc.story import Story, story_of
 from isthmus.gateway.grant import Grant
 from isthmus.platform.catalogue import Catalogue, Entry, Filters
 from isthmus.platform.credits import Credits
@@ -77,12 +78,15 @@ class SessionServicer:
         """One turn. Replies are written here, not yielded: a cancelled RPC then ends the session
         at once, instead of when a suspended generator is collected.
         """
-        ending, departure = _Ending(), _Departure()
+        story = story_of(context)
+        story.opened()
+        ending, departure = _Ending(), _Departure(story)
         events = departure.watched(request_iterator)
         actions = self._host.open(caller_of(context), client_of(context), events)
         try:
             async for action in actions:
                 ending.sent(action)
+                story.told(action)
                 await context.write(action)
         except asyncio.CancelledError:
             departure.gone.set()
@@ -181,14 +185,16 @@ class _Departure:
     The library ends the events of both alike, and cancels the RPC of the second a moment later.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, story: Story) -> None:
         self.gone = asyncio.Event()
+        self._story = story
 
     async def watched(
         self, events: AsyncIterator[ClientEvent]
     ) -> AsyncGenerator[ClientEvent, None]:
         """The client's events until it half-closes. Raises ClientGone when it vanished instead."""
         async for event in events:
+            self._story.heard(event)
             yield event
         try:
             async with asyncio.timeout(MOMENT_S):

@@ -5,9 +5,11 @@ from typing import Any, TypeAlias
 
 from langgraph.graph import END, START, StateGraph
 from langgraph.graph.state import CompiledStateGraph
-from langgraph.runtime import Runtime
+from langgraph.runtime import Runtime, get_runtime
 
 from isthmus.core.errors import Invalid
+from isthmus.core.ports import Telemetry
+from isthmus.core.session_facts import RouteTaken
 from isthmus.core.workflow import Status
 from isthmus.platform import flow as flows
 from isthmus.platform import history
@@ -28,6 +30,8 @@ _Open: TypeAlias = StateGraph[State, Scene, State, State]
 _Step: TypeAlias = Callable[[State, Scene], Awaitable[State]]
 _Choice: TypeAlias = Callable[[State], Awaitable[str]]
 TERMINATE, ABORTED = "terminate_flow", "abort_flow"
+INVALID = "invalid_route"
+"""What metrics call a value that no way is named by. Source: agent-platform contract, 10.1."""
 
 
 def compile_flow(flow: Flow, models: Models, bench: Bench) -> Graph:
@@ -43,7 +47,9 @@ def compile_flow(flow: Flow, models: Models, bench: Bench) -> Graph:
     for part in flow.components:
         if part.name in flow.supervisors:
             continue
-        leave, ways = (_stay, [END]) if flow.talks else _way(flow, part.name, entries)
+        leave, ways = (
+            (_stay, [END]) if flow.talks else _way(flow, part.name, entries, bench.telemetry)
+        )
         match part:
             case Agent():
                 _agent(graph, (part, flow.talks), (models, bench), (leave, ways))
@@ -173,13 +179,20 @@ async def _stay(_: State) -> str:
     return END
 
 
-def _way(flow: Flow, name: str, entries: dict[str, str]) -> tuple[_Choice, list[str]]:
+def _way(
+    flow: Flow, name: str, entries: dict[str, str], telemetry: Telemetry
+) -> tuple[_Choice, list[str]]:
     """Where a component's router leads, and all the places that it may lead to."""
     route = flow.routes[name]
     places = entries | {flows.END: TERMINATE, flows.ABORT: ABORTED}
 
     async def leave(state: State) -> str:
-        found = route.next(state)
+        found, text = route.next(state)
+        if route.by is not None:
+            turn = get_runtime(Scene).context.turn
+            names = (turn.start.workflow_id, turn.definition, name)
+            default = text is None and found is not None
+            telemetry.emit(RouteTaken(*names, text if text is not None else INVALID, default))
         if found is None:
             raise Invalid(f"The router of {name!r} has no way for the value at hand.")
         return places[found]

@@ -8,10 +8,10 @@ from prometheus_client.parser import text_string_to_metric_families
 from isthmus.adapters.telemetry.family import SERIES_LIMIT
 from isthmus.adapters.telemetry.prometheus import Prometheus
 from isthmus.core.events import (
-    ActionAnswered,
     ActionRelayed,
     CheckpointWritten,
     Fact,
+    FeatureUsed,
     ModelCallStarted,
     QuotaAsked,
     RelayClosed,
@@ -23,6 +23,15 @@ from isthmus.core.events import (
     SuggestionAsked,
     SuggestionTrimmed,
     ToolCalled,
+)
+from isthmus.core.identity import LABELS, Caller, ClientInfo
+from isthmus.core.session_facts import (
+    ActionAnswered,
+    AnswerShaped,
+    Compacted,
+    RouteTaken,
+    SessionAsked,
+    SessionRejected,
 )
 from isthmus.settings import EngineLimit
 from tests.unit.adapters.telemetry.facts import CALLED, SERVED
@@ -139,6 +148,8 @@ def test_rpcs_are_counted_by_method_and_code() -> None:
 
 def test_sessions_and_their_tools_are_counted() -> None:
     _, found = pages(
+        SessionAsked("1", "chat"),
+        SessionAsked("1", "chat"),
         SessionStarted("1", "chat", "start"),
         SessionStarted("1", "chat", "resume"),
         SessionAnswered("1", "chat", 0.7),
@@ -165,6 +176,76 @@ def test_sessions_and_their_tools_are_counted() -> None:
     assert value(found, "duo_workflow_tool_call_seconds_count", tool_name="read_file") == 2
     assert value(found, "agent_platform_tool_failure_total", failure_reason="ToolRefused") == 1
     assert value(found, "duo_workflow_checkpoint_total") == 1
+
+
+def test_what_flows_do_is_counted_by_their_parts() -> None:
+    route = "/api/v4/ai/duo_workflows/workflows/:id/checkpoints"
+    _, found = pages(
+        RouteTaken("1", "fix/v1", "judge", "yes", default=False),
+        RouteTaken("1", "fix/v1", "judge", "invalid_route", default=True),
+        AnswerShaped("1", "fix/v1", "judge"),
+        Compacted("1", "fix/v1", "worker", "success", 0.3),
+        Compacted("1", "fix/v1", "worker", "failed", 61.0),
+        SessionRejected("2", "fix/v1", "InsufficientCredits"),
+        ActionAnswered("1", "runHTTPRequest", 0.2, "POST", route, 201),
+        ActionAnswered("1", "runHTTPRequest", 0.2, "GET", route, 200),
+        CheckpointWritten("1", 100, 2, 0.01, elsewhere=True),
+    )
+    ways = "agent_platform_flow_route_decision_total"
+    assert value(found, ways, component_name="judge", route_value="yes") == 1
+    default = {"route_value": "invalid_route", "is_default_route": "true"}
+    assert value(found, ways, flow_type="fix/v1", **default) == 1
+    shaped = "agent_platform_response_schema_output_total"
+    assert value(found, shaped, flow_type="fix/v1", component_name="judge") == 1
+    assert value(found, "compaction_execution_total", agent_name="worker", status="failed") == 1
+    summing = "compaction_llm_duration_seconds_bucket"
+    assert [value(found, summing, le=le) for le in ("0.25", "0.5", "60.0", "+Inf")] == [0, 1, 1, 2]
+    assert value(found, "agent_platform_session_reject_total", flow_type="fix/v1") == 1
+    answered = "duo_workflow_gitlab_response_seconds_count"
+    assert value(found, answered, endpoint=route, method="GET") == 1
+    stored = {"endpoint": route, "status_code": "201", "method": "POST"}
+    assert value(found, "duo_workflow_checkpoint_total", **stored) == 1
+    assert value(found, "duo_workflow_checkpoint_total") == 1
+
+
+def test_facts_of_a_request_have_the_labels_of_its_client() -> None:
+    said = dict(zip(LABELS, ("8.60.0", "19.1.0", "browser", "saas", "true"), strict=True))
+    metrics = Prometheus()
+    metrics.take(
+        [
+            (1.0, "a", SessionAsked("1", "chat", tuple(said.items()))),
+            (1.0, "a", SessionStarted("1", "chat", "start")),
+            (1.0, "a", ToolCalled("1", "chat", "read_file", 0.2, "refused")),
+            (1.0, "a", CheckpointWritten("1", 100, 2, 0.01)),
+            (1.0, "a", replace(CALLED, realm="")),
+            (1.0, "a", SessionEnded("1", "chat", "failed", "model", 2.0, 3, "start")),
+            (1.0, "b", SessionStarted("2", "chat", "start")),
+        ]
+    )
+    found = samples(metrics.platform_page())
+    for name in (
+        *("agent_platform_receive_start_total", "agent_platform_session_start_total"),
+        *("agent_platform_tool_failure_total", "duo_workflow_tool_call_seconds_count"),
+        *("duo_workflow_checkpoint_total", "model_inferences_total"),
+    ):
+        assert value(found, name, **said) == 1, name
+    failed = "agent_platform_session_failure_total"
+    assert value(found, failed, session_type="start", **said) == 1
+    assert value(found, "agent_platform_session_start_total", lsp_version="unknown") == 1
+
+
+def test_callers_of_the_gateway_are_labelled_and_releases_are_what_is_given_up_first() -> None:
+    metrics = Prometheus()
+    for number in range(SERIES_LIMIT):
+        client = ClientInfo({"x-gitlab-version": f"19.{number}", "x-gitlab-is-team-member": "True"})
+        used = FeatureUsed("complete_code", Caller("u"), client)
+        metrics.take([(1.0, str(number), used), (1.0, str(number), CALLED)])
+    metrics.take([(1.0, "", replace(CALLED, model="late"))])
+    found = samples(metrics.http_page())
+    name = "model_inferences_total"
+    assert value(found, name, gitlab_version="19.7", is_gitlab_team_member="true") == 1
+    assert value(found, name, gitlab_version="other") == SERIES_LIMIT // 2 + 1
+    assert value(found, name, model_name="late") == 1
 
 
 def test_buckets_hold_what_equals_their_border_and_never_shrink() -> None:

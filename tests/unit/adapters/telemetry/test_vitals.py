@@ -14,7 +14,6 @@ from isthmus.adapters.telemetry.prometheus import Prometheus
 from isthmus.adapters.telemetry.vitals import About
 from isthmus.app.foundation import about
 from isthmus.core.events import (
-    ActionAnswered,
     CertificateLoaded,
     CheckpointWritten,
     Crashed,
@@ -25,6 +24,7 @@ from isthmus.core.events import (
     Stopping,
     ToolCalled,
 )
+from isthmus.core.session_facts import ActionAnswered
 from isthmus.settings import HttpSettings, Settings
 from tests.support.clock import HandClock
 

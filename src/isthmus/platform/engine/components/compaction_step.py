@@ -1,5 +1,6 @@
 """Sums up the older part of a conversation by the model that it is with: a step of its own."""
 
+import asyncio
 from collections.abc import Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from isthmus.core.errors import Failure
 from isthmus.core.events import Noted
 from isthmus.core.messages import Chat, Message, collect
 from isthmus.core.ports import Telemetry
+from isthmus.core.session_facts import Compacted
 from isthmus.platform import compaction, entries, history
 from isthmus.platform.compaction import AUTOMATIC, Plan, Wish
 from isthmus.platform.engine.answering import account
@@ -65,16 +67,7 @@ class CompactionStep:
         sent = history.prompt(head, [*plan.lead, *plan.old, said], room, scene.frame)
         chat = Chat(shaped(sent, choice), ask.prompt.tools)
         asked = structs.replace(ask, prompt=chat, streaming=False)
-        try:
-            async with aclosing(self.models.stream(asked, choice, scene.turn.caller)) as deltas:
-                answer = await collect(deltas)
-        except Failure as error:
-            details = (("workflow_id", scene.turn.start.workflow_id), ("agent", self.agent.name))
-            name = f"compaction failed: {type(error).__name__}"
-            self.telemetry.emit(Noted("warning", name, details))
-            return None
-        account(asked, answer, self.agent, scene, wish.operation)
-        summary = answer.text.strip()[:MAX_CHARS]
+        summary = await self._summary(asked, scene, wish.operation)
         if not summary:
             return None
         card = entries.compacted(
@@ -87,3 +80,24 @@ class CompactionStep:
             },
             "ui_chat_log": [card],
         }
+
+    async def _summary(self, asked: Ask, scene: Scene, operation: str) -> str:
+        """What the model made of it; nothing when it failed, or had nothing to say."""
+        turn, clock_s = scene.turn, asyncio.get_running_loop().time
+        names = (turn.start.workflow_id, turn.definition, self.agent.name)
+        began_s = clock_s()
+        choice = turn.choice(self.agent.name)
+        try:
+            async with aclosing(self.models.stream(asked, choice, turn.caller)) as deltas:
+                answer = await collect(deltas)
+        except Failure as error:
+            details = (("workflow_id", turn.start.workflow_id), ("agent", self.agent.name))
+            name = f"compaction failed: {type(error).__name__}"
+            self.telemetry.emit(Noted("warning", name, details))
+            self.telemetry.emit(Compacted(*names, "failed", clock_s() - began_s))
+            return ""
+        account(asked, answer, self.agent, scene, operation)
+        summary = answer.text.strip()[:MAX_CHARS]
+        status = "success" if summary else "empty"
+        self.telemetry.emit(Compacted(*names, status, clock_s() - began_s))
+        return summary

@@ -8,6 +8,7 @@ from uuid import uuid4
 from isthmus.core.errors import LimitExceeded
 from isthmus.core.messages import Answer, Chat, Message, ToolSpec, ToolUse
 from isthmus.core.ports import Telemetry
+from isthmus.core.session_facts import AnswerShaped
 from isthmus.core.workflow import Status
 from isthmus.platform import address, calls, delegation, entries, faulty, history, structured
 from isthmus.platform.engine.answering import Answering, account, clean
@@ -172,6 +173,9 @@ class ModelStep:
     def _given(self, given: structured.Answered, answer: Answer, at: At, scene: Scene) -> State:
         """The structured answer, which is the end of the loop."""
         message_id, cycle = at
+        if self.agent.shape is not None and self.agent.shape.tracked is not None:
+            names = (scene.turn.start.workflow_id, scene.turn.definition, self.agent.name)
+            self.telemetry.emit(AnswerShaped(*names))
         text = structured.text_of(given)
         said = self._said(answer.text, message_id, scene, final=False)
         return {
