@@ -7,7 +7,7 @@ import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from isthmus.adapters.signin.oidc import OidcProvider
 from isthmus.app.foundation import Foundation
@@ -68,18 +68,10 @@ async def open_instance(
     """The use cases of the instance API; what is stuck is looked for meanwhile."""
     settings, clock = foundation.settings, foundation.clock
     async with AsyncExitStack() as stack:
-        around = Surroundings(
-            settings=settings.instance,
-            models=foundation.models,
-            grants=foundation.grant,
-            site=_site(foundation),
-            clock=clock,
-            telemetry=foundation.telemetry,
+        around = replace(
+            await stack.enter_async_context(open_surroundings(foundation)),
             sessions=sessions,
-            runner=await stack.enter_async_context(open_runner(settings, clock)),
             provider=await stack.enter_async_context(_provider(foundation)),
-            outbound=foundation.outbound,
-            limiter=foundation.limiter,
             tools=await asyncio.to_thread(_tools),
         )
         group = await stack.enter_async_context(asyncio.TaskGroup())
@@ -90,6 +82,24 @@ async def open_instance(
             yield use_cases(stores, around)
         finally:
             sweeping.cancel()
+
+
+@asynccontextmanager
+async def open_surroundings(foundation: Foundation) -> AsyncIterator[Surroundings]:
+    """What the use cases stand on where nobody signs in, and no session runs."""
+    settings, clock = foundation.settings, foundation.clock
+    async with open_runner(settings, clock) as runner:
+        yield Surroundings(
+            settings=settings.instance,
+            models=foundation.models,
+            grants=foundation.grant,
+            site=_site(foundation),
+            clock=clock,
+            telemetry=foundation.telemetry,
+            runner=runner,
+            outbound=foundation.outbound,
+            limiter=foundation.limiter,
+        )
 
 
 def use_cases(stores: Stores, around: Surroundings) -> InstanceServices:

@@ -22,6 +22,7 @@ LOCAL_USER = "local"
 class Desk:
     """The stores, and the use cases of a command."""
 
+    settings: Settings
     stores: Stores
     accounts: Accounts
     flags: Flags
@@ -66,7 +67,7 @@ async def _done(args: argparse.Namespace, settings: Settings) -> Sequence[Row]:
     deed, clock = cast("Deed", args.deed), SystemClock()
     async with open_stores(settings, clock) as stores:
         accounts = Accounts(stores.users, stores.tokens, clock)
-        return await deed(args, Desk(stores, accounts, Flags(stores.flags)))
+        return await deed(args, Desk(settings, stores, accounts, Flags(stores.flags)))
 
 
 def _refused(args: argparse.Namespace, *reasons: str) -> int:

@@ -56,11 +56,13 @@ class Launch:
         return await self._run(workflow, place, given, jobs.arguments(workflow.workflow_id))
 
     async def resume(
-        self, member: Member, workflow: Workflow, *, approved: bool, message: str = ""
+        self, member: Member, workflow: Workflow, *, approved: bool | None, message: str = ""
     ) -> RunnerRef:
         """Run it again from where it waits, with the person's word. Raises Rejected, Unavailable.
 
-        The model is the stored one where the flag is on, by the text that is stored.
+        Where nothing is to be decided `approved` is None, and the message is the person's words, or
+        empty to go on from the last step. The model is the stored one where the flag is on, by the
+        text that is stored.
         """
         place = await self._place(workflow)
         wanted = Wanted(JOB_FEATURE)
@@ -68,14 +70,15 @@ class Launch:
         order = JobOrder(workflow, member.user, place, self._parts.site, model)
         tokens = await self._parts.mint(member, place, workflow.definition)
         given = jobs.resumed(order, tokens, jobs.last(workflow).variables)
-        words = jobs.arguments(workflow.workflow_id, Decision(approved, message))
+        if approved is None:
+            given["DUO_WORKFLOW_GOAL"] = message[: jobs.GOAL_CHARS]
+        decision = None if approved is None else Decision(approved, message)
+        words = jobs.arguments(workflow.workflow_id, decision)
         return await self._run(workflow, place, given, words)
 
     async def stop(self, workflow: Workflow) -> None:
         """Stop its last run, when it has one."""
-        ref = jobs.last(workflow).ref
-        if ref is not None:
-            await self._parts.runner.stop(ref)
+        await stop(self._parts.runner, workflow)
 
     async def _place(self, workflow: Workflow) -> Place:
         place = await self._parts.places.of(workflow)
@@ -105,6 +108,13 @@ class Launch:
             await self._parts.runner.stop(ref)
             raise
         return ref
+
+
+async def stop(runner: Runner, workflow: Workflow) -> None:
+    """Stop the last run of a workflow, when it has one."""
+    ref = jobs.last(workflow).ref
+    if ref is not None:
+        await runner.stop(ref)
 
 
 def minting(accounts: Accounts, broker: Broker) -> Mint:

@@ -30,9 +30,9 @@ class Runs:
         return await self._workflows.own(member, workflow.workflow_id)
 
     async def resume(
-        self, member: Member, workflow_id: str, *, approved: bool, message: str = ""
+        self, member: Member, workflow_id: str, *, approved: bool | None, message: str = ""
     ) -> Workflow:
-        """Run it again with its owner's word. Raises NotFound, and what Launch raises."""
+        """Run it again with its owner's word, as Launch does. Raises NotFound, and as Launch."""
         workflow = await self._workflows.own(member, workflow_id)
         if self._launch is None:
             raise NotFound("404 Workflow Not Found")

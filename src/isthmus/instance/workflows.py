@@ -100,7 +100,10 @@ class Workflows:
 
     async def move(self, member: Member, workflow_id: str, event: str) -> Moved:
         """Source: instance contract, 1.5 and 2.2. Raises NotFound, Rejected."""
-        workflow = await self.own(member, workflow_id)
+        return await self.moved(await self.own(member, workflow_id), event)
+
+    async def moved(self, workflow: Workflow, event: str) -> Moved:
+        """The same for a record that the caller may move. Raises NotFound, Rejected."""
         try:
             wanted = StatusEvent(event)
         except ValueError:
@@ -109,10 +112,11 @@ class Workflows:
         if workflow.status == target:
             return Moved(workflow, changed=False)
         try:
-            return Moved(await self._store.move(workflow_id, wanted), changed=True)
+            moved = await self._store.move(workflow.workflow_id, wanted)
+            return Moved(moved, changed=True)
         except Conflict:
             # Somebody may have been quicker: what counts is where the record is now.
-            workflow = await self.own(member, workflow_id)
+            workflow = await self._store.get(workflow.workflow_id)
         if workflow.status == target:
             return Moved(workflow, changed=False)
         raise Rejected(f"Cannot {wanted} a workflow that has status {workflow.status}")

@@ -14,7 +14,7 @@ from isthmus.core.records import Record, RecordWrite
 from isthmus.platform import checkpoints
 from isthmus.platform.history import Stored, StoredUse
 
-_OWN = ("__", "branch:")
+OWN = ("__", "branch:")
 """What names of channels begin with that are the engine's own."""
 
 
@@ -47,7 +47,7 @@ def record_of(stored: StoredCheckpoint) -> Record:
 
 
 def _channels(values: Mapping[str, Any]) -> dict[str, Any]:
-    shown = {name: value for name, value in values.items() if not name.startswith(_OWN)}
+    shown = {name: value for name, value in values.items() if not name.startswith(OWN)}
     histories: Mapping[str, Sequence[Stored]] = shown.get("conversation_history") or {}
     return shown | {
         "plan": shown.get("plan") or {"steps": []},

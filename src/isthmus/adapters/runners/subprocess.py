@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from isthmus.adapters.runners import workdir
+from isthmus.core.beside import beside
 from isthmus.core.errors import Unavailable
 from isthmus.core.job import RunnerJob, RunnerRef
 from isthmus.settings_runners import SubprocessRunner as Settings
@@ -122,12 +123,8 @@ async def open_runner(
 ) -> AsyncIterator[SubprocessRunner]:
     """A runner that counts its jobs. Leaving stops none of them."""
     runner = SubprocessRunner(settings, data_dir, environment)
-    async with asyncio.TaskGroup() as group:
-        watching = group.create_task(runner.watch())
-        try:
-            yield runner
-        finally:
-            watching.cancel()
+    async with beside(runner.watch()):
+        yield runner
 
 
 def _pid_of(ref: str) -> int | None:
