@@ -145,8 +145,20 @@ def _looked_at(folder: Path, url: str) -> None:
         assert told(server, f"stop {number}") == f"Session {number} was stopped already.\n"
         said = told(server, f"show {number}")
         assert "stopped" in said
+        _pruned(server, number, full)
         head = server.script(f"{PROGRAM} sessions export {number} --full | head -1")
         assert (head.returncode, head.stderr) == (0, "")
+
+
+def _pruned(server: RunningServer, number: str, full: list[dict[str, Any]]) -> None:
+    would = told(server, f"prune {number} --dry-run")
+    gone = told(server, f"prune {number}")
+    assert gone == would.replace("would go", "are gone")
+    left = [json.loads(line) for line in told(server, f"export {number} --full").splitlines()]
+    assert f" {len(full) - len(left)} steps are gone." in gone
+    assert 0 < len(left) < len(full)
+    assert left[-1]["values"] == full[-1]["values"]
+    assert told(server, "prune --older-than 0") == "0 sessions, 0 steps.\n"
 
 
 def follow(server: RunningServer, number: str) -> "subprocess.Popen[bytes]":
@@ -199,6 +211,10 @@ def _idle(tmp_path: Path) -> Iterator[RunningServer]:
         ("export -- -1", "there is no session '-1'"),
         ("resume 7", "there is no session '7'"),
         ("list --user nobody", "there is no user 'nobody'"),
+        ("prune", "give sessions, or --older-than"),
+        ("prune 7 --older-than 3", "give sessions, or --older-than"),
+        ("prune 7", "there is no session '7'"),
+        ("prune --older-than -1", "--older-than must be from 0"),
         ("list --limit 0", "--limit must be from 1 to 10,000"),
     ],
 )

@@ -26,7 +26,7 @@ COMMANDS = {
     "users": "list and change accounts",
     "projects": "list projects, and say who belongs to them",
     "tokens": "make, list and revoke personal access tokens",
-    "sessions": "list, show, follow, stop, resume and export sessions",
+    "sessions": "list, show, follow, stop, resume, prune and export sessions",
     "usage": "tell what was used, and what it cost",
     "flags": "list and set feature flags",
     "doctor": "find what is wrong, and how it is mended",

@@ -8,8 +8,10 @@ import sys
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack, aclosing, suppress
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Final, TextIO
+from uuid import uuid4
 
 from isthmus.app.foundation import SystemClock, open_foundation
 from isthmus.app.instance import open_surroundings, use_cases
@@ -23,9 +25,12 @@ from isthmus.instance.launch import stop
 from isthmus.instance.places import Places
 from isthmus.instance.workflows import Workflows
 from isthmus.platform.entries import Entry
+from isthmus.platform.owner import Shared
+from isthmus.platform.prune import Pruned, Pruning
 from isthmus.platform.recorded import Recorded
 
 LIST_LIMIT: Final = 10_000
+DAYS_LIMIT: Final = 36_500
 LOOK_S: Final = 0.5
 OVER: Final = frozenset({Status.FINISHED, Status.FAILED, Status.STOPPED})
 _GOAL_CHARS: Final = 60
@@ -37,13 +42,14 @@ def add(subparsers: Subparsers) -> None:
     made = actions(
         subparsers,
         "sessions",
-        "list, show, follow, stop, resume and export sessions",
+        "list, show, follow, stop, resume, prune and export sessions",
         {
             "list": ("print a table of sessions, the newest first", _list),
             "show": ("tell what is known of a session", _show),
             "tail": ("print its chat as it is stored, until it is over", _tail),
             "stop": ("stop it, wherever it runs", _stop),
             "resume": ("have the runner go on with it", _resume),
+            "prune": ("forget steps that nobody can go back to", _prune),
             "export": ("write every stored step as a line of JSON", _export),
         },
     )
@@ -61,6 +67,12 @@ def add(subparsers: Subparsers) -> None:
     word.add_argument("--approve", action="store_true", help="run the tool calls that wait")
     word.add_argument("--reject", action="store_true", help="do not run them")
     resuming.add_argument("--message", default="", metavar="TEXT", help="words for the agent")
+    pruning = made["prune"]
+    pruning.add_argument("ids", nargs="*", metavar="ID", help="these sessions")
+    pruning.add_argument(
+        "--older-than", type=int, metavar="DAYS", help="all that nothing has touched for so long"
+    )
+    pruning.add_argument("--dry-run", action="store_true", help="only tell what would go")
     exporting.add_argument("--output", default="-", metavar="FILE", help="a new file (-: stdout)")
     exporting.add_argument(
         "--full", action="store_true", help="with all values at each step, and not the changes"
@@ -201,6 +213,27 @@ def _word(workflow: Workflow, args: argparse.Namespace) -> bool | None:
     if status is Status.INPUT_REQUIRED and not args.message.strip():
         raise Rejected(f"session {number} waits for words: --message TEXT")
     return args.approve if decides else None
+
+
+async def _prune(args: argparse.Namespace, desk: Desk) -> Sequence[Row]:
+    if bool(args.ids) == (args.older_than is not None):
+        raise Rejected("give sessions, or --older-than DAYS")
+    if args.older_than is not None and not 0 <= args.older_than <= DAYS_LIMIT:
+        raise Rejected(f"--older-than must be from 0 to {DAYS_LIMIT:,} days")
+    stores = desk.stores
+    shared = Shared(stores.leases, stores.ledger, stores.workflows)
+    pruning = Pruning(shared, stores.checkpoints, str(uuid4()))
+    found: list[Pruned] = []
+    for workflow_id in args.ids:
+        workflow = await _found(desk, workflow_id)
+        found.append(await pruning.one(workflow.workflow_id, dry=args.dry_run))
+    if args.older_than is not None:
+        before = SystemClock().utc() - timedelta(days=args.older_than)
+        async with aclosing(pruning.idle(before, dry=args.dry_run)) as idle:
+            found += [one async for one in idle if one.steps]
+    steps, would = sum(one.steps for one in found), "would go" if args.dry_run else "are gone"
+    told = [(f"Session {one.workflow_id}: {one.steps:,} steps {would}.",) for one in found]
+    return [*told, (f"{len(found):,} sessions, {steps:,} steps.",)]
 
 
 async def _found(desk: Desk, workflow_id: str) -> Workflow:

@@ -10,11 +10,12 @@ from typing import Any, Final, TypeAlias, cast
 
 from isthmus.core.checkpoint import BlobRef, CheckpointQuery, StoredCheckpoint
 from isthmus.core.errors import Unavailable
-from isthmus.core.ports import CheckpointStore, RecordStore
-from isthmus.core.records import Record, RecordQuery
+from isthmus.core.ports import CheckpointStore
+from isthmus.core.records import Record, RecordQuery, RecordStore
 from isthmus.platform import checkpoints
 from isthmus.platform.entries import Entry
 from isthmus.platform.records import OWN
+from isthmus.platform.walk import walk
 
 Step: TypeAlias = Mapping[str, object]
 """JSON: `step` (1 is the oldest), `id`, `parent`, `ns`, `at`, `metadata`, and what it holds."""
@@ -86,16 +87,10 @@ class Recorded:
         query = CheckpointQuery(workflow_id, limit=1, with_blobs=False)
         return next(iter((await self._engine.page(query)).items), None)
 
-    async def _headers(self, workflow_id: str) -> AsyncIterator[StoredCheckpoint]:
+    def _headers(self, workflow_id: str) -> AsyncGenerator[StoredCheckpoint, None]:
         """Newest first, in every namespace, without their contents."""
-        ask = CheckpointQuery(workflow_id, None, limit=_AT_ONCE, with_blobs=False)
-        while True:
-            found = await self._engine.page(ask)
-            for header in found.items:
-                yield header
-            if not found.more:
-                return
-            ask = replace(ask, before_id=found.items[-1].checkpoint_id)
+        query = CheckpointQuery(workflow_id, None, limit=_AT_ONCE, with_blobs=False)
+        return walk(self._engine, query)
 
     async def _parent(self, stored: StoredCheckpoint) -> StoredCheckpoint | None:
         if stored.parent_id is None:

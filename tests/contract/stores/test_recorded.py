@@ -72,7 +72,7 @@ def entry(text: str) -> dict[str, object]:
 async def test_steps_tell_what_changed_along_every_branch(place: Place) -> None:
     log: list[object] = [entry("a")]
     first = await put(place, 1, {"status": "x", "ui_chat_log": log, "branch:to": 1}, None)
-    second = {"status": "x", "ui_chat_log": [*log, entry("b")]}
+    second: dict[str, object] = {"status": "x", "ui_chat_log": [*log, entry("b")]}
     await put(place, 2, second, first, 1)
     await put(place, 3, {"status": "y", "ui_chat_log": log}, first, 1)
     await put(place, 4, {"inner": {"deep": 1}}, None, None, "sub")

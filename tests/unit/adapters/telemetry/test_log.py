@@ -6,6 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from isthmus.adapters.telemetry.log import Log
+from isthmus.adapters.telemetry.pipeline import clean
 from isthmus.adapters.telemetry.reading import stamp
 from isthmus.core.events import (
     BreakerMoved,
@@ -25,6 +26,7 @@ from isthmus.core.events import (
     TryFailed,
 )
 from isthmus.core.identity import NOBODY, Caller, ClientInfo
+from isthmus.core.session_facts import SessionAsked, SessionRejected
 from isthmus.settings import LoggingSettings
 from tests.unit.adapters.telemetry.facts import CALLED, SECRET, SERVED
 
@@ -98,6 +100,31 @@ def test_an_rpc_line_has_the_fields_of_the_contract() -> None:
     assert (told["servicer_context_code"], told["servicer_context_details"]) == ("OK", "")
     assert (told["correlation_id"], told["workflow_id"]) == ("r", "7")
     assert "event" in told
+
+
+def test_a_stream_that_never_began_has_another_line() -> None:
+    fact = RpcServed(
+        "/DuoWorkflow/ExecuteWorkflow", "STREAM", "OK", "", 1.5, "go", "r", unstarted="NO_START"
+    )
+    told = json.loads(lines(fact)[0])
+    assert told["event"] == "ExecuteWorkflow closed before start"
+    assert told["reason"] == "NO_START"
+    assert "grpc_status" not in told
+
+
+def test_a_start_request_says_who_asks_for_what() -> None:
+    asked = SessionAsked(
+        "7", "chat", (("client_type", "browser"), ("lsp_version", "")), (("has_flow_config", True),)
+    )
+    start, refused = map(json.loads, lines(asked, SessionRejected("7", "chat", "Forbidden")))
+    assert (start["event"], refused["event"]) == ("Start request received", "Session rejected")
+    assert (start["workflow_id"], start["workflow_definition"]) == ("7", "chat")
+    assert (start["client_type"], start["has_flow_config"]) == ("browser", True)
+    assert "lsp_version" not in start
+    assert refused["reason"] == "Forbidden"
+    hostile = SessionAsked(SECRET, SECRET, (("client_type", SECRET),), (("flow_name", SECRET),))
+    told = clean((1.0, "", hostile))[2]
+    assert SECRET not in "".join(lines(told))
 
 
 def test_a_crash_has_its_trace_and_notes_their_level() -> None:
