@@ -51,9 +51,16 @@ async def test_a_session_over_a_socket_is_one_trace(
     given = {**headers, "traceparent": CALLER}
     async with asyncio.timeout(60), connect(url, additional_headers=given) as socket:
         await socket.send(json.dumps({"startRequest": start}))
+        answered = False
         async for frame in socket:
-            if "newCheckpoint" not in json.loads(frame):
+            action = json.loads(frame)
+            if "newCheckpoint" in action:
+                continue
+            if answered:
                 break
+            answered, plain = True, {"response": "README.md"}
+            reply = {"requestID": action["requestID"], "plainTextResponse": plain}
+            await socket.send(json.dumps({"actionResponse": reply}))
     for server in (front, behind):
         assert await asyncio.to_thread(server.stop) == 0
     above = {span.span_id: span for span in collected.spans}
@@ -67,6 +74,10 @@ async def test_a_session_over_a_socket_is_one_trace(
     assert names[1:] == ["invoke_agent chat", "DuoWorkflow/ExecuteWorkflow", "websocket"]
     assert (last.trace_id, last.parent_id) == (CALLER[3:35], CALLER[36:52])
     assert model.trace_id == last.trace_id
+    for kind in ("execute_tool ", "client "):
+        inside = next(span for span in collected.spans if span.name.startswith(kind))
+        assert above[inside.parent_id].name == "invoke_agent chat"
+        assert inside.trace_id == last.trace_id
     assert (model.resource["service.name"], last.resource["service.name"]) == (
         *("platform", "isthmus"),
     )
