@@ -13,8 +13,10 @@ from isthmus.core.messages import Usage
 from isthmus.core.session_facts import (
     ActionAnswered,
     AnswerShaped,
+    CheckpointWritten,
     Compacted,
     RouteTaken,
+    SessionAnswered,
     SessionAsked,
     SessionRejected,
 )
@@ -279,14 +281,6 @@ class SessionStarted(Struct, frozen=True, gc=False):
     mode: str
 
 
-class SessionAnswered(Struct, frozen=True, gc=False):
-    """The first action of a session's stream goes to its client, `after_s` its start."""
-
-    workflow_id: str
-    definition: str
-    after_s: float
-
-
 class SessionEnded(Struct, frozen=True, gc=False):
     """A session's stream ended.
 
@@ -389,16 +383,6 @@ class ResultScanned(Struct, frozen=True, gc=False):
     outcome: str
     rule: str
     duration_s: float
-
-
-class CheckpointWritten(Struct, frozen=True, gc=False):
-    """A checkpoint was stored; `elsewhere`: at the session's own instance, by its client."""
-
-    workflow_id: str
-    size_bytes: int
-    blobs: int
-    duration_s: float
-    elsewhere: bool = False
 
 
 class KeysRefreshed(Struct, frozen=True, gc=False):

@@ -26,6 +26,14 @@ class SessionRejected(Struct, frozen=True, gc=False):
     reason: str
 
 
+class SessionAnswered(Struct, frozen=True, gc=False):
+    """The first action of a session's stream goes to its client, `after_s` its start."""
+
+    workflow_id: str
+    definition: str
+    after_s: float
+
+
 class ActionAnswered(Struct, frozen=True, gc=False):
     """A client carried out an action; `action` is the contract's oneof name.
 
@@ -38,6 +46,16 @@ class ActionAnswered(Struct, frozen=True, gc=False):
     method: str = ""
     endpoint: str = ""
     status: int = 0
+
+
+class CheckpointWritten(Struct, frozen=True, gc=False):
+    """A checkpoint was stored; `elsewhere`: at the session's own instance, by its client."""
+
+    workflow_id: str
+    size_bytes: int
+    blobs: int
+    duration_s: float
+    elsewhere: bool = False
 
 
 class RouteTaken(Struct, frozen=True, gc=False):

@@ -4,10 +4,16 @@ from dataclasses import dataclass
 from typing import Final
 
 from isthmus.contract.contract_pb2 import Action, ActionResponse, StartWorkflowRequest
-from isthmus.core.events import CheckpointWritten, SessionAnswered, SessionEnded, SessionStarted
+from isthmus.core.events import SessionEnded, SessionStarted
 from isthmus.core.identity import LABELS, ClientInfo
 from isthmus.core.ports import Telemetry
-from isthmus.core.session_facts import ActionAnswered, SessionAsked, SessionRejected
+from isthmus.core.session_facts import (
+    ActionAnswered,
+    CheckpointWritten,
+    SessionAnswered,
+    SessionAsked,
+    SessionRejected,
+)
 from isthmus.platform.bill import Bill
 from isthmus.platform.endpoint import endpoint
 from isthmus.platform.opening import Opening

@@ -23,11 +23,12 @@ from isthmus.core.errors import (
     Unavailable,
     UpstreamFailed,
 )
-from isthmus.core.events import CheckpointWritten, SessionEnded
+from isthmus.core.events import SessionEnded
 from isthmus.core.identity import ClientInfo
 from isthmus.core.lease import Lease
 from isthmus.core.messages import Text, ToolResult
 from isthmus.core.ports import CheckpointStore, WorkflowStore
+from isthmus.core.session_facts import CheckpointWritten
 from isthmus.core.workflow import Status, StatusEvent, Workflow
 from tests.support.framed import bare
 from tests.support.memory_store import MemoryCheckpoints, MemoryWorkflows

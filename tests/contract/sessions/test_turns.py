@@ -25,14 +25,12 @@ from isthmus.core.errors import (
     UpstreamFailed,
 )
 from isthmus.core.events import (
-    CheckpointWritten,
-    SessionAnswered,
     SessionEnded,
     ToolCalled,
 )
 from isthmus.core.identity import Caller
 from isthmus.core.messages import Text, ToolResult, Usage
-from isthmus.core.session_facts import ActionAnswered
+from isthmus.core.session_facts import ActionAnswered, CheckpointWritten, SessionAnswered
 from isthmus.core.workflow import Status, StatusEvent
 from tests.support.framed import bare
 from tests.support.memory_store import MemoryCheckpoints, MemoryWorkflows

@@ -11,12 +11,11 @@ from prometheus_client.metrics_core import Metric
 
 from isthmus.adapters.telemetry.exposition import Show
 from isthmus.core.events import (
-    CheckpointWritten,
     SessionEnded,
     SessionStarted,
     ToolCalled,
 )
-from isthmus.core.session_facts import ActionAnswered
+from isthmus.core.session_facts import ActionAnswered, CheckpointWritten
 
 
 class LiveSessions:

@@ -12,10 +12,8 @@ from isthmus.adapters.telemetry.exposition import Show, counter, histogram
 from isthmus.adapters.telemetry.family import Count, Family, Timer
 from isthmus.adapters.telemetry.live import LiveSessions
 from isthmus.core.events import (
-    CheckpointWritten,
     Fact,
     RpcServed,
-    SessionAnswered,
     SessionEnded,
     SessionStarted,
     ToolCalled,
@@ -24,8 +22,10 @@ from isthmus.core.identity import LABELS
 from isthmus.core.session_facts import (
     ActionAnswered,
     AnswerShaped,
+    CheckpointWritten,
     Compacted,
     RouteTaken,
+    SessionAnswered,
     SessionAsked,
     SessionRejected,
 )

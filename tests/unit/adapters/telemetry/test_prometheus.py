@@ -9,7 +9,6 @@ from isthmus.adapters.telemetry.family import SERIES_LIMIT
 from isthmus.adapters.telemetry.prometheus import Prometheus
 from isthmus.core.events import (
     ActionRelayed,
-    CheckpointWritten,
     Fact,
     FeatureUsed,
     ModelCallStarted,
@@ -17,7 +16,6 @@ from isthmus.core.events import (
     RelayClosed,
     RelayOpened,
     RpcServed,
-    SessionAnswered,
     SessionEnded,
     SessionStarted,
     SuggestionAsked,
@@ -28,8 +26,10 @@ from isthmus.core.identity import LABELS, Caller, ClientInfo
 from isthmus.core.session_facts import (
     ActionAnswered,
     AnswerShaped,
+    CheckpointWritten,
     Compacted,
     RouteTaken,
+    SessionAnswered,
     SessionAsked,
     SessionRejected,
 )

@@ -15,7 +15,6 @@ from isthmus.adapters.telemetry.vitals import About
 from isthmus.app.foundation import about
 from isthmus.core.events import (
     CertificateLoaded,
-    CheckpointWritten,
     Crashed,
     Fact,
     KeysRefreshed,
@@ -24,7 +23,7 @@ from isthmus.core.events import (
     Stopping,
     ToolCalled,
 )
-from isthmus.core.session_facts import ActionAnswered
+from isthmus.core.session_facts import ActionAnswered, CheckpointWritten
 from isthmus.settings import HttpSettings, Settings
 from tests.support.clock import HandClock
 
