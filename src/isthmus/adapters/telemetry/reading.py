@@ -58,7 +58,10 @@ def readers(level: int, *, access: bool) -> dict[type[Fact], Reader]:
     Frequent facts are for metrics: only who debugs wants a line for each of them.
     """
     chosen: dict[type[Fact], Reader] = dict(_READERS)
-    if level <= logging.DEBUG:
+    if level > logging.DEBUG:
+        # What every request tells is not read for a line that is not wanted.
+        del chosen[FeatureUsed]
+    else:
         chosen = {kind: _READERS.get(kind, _any) for kind in get_args(Fact)}
         chosen[ModelCalled] = _any_model
     if not access:
