@@ -271,22 +271,24 @@ class Calls:
         walk.account = Account()
         return Forwarding(self, walk, labels, partial(self._forwarded, quotas, walk, caller.who))
 
-    async def _forwarded(self, quotas: Quotas, walk: Walk[RawAsk], who: Who) -> Spending | None:
+    def _forwarded(
+        self, quotas: Quotas, walk: Walk[RawAsk], who: Who
+    ) -> Awaitable[Spending | None]:
         raw, deployment = walk.ask.raw, walk.seat.deployment
         size, prices = len(raw.body), deployment.prices
         estimate = estimated(size, None, streaming=raw.streaming, prices=prices)
         provider = deployment.choice.provider
-        return await quotas.reserve(who, "", deployment.choice.id, provider, estimate)
+        return quotas.reserve(who, "", deployment.choice.id, provider, estimate)
 
-    async def _reserved(
+    def _reserved(
         self, quotas: Quotas, ask: Ask | EmbedAsk, choice: ModelChoice, who: Who, *, streaming: bool
-    ) -> Spending | None:
+    ) -> Awaitable[Spending | None]:
         """What a call may spend. Raises LimitExceeded."""
         model = None if choice.brought else self.catalogue.models.get(choice.id)
         prices = None if model is None else model.prices
         most = 0 if isinstance(ask, EmbedAsk) else ask.max_tokens or choice.max_output_tokens
         estimate = estimated(ask.size(), most, streaming=streaming, prices=prices)
-        return await quotas.reserve(who, ask.feature, choice.id, choice.provider, estimate)
+        return quotas.reserve(who, ask.feature, choice.id, choice.provider, estimate)
 
     @property
     def guard(self) -> Guard | None:

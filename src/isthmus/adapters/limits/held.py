@@ -35,7 +35,9 @@ class Counter(Protocol[Ticket]):
 class Part(Generic[Ticket]):
     """What one call holds of one counter. `over`: it would have been refused, were it no shadow."""
 
-    __slots__ = ("_tickets", "counter", "over", "shadow", "total", "units")
+    # Of the class until it changes: a call makes several of these.
+    over = False
+    total = 0
 
     def __init__(
         self, counter: Counter[Ticket], claim: Claim, ticket: Ticket | None = None
@@ -43,15 +45,12 @@ class Part(Generic[Ticket]):
         """With a `ticket`, what is claimed is granted already."""
         self.counter = counter
         self.shadow = claim.shadow
-        self.over = False
-        units = self.units = claim.units
+        self.units = claim.units
         """What is asked for now; `total` is what is held."""
-        if ticket is None:
-            self.total = 0
-            self._tickets: list[tuple[Ticket, int]] = []
-        else:
-            self.total = units
-            self._tickets = [(ticket, units)]
+        self._tickets: list[tuple[Ticket, int]] = []
+        if ticket is not None:
+            self.total = claim.units
+            self._tickets.append((ticket, claim.units))
 
     def hold(self, ticket: Ticket) -> None:
         """What was asked for is granted."""
@@ -71,7 +70,7 @@ class Part(Generic[Ticket]):
             self.counter.force(-unused, now_s)
         while unused > 0 and self._tickets:
             ticket, units = self._tickets.pop()
-            back = min(units, unused)
+            back = min(unused, units)
             unused -= back
             self.counter.give_back(ticket, back, now_s)
 

@@ -42,10 +42,15 @@ class InProcessLimiter:
 
     async def reserve(self, claims: Sequence[Claim]) -> Reservation:
         """See `Reserver`."""
-        now_s = self._clock.now_s()
+        now_s, windows = self._clock.now_s(), self._windows
         parts: list[Part[Entry]] = []
         for claim in claims:
-            window = self._window(claim.key)
+            key = claim.key
+            window = windows.get(key)
+            if window is None:
+                window = self._fresh(key)
+            else:
+                windows.move_to_end(key)
             entry = window.spend(claim.units, now_s)
             part = Part(window, claim, entry)
             if entry is None:
@@ -72,15 +77,17 @@ class InProcessLimiter:
         part.hold(part.counter.force(part.units, now_s))
 
     def _window(self, key: LimitKey) -> Window:
-        windows = self._windows
-        found = windows.get(key)
+        found = self._windows.get(key)
         if found is None:
-            found = windows[key] = Window(key)
-            if len(windows) > self._max_keys:
-                self._evict()
-        else:
-            windows.move_to_end(key)
+            return self._fresh(key)
+        self._windows.move_to_end(key)
         return found
+
+    def _fresh(self, key: LimitKey) -> Window:
+        made = self._windows[key] = Window(key)
+        if len(self._windows) > self._max_keys:
+            self._evict()
+        return made
 
     def _evict(self) -> None:
         """The longest unused counter goes, but none that counts calls which still run."""

@@ -78,13 +78,9 @@ class Rollup:
         if usage is not None:
             sums[2] += usage.input_tokens
             sums[3] += usage.output_tokens
-            # Most calls have none of these.
-            if usage.cache_read_tokens:
-                sums[4] += usage.cache_read_tokens
-            if usage.cache_write_tokens:
-                sums[5] += usage.cache_write_tokens
-            if usage.reasoning_tokens:
-                sums[6] += usage.reasoning_tokens
+            sums[4] += usage.cache_read_tokens
+            sums[5] += usage.cache_write_tokens
+            sums[6] += usage.reasoning_tokens
         if fact.cost is not None:
             sums[7] += fact.cost
         elif usage is not None or error == "none":
