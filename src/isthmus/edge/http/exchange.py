@@ -92,6 +92,14 @@ class Line(Protocol):
         """Send an answer, its length among the headers. False: nothing was sent, so use `send`."""
         ...
 
+    def begun_answer(self, scope: Scope, status: int, headers: Sequence[Header]) -> bool:
+        """Send the head of an answer without a length; its pieces, and its end, go by `send`.
+
+        No header speaks of lengths, encodings of the transfer, or the connection. False: nothing
+        was sent.
+        """
+        ...
+
 
 class Exchange:
     """Stands between the server and the application, and remembers what passed.
@@ -200,6 +208,18 @@ class Exchange:
         self.complete = True
         if body:
             self.first_chunk_at_s = now_s
+        return True
+
+    def begin(self, scope: Scope, status: int, headers: Sequence[Header]) -> bool:
+        """Begin an answer of unknown length at once. False: nothing was sent, so use `send`."""
+        line: Line | None = scope.get(LINE)
+        if line is None or self.status:
+            return False
+        now_s = self._now_s()
+        if not line.begun_answer(scope, status, self._all(headers, now_s)):
+            return False
+        self.status = status
+        self.started_at_s = now_s
         return True
 
     def send(self, message: Message) -> Awaitable[None]:
