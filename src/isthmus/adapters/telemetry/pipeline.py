@@ -203,9 +203,8 @@ def clean(told: Told) -> Told:
     if pairs is not None:
         for held in pairs(fact):
             for _, item in held:
-                kind = type(item)
-                if kind not in _HARMLESS:
-                    text = item if kind is str else str(item)
+                if type(item) not in _HARMLESS:
+                    text = item if type(item) is str else str(item)
                     if text not in KNOWN and not _harmless(text):
                         return _cleaned(told)
     return told
