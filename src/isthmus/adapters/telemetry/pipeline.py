@@ -194,20 +194,35 @@ def _library_logs(pipeline: Pipeline) -> Iterator[None]:
 def clean(told: Told) -> Told:
     """The same, with secrets in every text of the fact replaced; most facts pass untouched."""
     fact = told[2]
-    texts, pairs = PLANS[type(fact)]
+    texts, ids, pairs = PLANS[type(fact)]
     # Most texts of a fact come again and again (routes, versions, agents): looking them up is all.
     if texts is not None and not KNOWN.issuperset(found := texts(fact)):
         for text in found:
             if text not in KNOWN and not _harmless(text):
                 return _cleaned(told)
+    if ids is not None:
+        for text in ids(fact):
+            if not _harmless(text):
+                return _cleaned(told)
     if pairs is not None:
         for held in pairs(fact):
-            for _, item in held:
-                if type(item) not in _HARMLESS:
-                    text = item if type(item) is str else str(item)
-                    if text not in KNOWN and not _harmless(text):
-                        return _cleaned(told)
+            if not _all_harmless(held):
+                return _cleaned(told)
     return told
+
+
+def _all_harmless(held: "Pairs") -> bool:
+    """Whether no value of these pairs holds a secret."""
+    for _, item in held:
+        if type(item) is str:
+            text = item
+        elif type(item) in _HARMLESS:
+            continue
+        else:
+            text = str(item)
+        if text not in KNOWN and not _harmless(text):
+            return False
+    return True
 
 
 def _harmless(text: str) -> bool:
@@ -245,7 +260,8 @@ def _names(kind: type[Fact]) -> tuple[list[str], list[str]]:
 
 def _plan(kind: type[Fact]) -> "Plan":
     texts, pairs = _names(kind)
-    return _getter(texts), _getter(pairs)
+    others = [name for name in texts if name not in _IDS]
+    return _getter(others), _getter([name for name in texts if name in _IDS]), _getter(pairs)
 
 
 def _getter(names: list[str]) -> Callable[[Fact], tuple[Any, ...]] | None:
@@ -270,11 +286,14 @@ def _redacted(value: object, depth: int = 4) -> object:
 
 
 Pairs = tuple[tuple[str, object], ...]
+_IDS = frozenset({"request_id", "call_id"})
+"""Texts that are new with every fact; as a rule their shape says that they are no secret."""
 Plan = tuple[
+    Callable[[Fact], tuple[str, ...]] | None,
     Callable[[Fact], tuple[str, ...]] | None,
     Callable[[Fact], tuple[Pairs, ...]] | None,
 ]
-"""Gets a fact's texts, and its pairs, at once; numbers and flags are never looked at."""
+"""Gets a fact's texts, its ids, and its pairs, at once; numbers and flags are never looked at."""
 PLANS: dict[type[Fact], Plan] = {kind: _plan(kind) for kind in get_args(Fact)}
 KNOWN: set[str] = set()
 """Texts that were found to hold no secret; the loop's thread alone uses it."""
