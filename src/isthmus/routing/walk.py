@@ -108,6 +108,8 @@ class Walk(Generic[Words]):
             self.seat = first[0]
             self.tries = 1
             return
+        elif len(first) > 1 and self._at_once(first):
+            return
         if not self._step():
             raise self._nobody()
 
@@ -212,6 +214,17 @@ class Walk(Generic[Words]):
         then = "floor" if self.seat.deployment.floor else "next"
         guide.telemetry.emit(TryFailed(seat.name, seat.choice.upstream, class_of(failure), then))
 
+    def _at_once(self, first: tuple[Seat, ...]) -> bool:
+        """Find who is asked first, where all may be asked and no cache matters: as a rule."""
+        for seat in first:
+            if seat.breaker.shut:
+                return False
+        if self._keyed():
+            return False
+        self.seat = first[self._lightest(first, self._guide.clock.now_s())]
+        self.tries = 1
+        return True
+
     def _step(self, *, floor: bool = False) -> bool:
         """Find who is asked next; whether there is anybody."""
         now_s = self._guide.clock.now_s()
@@ -256,7 +269,7 @@ class Walk(Generic[Words]):
             left = tuple([seat for seat in tier if seat.name not in self._passed])
         free = [s for s in left if not s.breaker.shut or s.breaker.allows(now_s)]
         if not self._keyed():
-            return self._lightest(free, now_s)
+            return free[self._lightest(free, now_s)] if free else None
         return self._warm(left, free, now_s) or self._preferred(free, now_s)
 
     def _keyed(self) -> bool:
@@ -266,12 +279,10 @@ class Walk(Generic[Words]):
             self.warmth = "" if self._key is None else "new"
         return self._key is not None
 
-    def _lightest(self, free: list[Seat], now_s: float) -> Seat | None:
-        if not free:
-            return None
+    def _lightest(self, free: Sequence[Seat], now_s: float) -> int:
         weights = [seat.deployment.weight for seat in free]
         healths = [seat.health for seat in free]
-        return free[pick(weights, healths, now_s, self._guide.roll())]
+        return pick(weights, healths, now_s, self._guide.roll())
 
     def _preferred(self, free: list[Seat], now_s: float) -> Seat | None:
         """The same one for the same key, everywhere and always, unless it does much worse."""

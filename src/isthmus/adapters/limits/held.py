@@ -89,10 +89,18 @@ Grant: TypeAlias = Callable[[Sequence[Part[Ticket]]], Awaitable[None]]
 class Held(Generic[Ticket]):
     """The Reservation port over the parts of one call."""
 
-    __slots__ = ("_clock", "_grant", "_parts", "_settled")
+    __slots__ = ("_clock", "_grant", "_parts", "_settled", "_tightest")
 
-    def __init__(self, parts: Sequence[Part[Ticket]], grant: Grant[Ticket], clock: Clock) -> None:
+    def __init__(
+        self,
+        parts: Sequence[Part[Ticket]],
+        grant: Grant[Ticket],
+        clock: Clock,
+        tightest: Counter[Ticket] | None = None,
+    ) -> None:
+        """`tightest` is told by who knows it already."""
         self._parts = parts
+        self._tightest = tightest
         self._grant = grant
         self._clock = clock
         self._settled = False
@@ -100,15 +108,15 @@ class Held(Generic[Ticket]):
     @property
     def tightest(self) -> LimitState | None:
         """See `Reservation`."""
-        now_s = self._clock.now_s()
-        found: Counter[Ticket] | None = None
-        least = inf
-        for part in self._parts:
-            if not part.shadow:
-                counter = part.counter
-                share = counter.left(now_s) / (counter.key.amount or 1)
-                if share < least:
-                    found, least = counter, share
+        now_s, found = self._clock.now_s(), self._tightest
+        if found is None:
+            least = inf
+            for part in self._parts:
+                if not part.shadow:
+                    counter = part.counter
+                    share = counter.left(now_s) / (counter.key.amount or 1)
+                    if share < least:
+                        found, least = counter, share
         return None if found is None else found.state(now_s)
 
     @property

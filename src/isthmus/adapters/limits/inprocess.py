@@ -2,6 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import Sequence
+from math import inf
 from typing import Final
 
 from isthmus.adapters.limits.held import Held, Part, refusal
@@ -44,6 +45,7 @@ class InProcessLimiter:
         """See `Reserver`."""
         now_s, windows = self._clock.now_s(), self._windows
         parts: list[Part[Entry]] = []
+        tightest, least = None, inf
         for claim in claims:
             key = claim.key
             window = windows.get(key)
@@ -56,7 +58,12 @@ class InProcessLimiter:
             if entry is None:
                 self._over(part, parts, now_s)
             parts.append(part)
-        return Held(parts, self._grant, self._clock)
+            if not claim.shadow:
+                # The window knows now what is left of it; later it would have to look again.
+                share = (window.amount - window.used) / (window.amount or 1)
+                if share < least:
+                    tightest, least = window, share
+        return Held(parts, self._grant, self._clock, tightest)
 
     async def _grant(self, parts: Sequence[Part[Entry]]) -> None:
         now_s = self._clock.now_s()
