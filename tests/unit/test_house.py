@@ -18,7 +18,7 @@ BUDGET = {
     "gateway": 3_500,
     "platform": 14_000,
     "instance": 2_350,
-    "edge": 12_500,
+    "edge": 12_550,
     "adapters": 18_800,
     "executor": 3_450,
     "app": 1_700,
