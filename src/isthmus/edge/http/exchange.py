@@ -113,12 +113,20 @@ class Exchange:
     until the answer began; `gone` turns true once the caller has left.
     """
 
-    __slots__ = (
-        *("_now_s", "_receive", "_send", "arrived_at_s", "began_s", "body_read", "caller"),
-        *("client", "complete", "content_type", "extra_headers", "fields", "first_chunk_at_s"),
-        *("gone", "headers", "length", "notes", "origin", "own_s", "refuse", "route", "sender"),
-        *("started_at_s", "status"),
-    )
+    # Of the class until they change: most requests change few, and each takes time to set.
+    own_s = started_at_s = first_chunk_at_s = 0.0
+    arrived_at_s = nan
+    body_read = complete = gone = origin = False
+    route = ""
+    refuse: Callable[[Failure], Response | None] | None = None
+    status = 0
+    content_type = "unknown"
+    caller: Caller | None = None
+    client: ClientInfo | None = None
+    extra_headers: tuple[Header, ...] = ()
+    length: str | None = None
+    headers: dict[str, str]
+    sender: Sender
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, clock: Clock) -> None:
         self._receive = receive
@@ -126,23 +134,7 @@ class Exchange:
         self._now_s = clock.now_s
         self.began_s = clock.now_s()
         self.notes = Notes()
-        self.own_s = 0.0
-        self.arrived_at_s = nan
-        self.body_read = False
-        self.complete = False
-        self.gone = False
-        self.route = ""
-        self.refuse: Callable[[Failure], Response | None] | None = None
-        self.status = 0
-        self.content_type = "unknown"
-        self.started_at_s = 0.0
-        self.first_chunk_at_s = 0.0
-        self.caller: Caller | None = None
-        self.client: ClientInfo | None = None
         self.fields: list[tuple[str, object]] = []
-        self.extra_headers: tuple[Header, ...] = ()
-        self.origin = False
-        self.length: str | None = None
         self._read(scope)
 
     def _read(self, scope: Scope) -> None:
