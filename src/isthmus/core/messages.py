@@ -204,8 +204,10 @@ class Gathering:
                 self._tools.append(delta.tool_use)
             if delta.finish is not None:
                 self.finish, self._score = delta.finish, delta.score
-            self.usage = delta.usage or self.usage
-            self._message_id = delta.message_id or self._message_id
+            if delta.usage is not None:
+                self.usage = delta.usage
+            if delta.message_id:
+                self._message_id = delta.message_id
 
     def answer(self) -> Answer:
         """What has come so far, as if it were all."""

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncGenerator, Mapping
 
-from msgspec import Struct, field
+from msgspec import Struct
 from msgspec.structs import replace
 
 from isthmus.core.messages import ContextItem, Message, ModelChoice, Usage
@@ -43,7 +43,7 @@ class SuggestRequest(Struct, frozen=True, gc=False):
     prompt_version: str = "^1.0.0"
     by_prompt_name: bool = False
     """Whether a generation is reported under its prompt's name instead of its model's."""
-    variables: Mapping[str, object] = field(default_factory=dict[str, object])
+    variables: Mapping[str, object] = {}
     streaming: bool = False
     made_for: str = ""
     counts: tuple[EditorCount, ...] = ()

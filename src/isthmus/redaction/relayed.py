@@ -20,6 +20,7 @@ EVENT_BYTES = 16 << 20
 WAITING_BYTES = 1 << 20
 """Events that wait; beyond, what is held back is taken for the end of a text."""
 MOST_TEXTS = 256
+_CR = 13
 _END = re.compile(rb"\r?\n\r?\n|\r\r")
 _LAST = ("_stop", ".done", ".completed", ".failed", ".incomplete", "message_delta", "error")
 _Object: TypeAlias = dict[str, Any]
@@ -135,7 +136,7 @@ class EventFilter:
 
 def _ends(text: bytes, at: int) -> Iterator[int]:
     """Where events end, searched from `at` on."""
-    if b"\r" in text:
+    if _CR in text:
         yield from (end.end() for end in _END.finditer(text, at))
         return
     while (found := text.find(b"\n\n", at)) >= 0:

@@ -182,7 +182,8 @@ class Rules:
     def maybe_quoted(self, data: bytes) -> bool:
         """Whether strings of a JSON text may hold secrets, or hide them by escapes."""
         # By the same set as whole texts: its states are in the processor's cache as a rule.
-        return b"\\u" in data or b"\\/" in data or bool(self._set(data))
+        hides = data.find(b"\\u") >= 0 or data.find(b"\\/") >= 0
+        return hides or bool(self._set(data))
 
     def watch(self, data: bytes, done: int) -> tuple[list[Found], int] | None:
         """The secrets of a text that goes on, and where, from `done`, one may begin; else None."""

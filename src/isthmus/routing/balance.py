@@ -22,7 +22,11 @@ def pick(weights: Sequence[float], healths: Sequence[Health], now_s: float, roll
     total = sum(weights)
     if count == 1 or total <= 0.0:
         return 0
-    first, roll = _draw(weights, total, roll, -1)
+    if count == 2:
+        # As it is drawn of more, without a loop: most models are in one place or in two.
+        first = 0 if roll * total < weights[0] else 1
+    else:
+        first, roll = _draw(weights, total, roll, -1)
     left = total - weights[first]
     if left <= 0.0:
         return first

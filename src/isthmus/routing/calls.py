@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from isthmus.core.deadline import Deadline
@@ -72,6 +73,20 @@ class Governance:
     shared: Shared | None = None
 
 
+class Times(Struct, frozen=True, gc=False):
+    """What settings say of outbound calls' time.
+
+    A value of its own, because an attribute of settings takes seven times as long as one of ours.
+    """
+
+    connect_s: float
+    first_byte_s: float
+    between_bytes_s: float
+    completion_total_s: float
+    chat_total_s: float
+    proxy_total_s: float
+
+
 @dataclass(frozen=True, slots=True)
 class Calls:
     """Everything that calls are made with. Another configuration is another one of these."""
@@ -84,6 +99,13 @@ class Calls:
     teller: Teller
     governance: Governance
     embedding: Single[bytes, Embeddings] = field(default_factory=Single[bytes, Embeddings])
+    times: Times = field(init=False)
+    hedges: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        told = [getattr(self.limits, name) for name in Times.__struct_fields__]
+        object.__setattr__(self, "times", Times(*told))
+        object.__setattr__(self, "hedges", self.governance.routing.hedge)
 
     def whole(self, ask: Ask, choice: ModelChoice, caller: Caller) -> Awaitable[Answer]:
         """The answer, from the first deployment that gives one. Raises what ModelProvider raises.
@@ -112,7 +134,7 @@ class Calls:
         exact = self.governance.exact
         if exact is not None:
             return self._exact(exact, walk, labels)
-        if self.governance.routing.hedge and walk.ask.lane == "interactive" and walk.others:
+        if self.hedges and walk.ask.lane == "interactive" and walk.others:
             return raced(walk, lambda each: self._whole(each, labels))
         return self._whole(walk, labels)
 
@@ -271,22 +293,24 @@ class Calls:
         walk.account = Account()
         return Forwarding(self, walk, labels, partial(self._forwarded, quotas, walk, caller.who))
 
-    async def _forwarded(self, quotas: Quotas, walk: Walk[RawAsk], who: Who) -> Spending | None:
+    def _forwarded(
+        self, quotas: Quotas, walk: Walk[RawAsk], who: Who
+    ) -> Awaitable[Spending | None]:
         raw, deployment = walk.ask.raw, walk.seat.deployment
         size, prices = len(raw.body), deployment.prices
         estimate = estimated(size, None, streaming=raw.streaming, prices=prices)
         provider = deployment.choice.provider
-        return await quotas.reserve(who, "", deployment.choice.id, provider, estimate)
+        return quotas.reserve(who, "", deployment.choice.id, provider, estimate)
 
-    async def _reserved(
+    def _reserved(
         self, quotas: Quotas, ask: Ask | EmbedAsk, choice: ModelChoice, who: Who, *, streaming: bool
-    ) -> Spending | None:
+    ) -> Awaitable[Spending | None]:
         """What a call may spend. Raises LimitExceeded."""
         model = None if choice.brought else self.catalogue.models.get(choice.id)
         prices = None if model is None else model.prices
         most = 0 if isinstance(ask, EmbedAsk) else ask.max_tokens or choice.max_output_tokens
         estimate = estimated(ask.size(), most, streaming=streaming, prices=prices)
-        return await quotas.reserve(who, ask.feature, choice.id, choice.provider, estimate)
+        return quotas.reserve(who, ask.feature, choice.id, choice.provider, estimate)
 
     @property
     def guard(self) -> Guard | None:
@@ -295,7 +319,7 @@ class Calls:
 
     def proxy_deadline(self) -> Deadline:
         """The limits of a forwarded call that begins now."""
-        return self.deadline(self.limits.proxy_total_s)
+        return self.deadline(self.times.proxy_total_s)
 
     def door(self, seat: Seat) -> ModelProvider:
         """The provider of a seat. Raises MisconfiguredProvider when it has no credential."""
@@ -306,12 +330,12 @@ class Calls:
 
     def deadline(self, total_s: float, first_byte_s: float | None = None) -> Deadline:
         """The limits of one call that begins now."""
-        limits = self.limits
+        times, limit_s = self.times, self.times.first_byte_s
         return Deadline(
             self.guide.clock.now_s() + total_s,
-            limits.connect_s,
-            min(first_byte_s or limits.first_byte_s, limits.first_byte_s),
-            limits.between_bytes_s,
+            times.connect_s,
+            limit_s if first_byte_s is None else min(first_byte_s or limit_s, limit_s),
+            times.between_bytes_s,
         )
 
     def _walk(self, ask: Ask, choice: ModelChoice, who: Who) -> Walk[Ask]:
@@ -362,9 +386,11 @@ class Calls:
         )
 
     def _deadline_of(self, ask: Ask) -> Deadline:
-        limits, feature = self.limits, self.catalogue.features.get(ask.feature)
-        fills = isinstance(ask.prompt, Infill) or (feature is not None and feature.kind == "infill")
-        total_s = limits.completion_total_s if fills else limits.chat_total_s
+        fills = isinstance(ask.prompt, Infill)
+        if not fills:
+            feature = self.catalogue.features.get(ask.feature)
+            fills = feature is not None and feature.kind == "infill"
+        total_s = self.times.completion_total_s if fills else self.times.chat_total_s
         return self.deadline(total_s, ask.timeout_s)
 
 

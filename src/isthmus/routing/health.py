@@ -54,7 +54,12 @@ class Health:
         `share` is the deployment's weight as a multiple of the mean one: who has more of it may
         have more calls in flight.
         """
-        return (1.0 + self.in_flight / share) * (self.first_byte_s(now_s, assumed_s) + NOISE_S)
+        first_byte_s = assumed_s
+        if self._weight:
+            # `first_byte_s`, without a call: every call weighs two of these.
+            weight = self._weight * exp(self._rate * (now_s - self._at_s))
+            first_byte_s = (self.mean_s * weight + assumed_s) / (weight + 1.0)
+        return (1.0 + self.in_flight / share) * (first_byte_s + NOISE_S)
 
     def p95_s(self) -> float | None:
         """What 95 % of the last 64 first bytes stayed below; None while fewer than 20 came."""

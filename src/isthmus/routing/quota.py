@@ -96,12 +96,10 @@ class Quotas:
         if plan is None:
             return None
         claims = [*plan.fixed]
-        if plan.tokens:
-            units = estimate.tokens
-            claims += [Claim(key, units, shadow) for key, shadow in plan.tokens]
-        if plan.cost:
-            units = estimate.cost
-            claims += [Claim(key, units, shadow) for key, shadow in plan.cost]
+        for key, shadow in plan.tokens:
+            claims.append(Claim(key, estimate.tokens, shadow))
+        for key, shadow in plan.cost:
+            claims.append(Claim(key, estimate.cost, shadow))
         try:
             reservation = await self._reserver.reserve(claims)
         except LimitExceeded as refusal:

@@ -1,7 +1,7 @@
 """One call's way over the deployments that may serve it: who is asked first, and who next."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import inf
 from typing import Generic, TypeVar
 
@@ -42,6 +42,14 @@ class Guide:
     roll: Callable[[], float]
     sharing: Callable[[Seat], Iterable[Seat]] = lambda _: ()
     """The other seats that have a seat's credential."""
+    tries: int = field(init=False)
+    keeps: bool = field(init=False)
+    """Whether calls go where their prompt's beginning is in a cache."""
+
+    def __post_init__(self) -> None:
+        # An attribute of settings takes seven times as long as one of our own.
+        object.__setattr__(self, "tries", self.settings.tries)
+        object.__setattr__(self, "keeps", self.settings.affinity)
 
     def moved(self, seat: Seat, state: State | None, reason: str) -> None:
         """Tell of a breaker that moved."""
@@ -108,6 +116,8 @@ class Walk(Generic[Words]):
             self.seat = first[0]
             self.tries = 1
             return
+        elif len(first) > 1 and self._at_once(first):
+            return
         if not self._step():
             raise self._nobody()
 
@@ -128,13 +138,13 @@ class Walk(Generic[Words]):
         """Whether anybody but the floor could be asked after this one."""
         if len(self._tiers) == 1 and len(self._tiers[0]) == 1:
             return False
-        if self.tries == 1 < self._guide.settings.tries:
+        if self.tries == 1 < self._guide.tries:
             # As a rule one look is enough.
             for seat in self._tiers[self._tier]:
                 if seat is not self.seat and not seat.breaker.shut:
                     return True
         now_s, passed = self._guide.clock.now_s(), (*self._passed, self.seat.name)
-        return self.tries < self._guide.settings.tries and any(
+        return self.tries < self._guide.tries and any(
             seat.name not in passed and not seat.deployment.floor and seat.breaker.allows(now_s)
             for tier in self._tiers[self._tier :]
             for seat in tier
@@ -205,12 +215,23 @@ class Walk(Generic[Words]):
         self.failure = self.failure or failure
         if self.pause_s or seat.breaker.allows(now_s) or why is not Blame.LIMITED:
             self._passed += (seat.name,)
-        found = self.tries < guide.settings.tries and self._step()
+        found = self.tries < guide.tries and self._step()
         found = found or self._step(floor=True)
         if not found:
             raise self.failure
         then = "floor" if self.seat.deployment.floor else "next"
         guide.telemetry.emit(TryFailed(seat.name, seat.choice.upstream, class_of(failure), then))
+
+    def _at_once(self, first: tuple[Seat, ...]) -> bool:
+        """Find who is asked first, where all may be asked and no cache matters: as a rule."""
+        for seat in first:
+            if seat.breaker.shut:
+                return False
+        if self._keyed():
+            return False
+        self.seat = first[self._lightest(first, self._guide.clock.now_s())]
+        self.tries = 1
+        return True
 
     def _step(self, *, floor: bool = False) -> bool:
         """Find who is asked next; whether there is anybody."""
@@ -256,22 +277,20 @@ class Walk(Generic[Words]):
             left = tuple([seat for seat in tier if seat.name not in self._passed])
         free = [s for s in left if not s.breaker.shut or s.breaker.allows(now_s)]
         if not self._keyed():
-            return self._lightest(free, now_s)
+            return free[self._lightest(free, now_s)] if free else None
         return self._warm(left, free, now_s) or self._preferred(free, now_s)
 
     def _keyed(self) -> bool:
         """Whether it matters where this prompt's beginning was sent: it is long, or a session's."""
-        if self._key is None and self._guide.settings.affinity:
+        if self._key is None and self._guide.keeps:
             self._key = self._words.key(self.tenant)
             self.warmth = "" if self._key is None else "new"
         return self._key is not None
 
-    def _lightest(self, free: list[Seat], now_s: float) -> Seat | None:
-        if not free:
-            return None
+    def _lightest(self, free: Sequence[Seat], now_s: float) -> int:
         weights = [seat.deployment.weight for seat in free]
         healths = [seat.health for seat in free]
-        return free[pick(weights, healths, now_s, self._guide.roll())]
+        return pick(weights, healths, now_s, self._guide.roll())
 
     def _preferred(self, free: list[Seat], now_s: float) -> Seat | None:
         """The same one for the same key, everywhere and always, unless it does much worse."""

@@ -35,7 +35,9 @@ class Counter(Protocol[Ticket]):
 class Part(Generic[Ticket]):
     """What one call holds of one counter. `over`: it would have been refused, were it no shadow."""
 
-    __slots__ = ("_tickets", "counter", "over", "shadow", "total", "units")
+    # Of the class until it changes: a call makes several of these.
+    over = False
+    total = 0
 
     def __init__(
         self, counter: Counter[Ticket], claim: Claim, ticket: Ticket | None = None
@@ -43,15 +45,12 @@ class Part(Generic[Ticket]):
         """With a `ticket`, what is claimed is granted already."""
         self.counter = counter
         self.shadow = claim.shadow
-        self.over = False
-        units = self.units = claim.units
+        self.units = claim.units
         """What is asked for now; `total` is what is held."""
-        if ticket is None:
-            self.total = 0
-            self._tickets: list[tuple[Ticket, int]] = []
-        else:
-            self.total = units
-            self._tickets = [(ticket, units)]
+        self._tickets: list[tuple[Ticket, int]] = []
+        if ticket is not None:
+            self.total = claim.units
+            self._tickets.append((ticket, claim.units))
 
     def hold(self, ticket: Ticket) -> None:
         """What was asked for is granted."""
@@ -71,7 +70,7 @@ class Part(Generic[Ticket]):
             self.counter.force(-unused, now_s)
         while unused > 0 and self._tickets:
             ticket, units = self._tickets.pop()
-            back = min(units, unused)
+            back = min(unused, units)
             unused -= back
             self.counter.give_back(ticket, back, now_s)
 
@@ -90,10 +89,18 @@ Grant: TypeAlias = Callable[[Sequence[Part[Ticket]]], Awaitable[None]]
 class Held(Generic[Ticket]):
     """The Reservation port over the parts of one call."""
 
-    __slots__ = ("_clock", "_grant", "_parts", "_settled")
+    __slots__ = ("_clock", "_grant", "_parts", "_settled", "_tightest")
 
-    def __init__(self, parts: Sequence[Part[Ticket]], grant: Grant[Ticket], clock: Clock) -> None:
+    def __init__(
+        self,
+        parts: Sequence[Part[Ticket]],
+        grant: Grant[Ticket],
+        clock: Clock,
+        tightest: Counter[Ticket] | None = None,
+    ) -> None:
+        """`tightest` is told by who knows it already."""
         self._parts = parts
+        self._tightest = tightest
         self._grant = grant
         self._clock = clock
         self._settled = False
@@ -101,15 +108,15 @@ class Held(Generic[Ticket]):
     @property
     def tightest(self) -> LimitState | None:
         """See `Reservation`."""
-        now_s = self._clock.now_s()
-        found: Counter[Ticket] | None = None
-        least = inf
-        for part in self._parts:
-            if not part.shadow:
-                counter = part.counter
-                share = counter.left(now_s) / (counter.key.amount or 1)
-                if share < least:
-                    found, least = counter, share
+        now_s, found = self._clock.now_s(), self._tightest
+        if found is None:
+            least = inf
+            for part in self._parts:
+                if not part.shadow:
+                    counter = part.counter
+                    share = counter.left(now_s) / (counter.key.amount or 1)
+                    if share < least:
+                        found, least = counter, share
         return None if found is None else found.state(now_s)
 
     @property

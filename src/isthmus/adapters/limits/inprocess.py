@@ -2,6 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import Sequence
+from math import inf
 from typing import Final
 
 from isthmus.adapters.limits.held import Held, Part, refusal
@@ -42,16 +43,27 @@ class InProcessLimiter:
 
     async def reserve(self, claims: Sequence[Claim]) -> Reservation:
         """See `Reserver`."""
-        now_s = self._clock.now_s()
+        now_s, windows = self._clock.now_s(), self._windows
         parts: list[Part[Entry]] = []
+        tightest, least = None, inf
         for claim in claims:
-            window = self._window(claim.key)
+            key = claim.key
+            window = windows.get(key)
+            if window is None:
+                window = self._fresh(key)
+            else:
+                windows.move_to_end(key)
             entry = window.spend(claim.units, now_s)
             part = Part(window, claim, entry)
             if entry is None:
                 self._over(part, parts, now_s)
             parts.append(part)
-        return Held(parts, self._grant, self._clock)
+            if not claim.shadow:
+                # The window knows now what is left of it; later it would have to look again.
+                share = (window.amount - window.used) / (window.amount or 1)
+                if share < least:
+                    tightest, least = window, share
+        return Held(parts, self._grant, self._clock, tightest)
 
     async def _grant(self, parts: Sequence[Part[Entry]]) -> None:
         now_s = self._clock.now_s()
@@ -72,15 +84,17 @@ class InProcessLimiter:
         part.hold(part.counter.force(part.units, now_s))
 
     def _window(self, key: LimitKey) -> Window:
-        windows = self._windows
-        found = windows.get(key)
+        found = self._windows.get(key)
         if found is None:
-            found = windows[key] = Window(key)
-            if len(windows) > self._max_keys:
-                self._evict()
-        else:
-            windows.move_to_end(key)
+            return self._fresh(key)
+        self._windows.move_to_end(key)
         return found
+
+    def _fresh(self, key: LimitKey) -> Window:
+        made = self._windows[key] = Window(key)
+        if len(self._windows) > self._max_keys:
+            self._evict()
+        return made
 
     def _evict(self) -> None:
         """The longest unused counter goes, but none that counts calls which still run."""

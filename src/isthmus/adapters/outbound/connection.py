@@ -51,7 +51,8 @@ class Connection(asyncio.Protocol):
         self._failure: Failure | None = None
         self._interim = False
         self._headed = False
-        self._complete = False
+        self.complete = False
+        """Whether the end of the answer has arrived."""
         self._overhead = 0
         self._head_bytes = 0
         self._buffered = 0
@@ -104,7 +105,7 @@ class Connection(asyncio.Protocol):
 
         What came before a failure is given before it: the provider has said it, and asks its price.
         """
-        if not self._chunks and not self._complete:
+        if not self._chunks and not self.complete:
             return None
         if self._failure is None and self._loop.time() > self._end_s:
             self._fail(_late("total"))
@@ -117,17 +118,12 @@ class Connection(asyncio.Protocol):
         self._busy = False
         # What was raised holds the frames that it passed, and they this connection.
         self._failure = None
-        reusable = self._complete and not self._dirty and self._transport is not None
+        reusable = self.complete and not self._dirty and self._transport is not None
         if reusable:
             if self._chunks:
                 self._take()
             self._limit(self._loop.time() + idle_s, "idle")
         return reusable
-
-    @property
-    def complete(self) -> bool:
-        """Whether the end of the answer has arrived."""
-        return self._complete
 
     @property
     def alive(self) -> bool:
@@ -158,13 +154,13 @@ class Connection(asyncio.Protocol):
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
             self._dirty = True
-            if not self._complete:
+            if not self.complete:
                 self._fail(UpstreamFailed("The model provider's answer is not valid HTTP."))
         if self._body_bytes != before:
             self._overhead = 0
             return
         self._overhead += len(data)
-        if self._overhead > HEAD_LIMIT_BYTES and not self._complete:
+        if self._overhead > HEAD_LIMIT_BYTES and not self.complete:
             self._fail(_oversized())
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -173,11 +169,11 @@ class Connection(asyncio.Protocol):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if self._busy and not self._complete and self._failure is None:
+        if self._busy and not self.complete and self._failure is None:
             if not self._headed:
                 self._fail(_gone())
             elif exc is None and not self._framed():
-                self._complete = True
+                self.complete = True
             else:
                 self._fail(
                     UpstreamFailed(
@@ -190,16 +186,16 @@ class Connection(asyncio.Protocol):
     # What the parser does.
 
     def on_message_begin(self) -> None:
-        if self._complete:
+        if self.complete:
             self._dirty = True
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if self._headed or self._complete:
+        if self._headed or self.complete:
             return
         self.raw_headers.append((name, value))
 
     def on_headers_complete(self) -> None:
-        if self._complete or self._parser is None:
+        if self.complete or self._parser is None:
             return
         status = self._parser.get_status_code()
         # No head is larger than what has come so far, so most need no adding up.
@@ -214,12 +210,12 @@ class Connection(asyncio.Protocol):
             self.status = status
             self._headed = True
             self._dirty = self._headless or not self._parser.should_keep_alive()
-            self._complete = self._headless
+            self.complete = self._headless
             if self._waiter is not None:
                 self._wake()
 
     def on_body(self, body: bytes) -> None:
-        if self._complete:
+        if self.complete:
             return
         self._chunks.append(body)
         size = len(body)
@@ -235,7 +231,7 @@ class Connection(asyncio.Protocol):
         if self._interim:
             self._interim = False
             return
-        self._complete = self._complete or self._headed
+        self.complete = self.complete or self._headed
         if self._waiter is not None:
             self._wake()
 
@@ -284,7 +280,7 @@ class Connection(asyncio.Protocol):
         if self._failure is None:
             self._failure = failure
         self._headed = True
-        self._complete = True
+        self.complete = True
         self._dirty = True
         self.abort()
         self._wake()

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from urllib.parse import urlsplit
 
+from msgspec import Struct
+
 from isthmus.core.errors import MisconfiguredProvider, Rejected
 
 _NAME = re.compile(r"[a-z0-9!#$%&'*+.^_`|~-]+")
@@ -14,8 +16,7 @@ _METHOD = re.compile(r"[A-Z]{1,16}")
 _OURS = frozenset({"host", "connection", "content-length", "transfer-encoding", "upgrade", "te"})
 
 
-@dataclass(frozen=True, slots=True)
-class Origin:
+class Origin(Struct, frozen=True, cache_hash=True):
     """One pool of connections."""
 
     tls: bool

@@ -67,6 +67,8 @@ class HttpProvider:
         self._clock = clock
         self._tries = tries
         self._credential = _Credential(spec.signer)
+        self.configured = spec.configured
+        """Whether it serves calls without a target of their own."""
         self._known: dict[tuple[str, str], tuple[str, tuple[tuple[str, str], ...]]] = {}
         self._forwards = {
             path: spec.base_url + path.removeprefix(spec.forward_cut) for path in spec.forward_paths
@@ -76,11 +78,6 @@ class HttpProvider:
     def name(self) -> str:
         """The provider's name in settings and in the catalogue."""
         return self._spec.name
-
-    @property
-    def configured(self) -> bool:
-        """Whether it serves calls without a target of their own."""
-        return self._spec.configured
 
     @property
     def forward_headers(self) -> frozenset[str]:

@@ -115,6 +115,8 @@ class OpenAIProvider:
         self._models = models
         self._base_url = own.base_url.rstrip("/")
         self._inner = self._at(self._base_url)
+        self.configured = self._inner.configured
+        """Whether it serves calls without a target of their own."""
         self._no_infill = {_PUBLIC}
         if is_vendors(self._base_url):
             self._no_infill = set[str]() if own.completion_model else {_PUBLIC, self._base_url}
@@ -123,11 +125,6 @@ class OpenAIProvider:
     def name(self) -> str:
         """The provider's name in settings and in the catalogue."""
         return self._inner.name
-
-    @property
-    def configured(self) -> bool:
-        """Whether it serves calls without a target of their own."""
-        return self._inner.configured
 
     @property
     def forward_headers(self) -> frozenset[str]:

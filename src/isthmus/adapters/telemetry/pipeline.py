@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from operator import attrgetter
-from typing import TypeAlias, cast, get_args
+from typing import Any, TypeAlias, cast, get_args
 
 from msgspec.structs import fields, replace
 
@@ -27,6 +27,7 @@ TEXT_LIMIT_CHARS = 65_536
 KNOWN_LIMIT = 4_096
 KNOWN_LIMIT_CHARS = 256
 ADDRESS_LIMIT_CHARS = 21
+_request_id = REQUEST_ID.get
 
 
 Told: TypeAlias = tuple[float, str, Fact]
@@ -65,12 +66,13 @@ class Pipeline:
 
     def emit(self, fact: Fact) -> None:
         """Take a fact; when the queue is full it is dropped and counted."""
-        if len(self._queue) >= QUEUE_LIMIT:
+        queue, tap = self._queue, self._tap
+        if len(queue) >= QUEUE_LIMIT:
             self._dropped += 1
             return
-        self._queue.append((self._now_s(), REQUEST_ID.get(), fact))
-        if self._tap is not None:
-            self._tap(fact)
+        queue.append((self._now_s(), _request_id(), fact))
+        if tap is not None:
+            tap(fact)
 
     def join(self, sink: Sink) -> None:
         """Tell one more sink what comes from now on."""
@@ -192,19 +194,35 @@ def _library_logs(pipeline: Pipeline) -> Iterator[None]:
 def clean(told: Told) -> Told:
     """The same, with secrets in every text of the fact replaced; most facts pass untouched."""
     fact = told[2]
-    texts, pairs = PLANS[type(fact)]
+    texts, ids, pairs = PLANS[type(fact)]
     # Most texts of a fact come again and again (routes, versions, agents): looking them up is all.
     if texts is not None and not KNOWN.issuperset(found := texts(fact)):
         for text in found:
             if text not in KNOWN and not _harmless(text):
                 return _cleaned(told)
-    for held in pairs(fact) if pairs is not None else ():
-        for _, item in held:
-            if type(item) not in _HARMLESS:
-                text = item if type(item) is str else str(item)
-                if text not in KNOWN and not _harmless(text):
-                    return _cleaned(told)
+    if ids is not None:
+        for text in ids(fact):
+            if not _harmless(text):
+                return _cleaned(told)
+    if pairs is not None:
+        for held in pairs(fact):
+            if not _all_harmless(held):
+                return _cleaned(told)
     return told
+
+
+def _all_harmless(held: "Pairs") -> bool:
+    """Whether no value of these pairs holds a secret."""
+    for _, item in held:
+        if type(item) is str:
+            text = item
+        elif type(item) in _HARMLESS:
+            continue
+        else:
+            text = str(item)
+        if text not in KNOWN and not _harmless(text):
+            return False
+    return True
 
 
 def _harmless(text: str) -> bool:
@@ -242,11 +260,15 @@ def _names(kind: type[Fact]) -> tuple[list[str], list[str]]:
 
 def _plan(kind: type[Fact]) -> "Plan":
     texts, pairs = _names(kind)
+    others = [name for name in texts if name not in _IDS]
+    return _getter(others), _getter([name for name in texts if name in _IDS]), _getter(pairs)
+
+
+def _getter(names: list[str]) -> Callable[[Fact], tuple[Any, ...]] | None:
+    if not names:
+        return None
     # Of a single name attrgetter returns a bare value: named twice, it is a tuple as well.
-    return (
-        attrgetter(*texts, *texts[:1]) if texts else None,
-        attrgetter(*pairs, *pairs[:1]) if pairs else None,
-    )
+    return attrgetter(*names, *names) if len(names) == 1 else attrgetter(*names)
 
 
 def _redacted(value: object, depth: int = 4) -> object:
@@ -264,11 +286,14 @@ def _redacted(value: object, depth: int = 4) -> object:
 
 
 Pairs = tuple[tuple[str, object], ...]
+_IDS = frozenset({"request_id", "call_id"})
+"""Texts that are new with every fact; as a rule their shape says that they are no secret."""
 Plan = tuple[
+    Callable[[Fact], tuple[str, ...]] | None,
     Callable[[Fact], tuple[str, ...]] | None,
     Callable[[Fact], tuple[Pairs, ...]] | None,
 ]
-"""Gets a fact's texts, and its pairs, at once; numbers and flags are never looked at."""
+"""Gets a fact's texts, its ids, and its pairs, at once; numbers and flags are never looked at."""
 PLANS: dict[type[Fact], Plan] = {kind: _plan(kind) for kind in get_args(Fact)}
 KNOWN: set[str] = set()
 """Texts that were found to hold no secret; the loop's thread alone uses it."""

@@ -60,7 +60,10 @@ def readers(level: int, *, access: bool) -> dict[type[Fact], Reader]:
     Frequent facts are for metrics: only who debugs wants a line for each of them.
     """
     chosen: dict[type[Fact], Reader] = dict(_READERS)
-    if level <= logging.DEBUG:
+    if level > logging.DEBUG:
+        # What every request tells is not read for a line that is not wanted.
+        del chosen[FeatureUsed]
+    else:
         chosen = {kind: _READERS.get(kind, _any) for kind in get_args(Fact)}
         chosen[ModelCalled] = _any_model
     if not access:
@@ -105,11 +108,8 @@ def _http(fact: HttpServed) -> Reading:
     }
     if fact.aborted:
         values["client_gone"] = True
-    # Cheaper than `update`, which looks at the length of every pair.
-    for name, value in fact.bound:
-        values[name] = value
-    for name, value in fact.fields:
-        values[name] = value
+    values.update(fact.bound)
+    values.update(fact.fields)
     message = f'{fact.client} - "{fact.method} {fact.path} HTTP/{fact.http_version}" {stated}'
     return Reading(logging.INFO, "api.access", message, values)
 

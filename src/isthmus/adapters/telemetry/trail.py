@@ -27,17 +27,17 @@ class Trail:
 
     def add(self, request_id: str, fact: Fact) -> None:
         """Note what a fact tells."""
-        match fact:
-            case FeatureUsed(unit_primitive=name) if request_id:
-                names = self._features.get(request_id, ())
-                if len(names) < FEATURES_LIMIT:
-                    self._features[request_id] = (*names, name)
-                _bound(self._features)
-            case SuggestionTrimmed(duration_s=duration_s) if request_id:
-                self._trims[request_id] = duration_s
-                _bound(self._trims)
-            case _:
-                pass
+        if not request_id:
+            return
+        # By exact type, as the pipeline does: patterns of classes take three times as long.
+        if type(fact) is SuggestionTrimmed:
+            self._trims[request_id] = fact.duration_s
+            _bound(self._trims)
+        elif type(fact) is FeatureUsed:
+            names = self._features.get(request_id, ())
+            if len(names) < FEATURES_LIMIT:
+                self._features[request_id] = (*names, fact.unit_primitive)
+            _bound(self._features)
 
     def complete(self, request_id: str, fields: dict[str, object]) -> None:
         """Add what was noted of a request to the fields of its line, and forget it."""

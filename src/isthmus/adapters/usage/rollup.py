@@ -26,6 +26,7 @@ _WIDTH: Final = len(SUMS) + BUCKETS
 _OFFSETS: Final = {name: SUMS.index(name) for name in ("shown", "accepted", "rejected", "failed")}
 _COUNT_LIMIT: Final = 1_000_000
 _SUM_LIMIT: Final = 2**53
+_COUNTED: Final = frozenset({ModelCalled, SuggestionAsked, SuggestionJudged})
 _SUGGESTIONS: Final = frozenset({"code_completions", "code_generations"})
 
 
@@ -44,6 +45,8 @@ class Rollup:
     def take(self, batch: Sequence[Told]) -> None:
         """Count what is of use or money; everything else passes."""
         for at_s, request_id, fact in batch:
+            if type(fact) not in _COUNTED:
+                continue
             if type(fact) is ModelCalled:
                 self._called(at_s, request_id, fact)
             elif type(fact) is SuggestionAsked:

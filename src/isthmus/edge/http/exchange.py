@@ -92,6 +92,14 @@ class Line(Protocol):
         """Send an answer, its length among the headers. False: nothing was sent, so use `send`."""
         ...
 
+    def begun_answer(self, scope: Scope, status: int, headers: Sequence[Header]) -> bool:
+        """Send the head of an answer without a length; its pieces, and its end, go by `send`.
+
+        No header speaks of lengths, encodings of the transfer, or the connection. False: nothing
+        was sent.
+        """
+        ...
+
 
 class Exchange:
     """Stands between the server and the application, and remembers what passed.
@@ -105,12 +113,20 @@ class Exchange:
     until the answer began; `gone` turns true once the caller has left.
     """
 
-    __slots__ = (
-        *("_now_s", "_receive", "_send", "arrived_at_s", "began_s", "body_read", "caller"),
-        *("client", "complete", "content_type", "extra_headers", "fields", "first_chunk_at_s"),
-        *("gone", "headers", "length", "notes", "origin", "own_s", "refuse", "route", "sender"),
-        *("started_at_s", "status"),
-    )
+    # Of the class until they change: most requests change few, and each takes time to set.
+    own_s = started_at_s = first_chunk_at_s = 0.0
+    arrived_at_s = nan
+    body_read = complete = gone = origin = False
+    route = ""
+    refuse: Callable[[Failure], Response | None] | None = None
+    status = 0
+    content_type = "unknown"
+    caller: Caller | None = None
+    client: ClientInfo | None = None
+    extra_headers: tuple[Header, ...] = ()
+    length: str | None = None
+    headers: dict[str, str]
+    sender: Sender
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, clock: Clock) -> None:
         self._receive = receive
@@ -118,23 +134,7 @@ class Exchange:
         self._now_s = clock.now_s
         self.began_s = clock.now_s()
         self.notes = Notes()
-        self.own_s = 0.0
-        self.arrived_at_s = nan
-        self.body_read = False
-        self.complete = False
-        self.gone = False
-        self.route = ""
-        self.refuse: Callable[[Failure], Response | None] | None = None
-        self.status = 0
-        self.content_type = "unknown"
-        self.started_at_s = 0.0
-        self.first_chunk_at_s = 0.0
-        self.caller: Caller | None = None
-        self.client: ClientInfo | None = None
         self.fields: list[tuple[str, object]] = []
-        self.extra_headers: tuple[Header, ...] = ()
-        self.origin = False
-        self.length: str | None = None
         self._read(scope)
 
     def _read(self, scope: Scope) -> None:
@@ -200,6 +200,18 @@ class Exchange:
         self.complete = True
         if body:
             self.first_chunk_at_s = now_s
+        return True
+
+    def begin(self, scope: Scope, status: int, headers: Sequence[Header]) -> bool:
+        """Begin an answer of unknown length at once. False: nothing was sent, so use `send`."""
+        line: Line | None = scope.get(LINE)
+        if line is None or self.status:
+            return False
+        now_s = self._now_s()
+        if not line.begun_answer(scope, status, self._all(headers, now_s)):
+            return False
+        self.status = status
+        self.started_at_s = now_s
         return True
 
     def send(self, message: Message) -> Awaitable[None]:

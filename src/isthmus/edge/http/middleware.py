@@ -91,7 +91,7 @@ class Access:
     def _request_id(self, headers: dict[str, str]) -> str:
         """The caller's, when it is short and visible ASCII, or a new one."""
         told = headers.get("x-request-id", "")
-        if _REQUEST_ID.fullmatch(told):
+        if told and _REQUEST_ID.fullmatch(told):
             return told
         return f"{self._process}{next(self._numbers):016x}"
 

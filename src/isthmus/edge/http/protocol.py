@@ -32,6 +32,19 @@ PASSING = frozenset(
 _NAME = bytes(byte for byte in range(256) if not HEADER_RE.search(bytes((byte,))))
 _VALUE = bytes(byte for byte in range(256) if not HEADER_VALUE_RE.search(bytes((byte,))))
 """What uvicorn lets stand in an answer's headers."""
+_BODILESS = frozenset({204, 304})
+_NAMES_KEPT = 512
+_known_names: set[bytes] = set()
+"""Names of answers' headers that may stand there; some dozens, as vendors' are listed."""
+
+
+def _learnt(names: Sequence[bytes]) -> bool:
+    """Whether these names may stand in an answer; they are remembered, up to a bound."""
+    if b"".join(names).translate(None, _NAME):
+        return False
+    if len(_known_names) < _NAMES_KEPT:
+        _known_names.update(names)
+    return True
 
 
 class CorkedProtocol(HttpToolsProtocol):
@@ -113,23 +126,10 @@ class CorkedProtocol(HttpToolsProtocol):
         self, scope: Scope, status: int, headers: Sequence[tuple[bytes, bytes]], body: bytes
     ) -> bool:
         """See `Line`: what uvicorn's `send` does with the two messages of a whole answer."""
-        if self._lost:
+        head = self._head_of(scope, headers)
+        if head is None:
             return False
         cycle = self.cycle
-        if (
-            cycle.scope is not scope
-            or cycle.response_started
-            or cycle.disconnected
-            or not cycle.keep_alive
-            or self.flow.write_paused
-            or scope["method"] == "HEAD"
-        ):
-            return False
-        names, values = zip(*headers, strict=True)
-        # What is left when the good bytes are taken away: much faster than its patterns.
-        if b"".join(names).translate(None, _NAME) or b"".join(values).translate(None, _VALUE):
-            return False  # uvicorn refuses them: in its own words.
-        head = b"\r\n".join([b"%b: %b" % header for header in headers])
         cycle.response_started = cycle.response_complete = True
         cycle.waiting_for_100_continue = False
         if len(body) <= JOIN_LIMIT_BYTES:
@@ -140,6 +140,44 @@ class CorkedProtocol(HttpToolsProtocol):
         cycle.message_event.set()
         self.on_response_complete()
         return True
+
+    def begun_answer(
+        self, scope: Scope, status: int, headers: Sequence[tuple[bytes, bytes]]
+    ) -> bool:
+        """See `Line`: what uvicorn's `send` does with the first message of a streamed answer."""
+        head = self._head_of(scope, headers)
+        if head is None or status in _BODILESS:
+            return False
+        cycle = self.cycle
+        cycle.response_started = cycle.chunked_encoding = True
+        cycle.waiting_for_100_continue = False
+        self._cork.write(
+            b"%b%b\r\ntransfer-encoding: chunked\r\n\r\n" % (STATUS_LINE[status], head)
+        )
+        return True
+
+    def _head_of(self, scope: Scope, headers: Sequence[tuple[bytes, bytes]]) -> bytes | None:
+        """The lines of an answer's headers; None where uvicorn's own way must be taken."""
+        if self._lost:
+            return None
+        cycle = self.cycle
+        if (
+            cycle.scope is not scope
+            or cycle.response_started
+            or cycle.disconnected
+            or not cycle.keep_alive
+            or self.flow.write_paused
+            or scope["method"] == "HEAD"
+        ):
+            return None
+        names, values = zip(*headers, strict=True)
+        # Names are few, and looked at once; of values, what is left when the good bytes are taken
+        # away: much faster than uvicorn's patterns, which refuse the others in its own words.
+        if not _known_names.issuperset(names) and not _learnt(names):
+            return None
+        if b"".join(values).translate(None, _VALUE):
+            return None
+        return b"\r\n".join([b"%b: %b" % header for header in headers])
 
     # One timer a connection looks whether it is idle, where uvicorn sets a new one a request.
 

@@ -12,6 +12,7 @@ from starlette.types import Receive, Scope, Send
 
 from isthmus.core.messages import RawReply
 from isthmus.edge.http.cut import CUTS, Words
+from isthmus.edge.http.exchange import EXCHANGE, Exchange
 from isthmus.edge.http.reply import Headers, Reply
 
 EVENT_STREAM = "text/event-stream; charset=utf-8"
@@ -31,7 +32,7 @@ class _TextStream(Response):
 
     async def __call__(
         self,
-        scope: Scope,  # noqa: ARG002 - an ASGI application takes three
+        scope: Scope,
         receive: Receive,  # noqa: ARG002 - an ASGI application takes three
         send: Send,
     ) -> None:
@@ -42,7 +43,7 @@ class _TextStream(Response):
                 first = text.encode()
                 if first:
                     break
-            await send(_start(200, self.raw_headers))
+            await _begin(scope, send, 200, self.raw_headers)
             if first:
                 await send(_piece(first))
                 async for text in chunks:
@@ -81,13 +82,13 @@ class ByteStream(Response):
 
     async def __call__(
         self,
-        scope: Scope,  # noqa: ARG002 - an ASGI application takes three
+        scope: Scope,
         receive: Receive,  # noqa: ARG002 - an ASGI application takes three
         send: Send,
     ) -> None:
         last = self._head
         try:
-            await send(_start(self.status_code, self.raw_headers))
+            await _begin(scope, send, self.status_code, self.raw_headers)
             await send(_piece(last))
             async for chunk in self._reply.chunks:
                 last = chunk
@@ -161,8 +162,10 @@ def _encoded(headers: tuple[tuple[str, str], ...]) -> tuple[Headers, bool]:
     return found, streamed
 
 
-def _start(status: int, headers: Headers) -> dict[str, object]:
-    return {"type": "http.response.start", "status": status, "headers": headers}
+async def _begin(scope: Scope, send: Send, status: int, headers: Headers) -> None:
+    exchange: Exchange | None = scope.get(EXCHANGE)
+    if exchange is None or not exchange.begin(scope, status, headers):
+        await send({"type": "http.response.start", "status": status, "headers": headers})
 
 
 def _piece(body: bytes) -> dict[str, object]:

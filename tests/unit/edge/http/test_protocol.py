@@ -142,6 +142,72 @@ async def test_what_is_not_plain_takes_the_long_way(sent: bytes, short: list[boo
     assert text.endswith(b"ok") != sent.startswith(b"HEAD")
 
 
+class Stream(App):
+    """Reads a body and answers it piece by piece, the short way where there is one."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        exchange = scope[EXCHANGE] = Exchange(scope, receive, send, HandClock())
+        while (await exchange.receive())["more_body"]:
+            pass
+        sent = exchange.begin(scope, 200, self.headers)
+        self.short.append(sent)
+        if not sent:
+            start = {"type": "http.response.start", "status": 200, "headers": self.headers}
+            await exchange.send(start)
+        for piece in (b"one", b"two"):
+            part = {"type": "http.response.body", "body": piece, "more_body": True}
+            await exchange.send(part)
+        await exchange.send({"type": "http.response.body", "body": b""})
+        del scope[EXCHANGE]
+
+
+STREAMED = [(b"content-type", b"text/event-stream")]
+
+
+async def test_a_streamed_answer_begins_the_short_way() -> None:
+    app = Stream(STREAMED)
+    protocol, wire = connected(app)
+    for _ in range(2):
+        protocol.data_received(request())
+        await turns()
+    assert app.short == [True] * 2
+    answer = (
+        b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n"
+        b"x-process-time: 0.000000\r\nserver-timing: isthmus;dur=0.000\r\n"
+        b"transfer-encoding: chunked\r\n\r\n3\r\none\r\n"
+    )
+    assert wire.pieces[0] == answer
+    assert b"".join(wire.pieces) == (answer + b"3\r\ntwo\r\n0\r\n\r\n") * 2
+    assert protocol.server_state.total_requests == 2
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        request(b"hi", b"connection: close"),
+        request(b"", method=b"HEAD"),
+        request().replace(b"HTTP/1.1", b"HTTP/1.0"),
+    ],
+)
+async def test_a_stream_that_is_not_plain_takes_the_long_way(sent: bytes) -> None:
+    app = Stream(STREAMED)
+    protocol, wire = connected(app)
+    protocol.data_received(sent)
+    await turns()
+    assert app.short == [False]
+    assert b"".join(wire.pieces).startswith(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream")
+
+
+async def test_a_header_that_would_break_a_stream_apart_is_never_sent() -> None:
+    for bad in ((b"x-one", b"a\r\nx-two: b"), (b"x-two: b\r\nx-one", b"a")):
+        protocol, wire = connected(Stream([*STREAMED, bad]))
+        protocol.data_received(request())
+        await turns()
+        text = b"".join(wire.pieces)
+        assert b"x-two" not in text
+        assert text.startswith(b"HTTP/1.1 500") or wire.closed
+
+
 async def test_pipelined_requests_are_answered_in_order() -> None:
     app = App()
     protocol, wire = connected(app)

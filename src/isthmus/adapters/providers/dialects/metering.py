@@ -96,5 +96,5 @@ class EventMeter:
         self._skipping = False
 
     def _look(self, line: bytes) -> None:
-        if line.startswith(b"data:") and _MARK in line and len(line) <= LIMIT_BYTES:
+        if line.startswith(b"data:") and line.find(_MARK) >= 0 and len(line) <= LIMIT_BYTES:
             self._usage = self._read(line[5:].strip(), self._usage)

@@ -16,7 +16,10 @@ BORDER_BYTES = 64
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """A pattern, which sees a newline before the first line; any match holds one of `needles`."""
+    """A pattern, which sees a newline before the first line.
+
+    Any match is within one event, and holds one of `needles`.
+    """
 
     pattern: re.Pattern[bytes]
     needles: tuple[bytes, ...]
@@ -69,16 +72,17 @@ class Passing:
         if self._found:
             return True
         window = self._tail + chunk if self._tail else chunk
-        for needle in self._needles:
-            if window.find(needle) >= 0:
-                self._look(self._lined(window))
-                break
+        places = [at for needle in self._needles if (at := window.find(needle)) >= 0]
+        if places:
+            text = self._lined(window)
+            # No mark goes beyond an event: those before the first needle need no looking at.
+            self._look(text, max(0, text.rfind(b"\n\n", 0, min(places) + 1)))
         self._tail = b"" if window.endswith(b"\n\n") else self._lined(window)[-BORDER_BYTES:]
         return self._found
 
-    def _look(self, text: bytes) -> None:
-        self._found = self._signs.whole.pattern.search(text) is not None
-        self.failed = self._found and self._signs.error.pattern.search(text) is not None
+    def _look(self, text: bytes, at: int) -> None:
+        self._found = self._signs.whole.pattern.search(text, at) is not None
+        self.failed = self._found and self._signs.error.pattern.search(text, at) is not None
 
     def _lined(self, window: bytes) -> bytes:
         return window if self._tail else b"\n" + window

@@ -10,6 +10,8 @@ from isthmus.core.errors import UpstreamFailed
 LINE_LIMIT_BYTES = 1024 * 1024
 EVENT_LIMIT_BYTES = 4 * 1024 * 1024
 _BOM = b"\xef\xbb\xbf"
+_LF, _CR = b"\n\r"
+"""As numbers: `b"x" in data` first tries its left side as a number, and fails, at some cost."""
 
 
 class SseParser:
@@ -33,7 +35,7 @@ class SseParser:
             if data.startswith(b"\n"):
                 data = data[1:]
         self._tail += data
-        if len(data) == 0 or (b"\n" not in data and b"\r" not in data):
+        if len(data) == 0 or (_LF not in data and _CR not in data):
             self._check(len(self._tail), LINE_LIMIT_BYTES)
             return []
         block = bytes(self._tail)
@@ -55,7 +57,7 @@ class SseParser:
             data.endswith(b"\n\n")
             and data.startswith((b"data: ", b"event: "))
             and not (self._tail or self._after_cr or self._data or self._name)
-            and b"\r" not in data
+            and _CR not in data
             and len(data) <= LINE_LIMIT_BYTES
         )
 
@@ -64,11 +66,11 @@ class SseParser:
         self._first = False
         events: list[WireEvent] = []
         for block in data[:-2].split(b"\n\n"):
-            if b"\n" not in block and block.startswith(b"data: "):
+            if _LF not in block and block.startswith(b"data: "):
                 events.append(WireEvent("", block[6:]))
                 continue
             name, _, rest = block.partition(b"\ndata: ")
-            if name.startswith(b"event: ") and rest and b"\n" not in name and b"\n" not in rest:
+            if name.startswith(b"event: ") and rest and _LF not in name and _LF not in rest:
                 events.append(WireEvent(name[7:].decode("utf-8", "replace"), rest))
             else:
                 lines = (*block.split(b"\n"), b"")

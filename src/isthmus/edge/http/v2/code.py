@@ -207,15 +207,15 @@ def completion_request(body: Completion) -> SuggestRequest:
     """A completion body as a request."""
     _check_model("completion", body)
     prompt = body.prompt if isinstance(body, CompletionV3) else None
-    anthropic = body.model_provider == "anthropic"
+    anthropic, file = body.model_provider == "anthropic", body.current_file
     return SuggestRequest(
         kind="completion",
-        above=body.current_file.content_above_cursor,
-        below=body.current_file.content_below_cursor,
-        file_name=body.current_file.file_name,
+        above=file.content_above_cursor,
+        below=file.content_below_cursor,
+        file_name=file.file_name,
         refusal="Unauthorized to access code completions",
         self_issued=True,
-        editor_language=body.current_file.language_identifier or "",
+        editor_language=file.language_identifier or "",
         context=() if anthropic else _context(body),
         messages=_messages(prompt) if anthropic else (),
         wish=_wish("completion", body),
@@ -377,7 +377,9 @@ def _wish(kind: Kind, body: CodeBody) -> Wish:
 
 
 def _context(body: CodeBody) -> tuple[ContextItem, ...]:
-    return tuple(ContextItem(part.type, part.name, part.content) for part in body.context or ())
+    if not body.context:
+        return ()
+    return tuple(ContextItem(part.type, part.name, part.content) for part in body.context)
 
 
 def _counts(body: CodeBody) -> tuple[EditorCount, ...]:
