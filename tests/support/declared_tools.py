@@ -34,13 +34,14 @@ class Recorder(Stand):
         asked = action.runHTTPRequest
         body = json.loads(asked.body) if asked.HasField("body") else None
         self.sent.append({"method": asked.method, "path": asked.path, "body": body})
-        answer = json.dumps(self._answer(body))
+        answer = json.dumps(self.answer(body))
         return ActionResponse(httpResponse=HttpResponse(statusCode=200, body=answer))
 
     def has(self, capability: str) -> bool:
         return bool(capability)
 
-    def _answer(self, body: Any) -> Any:
+    def answer(self, body: Any) -> Any:
+        """What an instance has for this request."""
         if not (isinstance(body, dict) and "query" in body):
             return [] if self._one.pages else {"id": 1}
         for lookup in self._one.before:
