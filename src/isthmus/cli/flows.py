@@ -13,6 +13,7 @@ from isthmus.core.errors import Invalid
 from isthmus.platform.catalogue import Catalogue, Entry, load, read_schemas
 from isthmus.platform.flow import Flow
 from isthmus.platform.flow_check import faults, parse
+from isthmus.platform.flow_drawing import svg
 from isthmus.platform.flow_stock import EDITOR, Stock
 from isthmus.platform.flow_text import lines
 from isthmus.platform.toolbox import all_tools
@@ -33,9 +34,11 @@ def add(
     listing = actions.add_parser("list", help="print a table of the flows of this server")
     checking = actions.add_parser("check", help="check files, or the flows of this server")
     checking.add_argument("files", nargs="*", type=Path, metavar="FILE", help="a flow, YAML")
-    drawing = actions.add_parser("graph", help="print the components of a flow and their ways")
+    drawing = actions.add_parser("graph", help="show the components of a flow and their ways")
     drawing.add_argument("id", metavar="ID", help="such as developer, or the path of a YAML file")
     drawing.add_argument("--version", default="*", metavar="V", help="version or constraint")
+    drawing.add_argument("--svg", action="store_true", help="a drawing, in place of text")
+    drawing.add_argument("--output", type=Path, metavar="FILE", help="write it there")
     for action, do in ((listing, _list), (checking, _check), (drawing, _graph)):
         action.set_defaults(run=run, do=do)
 
@@ -85,7 +88,7 @@ def _faults(file: Path, stock: Stock) -> tuple[str, ...]:
 def _graph(args: argparse.Namespace, stock: Stock) -> int:
     wanted = str(args.id)
     if wanted.endswith((".yml", ".yaml")):
-        return _drawn(wanted, parse(_read(Path(wanted)), wanted, stock))
+        return _drawn(args, wanted, parse(_read(Path(wanted)), wanted, stock))
     name, _, schema = wanted.partition("/")
     versions = {
         entry.version: entry
@@ -98,11 +101,16 @@ def _graph(args: argparse.Namespace, stock: Stock) -> int:
         return _fail(2, f"--version: {error}")
     if best is None:
         return _fail(2, f"there is no flow {wanted!r} in a version {args.version!r}")
-    return _drawn(_title(versions[best.text]), versions[best.text].flow)
+    return _drawn(args, _title(versions[best.text]), versions[best.text].flow)
 
 
-def _drawn(title: str, flow: Flow) -> int:
-    sys.stdout.write("\n".join([title, *lines(flow)]) + "\n")
+def _drawn(args: argparse.Namespace, title: str, flow: Flow) -> int:
+    drawing = svg(flow, title) if args.svg else "\n".join([title, *lines(flow)]) + "\n"
+    file = cast("Path | None", args.output)
+    if file is None:
+        sys.stdout.write(drawing)
+    else:
+        file.write_text(drawing, encoding="utf-8")
     return 0
 
 

@@ -12,10 +12,10 @@ def lines(flow: Flow) -> Iterator[str]:
         if part.name in under:
             continue
         mark = ">" if part.name == flow.entry else " "
-        yield f"{mark} {part.name}: {_what(part)}"
+        yield f"{mark} {part.name}: {what(part)}"
         for name in under:
             if under[name] == part.name:
-                yield f"    = {name}: {_what(flow.agents[name])}"
+                yield f"    = {name}: {what(flow.agents[name])}"
         if flow.talks:
             yield "    -> the user, and back"
             continue
@@ -27,7 +27,8 @@ def lines(flow: Flow) -> Iterator[str]:
             yield f"    {value}-> {target}"
 
 
-def _what(part: Component) -> str:
+def what(part: Component) -> str:
+    """What a component is, in a few words."""
     match part:
         case Agent():
             shape = f", answers as {part.shape.id}" if part.shape is not None else ""

@@ -2,6 +2,7 @@
 
 import argparse
 from pathlib import Path
+from xml.etree import ElementTree as ET
 
 import pytest
 
@@ -112,6 +113,20 @@ def test_a_flow_of_the_server_is_drawn(capsys: pytest.CaptureFixture[str]) -> No
     assert any(line.startswith("    = reviewer: agent") for line in told)
     assert run("graph", "chat") == 0
     assert "    -> the user, and back" in capsys.readouterr().out
+
+
+def test_a_flow_is_drawn_as_a_picture(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    picture, text = tmp_path / "a.svg", tmp_path / "a.txt"
+    assert run("graph", "developer", "--svg") == 0
+    told = capsys.readouterr().out
+    assert run("graph", "developer", "--svg", "--output", str(picture)) == 0
+    assert run("graph", "developer", "--output", str(text)) == 0
+    assert capsys.readouterr().out == ""
+    assert picture.read_text(encoding="utf-8") == told
+    assert ET.fromstring(told).tag.endswith("svg")  # noqa: S314 - what we made ourselves
+    assert text.read_text(encoding="utf-8").startswith("developer 3.0.0")
+    assert run("graph", "developer", "--svg", "--output", str(tmp_path / "no" / "a.svg")) == 2
+    assert "a.svg" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("words", [["nobody"], ["developer", "--version", "^9.0.0"]])
