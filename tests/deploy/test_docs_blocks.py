@@ -25,6 +25,7 @@ TESTS = ROOT / "tests"
 RUN_BY: dict[str, tuple[str, ...]] = {
     "clients": ("deploy/test_docs_guides.py",),
     "connect": ("deploy/test_docs_guides.py",),
+    "flows": ("e2e/test_guide_flows.py",),
     "install": ("deploy/test_docs_guides.py",),
     "limits": ("e2e/test_guide_limits.py",),
     "mcp": ("e2e/test_guide_mcp.py",),

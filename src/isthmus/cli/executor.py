@@ -45,6 +45,7 @@ SUBJECT = "local"
 SCOPES = ("duo_chat", "duo_agent_platform")
 TOKEN_TTL_S = 12 * 3600
 LARGEST_ID = 2**53 - 1
+FLOW_BYTES = 1_000_000
 
 
 class Unusable(ValueError):
@@ -106,6 +107,7 @@ def _add_own(parser: argparse.ArgumentParser) -> None:
         "session is left waiting",
     )
     parser.add_argument("--token", default="", help=f"bearer token, else {TOKEN}")
+    parser.add_argument("--flow", type=Path, metavar="FILE", help="run a flow of your own, YAML")
     parser.add_argument("--mcp-config", type=Path, metavar="FILE", help="MCP servers, JSON")
     parser.add_argument(
         "--patience",
@@ -128,7 +130,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     screen = Screen(out, sys.stderr, sys.stdin)
     options = Wanted()
     try:
-        options = wanted(vars(args), given if headless else {})
+        options = _with_flow(args.flow, wanted(vars(args), given if headless else {}))
         plan = _plan(args, settings, options, given)
         code, session, task = asyncio.run(_run(plan, screen, given))
     except (BadAddress, Unusable, Malformed, NotRegistered) as error:
@@ -143,6 +145,23 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         kind = options.output_format
         sys.stdout.write(worded(kind, code, task.workflow_id, session.result, session.failure))
     return code
+
+
+def _with_flow(file: Path | None, options: Wanted) -> Wanted:
+    """The options with the flow of a file in the place of an inline one."""
+    if file is None:
+        return options
+    try:
+        with file.open("rb") as opened:
+            text = opened.read(FLOW_BYTES + 1)
+        if len(text) > FLOW_BYTES:
+            raise Unusable(f"--flow: {file} is larger than {FLOW_BYTES} bytes")
+        value: object = msgspec.yaml.decode(text)
+    except OSError as error:
+        raise Unusable(f"--flow: {error.strerror}: {file}") from error
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise Unusable(f"--flow: {file}: {error}") from error
+    return replace(options, flow_config=msgspec.json.encode(value).decode())
 
 
 def _plan(

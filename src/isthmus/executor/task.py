@@ -107,7 +107,7 @@ def flow_config_of(text: str) -> Struct | None:
     try:
         return ParseDict(msgspec.json.decode(text, type=dict[str, object]), Struct())
     except (msgspec.DecodeError, ParseError, RecursionError) as error:
-        raise Malformed("--flow-config must be a JSON object") from error
+        raise Malformed("--flow-config must be a JSON object, --flow a mapping") from error
 
 
 def context_of(text: str) -> tuple[AdditionalContext, ...]:

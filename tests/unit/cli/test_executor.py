@@ -39,6 +39,8 @@ def arguments(*words: str) -> argparse.Namespace:
         (["--goal", "x", "--url", "grpc://example.test:1"], "grpcs://"),
         (["--goal", "x", "--url", "grpcs://example.test:1"], "--token"),
         (["--goal", "x", "--token", "two words"], "--token"),
+        (["--goal", "x", "--flow", "/no/such/file.yml"], "--flow"),
+        (["--goal", "x", "--flow", "/dev/zero"], "larger than"),
     ],
 )
 def test_a_bad_argument_is_named_and_exits_2(
