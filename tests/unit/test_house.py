@@ -16,7 +16,7 @@ BUDGET = {
     "redaction": 1_050,
     "routing": 4_200,
     "gateway": 3_500,
-    "platform": 15_100,
+    "platform": 15_500,
     "instance": 2_400,
     "edge": 12_600,
     "adapters": 19_250,

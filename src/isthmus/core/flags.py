@@ -42,6 +42,7 @@ KNOWN: Final[Mapping[str, bool]] = {
     "duo_agentic_chat_openai_gpt_5": False,
     "use_generic_gitlab_api_tools": False,
     "ai_prompt_scanning": False,
+    "dap_parallel_subagents": False,
     "dap_web_search": False,
     "dependency_bump_web_search": False,
     "ai_context_compaction": False,

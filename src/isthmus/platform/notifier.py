@@ -45,7 +45,7 @@ class Notifier:
         self._model = ""
         self._errors: list[str] = []
         self._plan = b"[]"
-        self._partial: _Partial | None = None
+        self._partials: dict[str, _Partial] = {}
         self._changed = True
         self._sent_at_s = float("-inf")
 
@@ -69,14 +69,17 @@ class Notifier:
         ]
         self._status, self._usage = snapshot.status, snapshot.usage
         self._plan = _JSON.encode(snapshot.plan)
-        self._partial = None
+        self._partials = {}
         self._changed = True
 
     def say(self, message_id: str, text: str, at: str, component: str) -> None:
-        """More text of the message that a model is writing; "" takes back what was said of it."""
-        if self._partial is None or self._partial.message_id != message_id or not text:
-            self._partial = _Partial(message_id, at, component, [])
-        self._partial.texts.append(text)
+        """More text of a message that a model is writing; several may be written at once.
+
+        "" takes back what was said of it.
+        """
+        if message_id not in self._partials or not text:
+            self._partials[message_id] = _Partial(message_id, at, component, [])
+        self._partials[message_id].texts.append(text)
         self._changed = True
 
     def wait_s(self, now_s: float) -> float:
@@ -87,7 +90,7 @@ class Notifier:
         """The session failed; `entry` says why."""
         self._log.append((entry, _JSON.encode(entry)))
         self._errors = [str(entry["content"])]
-        self._status, self._partial, self._changed = Status.FAILED, None, True
+        self._status, self._partials, self._changed = Status.FAILED, {}, True
 
     def pause(self, entry: Entry) -> None:
         """The session pauses; `entry` says why."""
@@ -97,15 +100,14 @@ class Notifier:
     def stop(self) -> None:
         """The user stopped the session: the log is shown empty."""
         self._log, self._sent = [], []
-        self._status, self._partial, self._changed = Status.STOPPED, None, True
+        self._status, self._partials, self._changed = Status.STOPPED, {}, True
 
     def compose(self, now_s: float) -> NewCheckpoint | None:
         """The next notice, or None when nothing changed since the last one."""
         if not self._changed:
             return None
         encoded = [data for _, data in self._log]
-        if self._partial is not None:
-            encoded.append(_JSON.encode(self._partial.entry()))
+        encoded += [_JSON.encode(partial.entry()) for partial in self._partials.values()]
         shown = self._fitting(encoded[self._first(encoded) :])
         self._sent, self._changed, self._sent_at_s = encoded, False, now_s
         usage = {

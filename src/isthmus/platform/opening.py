@@ -12,6 +12,7 @@ from isthmus.core.lease import Lease
 from isthmus.core.messages import ModelMetadata
 from isthmus.core.ports import Clock, Telemetry
 from isthmus.core.workflow import NewWorkflow, Status, Workflow
+from isthmus.platform import delegation
 from isthmus.platform.catalogue import Selector
 from isthmus.platform.exclusion import excluding
 from isthmus.platform.flow import Agent, Component, FixedStep, Flow, OneOff, Question
@@ -165,6 +166,7 @@ def turn_of(
         },
         context=_context(opening, wiring, record),
         scan=level_of(opening.client.feature_flags, record.site.protection),
+        parallel=delegation.FLAG in opening.client.feature_flags,
     )
 
 

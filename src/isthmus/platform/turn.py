@@ -35,7 +35,8 @@ class Turn:
     What is written is written under `lease`, and what is done to the world stands in `book`.
     `kits` are the tools of each component, `choices` the models of those that have one of their
     own, and `context` is what the engine tells a flow, the client's inputs included. `scan` is
-    whether results are searched for orders to a model.
+    whether results are searched for orders to a model, `parallel` whether several agents may work
+    at once.
     """
 
     start: Start
@@ -55,6 +56,7 @@ class Turn:
     context: Mapping[str, object] = field(default_factory=dict[str, object])
     site: Site = field(default=Site())
     scan: Level = "off"
+    parallel: bool = False
 
     @property
     def held_as(self) -> str:

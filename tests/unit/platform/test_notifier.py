@@ -139,3 +139,13 @@ def test_merging_replaces_in_place_and_appends() -> None:
     first, second = said("1", "a"), said("2", "b")
     merged = entries.merged([first, second], [said("new", "a"), said("3", "c")])
     assert [entry["content"] for entry in merged] == ["new", "2", "3"]
+
+
+def test_two_messages_may_be_written_at_once() -> None:
+    notifier = make()
+    notifier.say("a", "He", AT, "one")
+    notifier.say("b", "Who", AT, "two")
+    notifier.say("a", "llo", AT, "one")
+    assert contents(notifier.compose(0.0)) == ["Hello", "Who"]
+    notifier.take(Snapshot([said("Hello", "a"), said("Who?", "b")], Status.RUNNING))
+    assert contents(notifier.compose(1.0)) == ["Hello", "Who?"]

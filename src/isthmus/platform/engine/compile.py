@@ -19,6 +19,7 @@ from isthmus.platform.engine.components.fixed_step import CallStep
 from isthmus.platform.engine.components.human_step import ApprovalStep, QuestionStep
 from isthmus.platform.engine.components.model_step import ModelStep
 from isthmus.platform.engine.components.one_off_step import OneOffStep
+from isthmus.platform.engine.components.subagent_step import SubagentStep
 from isthmus.platform.engine.components.tool_step import Bench, ToolStep
 from isthmus.platform.engine.state import BROKEN, COMPLETED, EXECUTION, Scene, State, past_of
 from isthmus.platform.flow import Agent, Component, FixedStep, Flow, OneOff, Question
@@ -129,7 +130,7 @@ def _agent(
     graph.add_conditional_edges(approval, after_approval, [tools, model, *further])
     graph.add_conditional_edges(tools, after_tools, [model, approval])
     if agent.delegation is not None:
-        graph.add_node(delegates, _node(DelegateStep(agent, models, bench).run))
+        graph.add_node(delegates, _node(DelegateStep(SubagentStep(agent, models, bench)).run))
         graph.add_conditional_edges(delegates, after_approval, [tools, model, delegates])
 
 

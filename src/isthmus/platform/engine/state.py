@@ -1,9 +1,9 @@
 """The channels of a graph: what a checkpoint holds of a session. JSON types only."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Annotated, Any, Final, TypedDict
+from typing import Annotated, Any, Final, TypedDict, cast
 
 from isthmus.core.ports import Clock
 from isthmus.core.workflow import Status
@@ -90,6 +90,9 @@ class Scene:
     cancelled: Sequence[Entry] = ()
     tried: set[str] = field(default_factory=set[str])
     """Agents whose conversation could not be summed up in this turn."""
+    beside: bool = False
+    """Whether other steps run at the same time: whoever runs them waits for the user, and the ids
+    of their calls are unlike each other."""
 
     @cached_property
     def frame(self) -> Frame:
@@ -110,6 +113,23 @@ class Scene:
                 trusts = {tool.trust for tool in tools} - {"internal"}
                 steps[part.name] = "user" if trusts == {"user"} else "external"
         return steps
+
+
+def joined(changes: Iterable[State]) -> State:
+    """The changes of steps that ran side by side, as one; what they add to the same is in order.
+
+    The status is left to the caller, and of two new plans the later one counts.
+    """
+    whole: dict[str, Any] = {"conversation_history": {}, "ui_chat_log": [], "context": {}}
+    for one in changes:
+        pasts = whole["conversation_history"]
+        for key, said in (one.get("conversation_history") or {}).items():
+            pasts[key] = [*pasts[key], *said] if key in pasts else said
+        whole["ui_chat_log"] += one.get("ui_chat_log") or ()
+        whole["context"] = deep(whole["context"], one.get("context") or {})
+        if "plan" in one:
+            whole["plan"] = one["plan"]
+    return cast("State", whole)
 
 
 def past_of(state: State, component: str) -> list[Stored]:

@@ -35,6 +35,11 @@ class ApprovalStep:
         if not scene.resuming:
             await scene.stage.wait(Status.TOOL_CALL_APPROVAL_REQUIRED)
         answer: dict[str, Any] = interrupt({"tool_calls": [use["id"] for use in uses]})
+        return self.decided(answer, state, scene)
+
+    def decided(self, answer: Mapping[str, Any], state: State, scene: Scene) -> State:
+        """The state behind a decision on all calls that are open."""
+        uses = history.open_uses(past_of(state, self.agent.key))
         kind, message = str(answer.get("kind")), str(answer.get("message", ""))
         book = scene.turn.book
         if kind == "approve":

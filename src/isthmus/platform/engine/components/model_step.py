@@ -91,7 +91,8 @@ class ModelStep:
         shape, to = self.agent.shape, self.agent.delegation
         own: list[ToolSpec] = []
         if to is not None:
-            own.append(delegation.spec(to, scene.turn.flow.agents))
+            agents, parallel = scene.turn.flow.agents, scene.turn.parallel
+            own.append(delegation.spec(to, agents, parallel=parallel))
         if shape is not None:
             own.append(ToolSpec(shape.tool, shape.description, shape.definition))
         names = {tool.name for tool in own}
@@ -124,7 +125,7 @@ class ModelStep:
         past = past_of(state, self.agent.key)
         if answer.finish == "length":
             return self._cut(answer, past, at, scene)
-        uses = _uses(answer.tool_uses, state)
+        uses = _uses(answer.tool_uses, state, scene)
         self._check(uses, past)
         limits, shape = self.agent.cycles, self.agent.shape
         given = structured.read(shape, uses) if shape is not None else None
@@ -140,7 +141,7 @@ class ModelStep:
             text = DECLINED if answer.finish == "refused" else NO_ANSWER
         status, asked = await self._next(uses, scene)
         log = [*self._said(text, message_id, scene, final=not uses), *asked]
-        if status != EXECUTION:
+        if status != EXECUTION and not scene.beside:
             await scene.stage.wait(Status(status))
         result: State = {
             "status": status,
@@ -262,7 +263,7 @@ def _stored(text: str, uses: list[StoredUse], answer: Answer) -> Stored:
     return said
 
 
-def _uses(asked: tuple[ToolUse, ...], state: State) -> list[StoredUse]:
+def _uses(asked: tuple[ToolUse, ...], state: State, scene: Scene) -> list[StoredUse]:
     """The calls as they are kept: their ids are unique in the session, whoever made them."""
     if not asked:
         return []
@@ -271,7 +272,7 @@ def _uses(asked: tuple[ToolUse, ...], state: State) -> list[StoredUse]:
     uses: list[StoredUse] = []
     for use in asked[:MAX_USES]:
         use_id = clean(use.id)[:128]
-        if not use_id or use_id in taken:
+        if not use_id or use_id in taken or scene.beside:
             use_id = f"tool-{uuid4()}"
         taken.add(use_id)
         uses.append(calls.stored_use(use_id, use.name, use.arguments))
