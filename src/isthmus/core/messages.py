@@ -51,10 +51,11 @@ class ToolSpec(Struct, frozen=True, gc=False):
 
 
 class Chat(Struct, frozen=True, gc=False):
-    """A conversation. System messages come first."""
+    """A conversation. System messages come first. `calls`: the answer has to call a tool."""
 
     messages: tuple[Message, ...]
     tools: tuple[ToolSpec, ...] = ()
+    calls: bool = False
 
 
 class ContextItem(Struct, frozen=True, gc=False):

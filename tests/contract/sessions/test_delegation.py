@@ -65,6 +65,7 @@ async def test_work_is_handed_on_and_its_answer_comes_back() -> None:
     stand, told = await led(use(hand()), use(READ), say("It is x."), say("Done."))
     assert told.error is None
     assert told.statuses[-1] == "FINISHED"
+    assert not stand.models.prompt(0).calls
     tool = stand.models.prompt(0).tools[-1]
     assert tool.name == "delegate_task"
     assert "reader: Reads files." in tool.description

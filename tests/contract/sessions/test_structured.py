@@ -77,6 +77,7 @@ async def test_the_answer_is_given_by_a_tool_and_routes_by_its_fields() -> None:
     stand, told = await judged(use(READ), use(FITS, text="Clear."), say("Told."))
     assert told.error is None
     assert told.statuses[-1] == "FINISHED"
+    assert stand.models.prompt(0).calls
     offered = [tool.name for tool in stand.models.prompt(0).tools]
     assert offered == ["read_file", "verdict"]
     assert [a.WhichOneof("action") for a in told.work] == ["runReadFile"]

@@ -15,6 +15,7 @@ from isthmus.adapters.providers.dialects.converse import ConverseDecoder, Conver
 from isthmus.adapters.providers.dialects.openai import OpenAIDialect
 from isthmus.adapters.providers.dialects.openai_embed import OpenAIEmbedDialect
 from isthmus.adapters.providers.dialects.responses import ResponsesDecoder
+from isthmus.adapters.providers.dialects.vertex import VertexDialect
 from isthmus.core.errors import UpstreamFailed
 from isthmus.core.messages import (
     PLAIN,
@@ -318,3 +319,43 @@ def test_errors_inside_a_response(event: object, status: int) -> None:
         read(ResponsesDecoder(), event)
     assert raised.value.status == status
     assert "secret" not in raised.value.detail
+
+
+@pytest.mark.parametrize(
+    ("dialect", "model", "key", "forced"),
+    [
+        (AnthropicDialect(), "m", "tool_choice", {"type": "any"}),
+        (SERVERS, "m", "tool_choice", "required"),
+        (OPENAI, "m", "tool_choice", "required"),
+        (OPENAI, "by-responses", "tool_choice", "required"),
+        (
+            VertexDialect("https://v.example"),
+            "gemini-3-pro",
+            "toolConfig",
+            {"functionCallingConfig": {"mode": "ANY"}},
+        ),
+    ],
+    ids=["anthropic", "servers", "openai", "responses", "gemini"],
+)
+def test_a_call_is_forced(dialect: Dialect, model: str, key: str, forced: object) -> None:
+    tuning = Tuning(summary="auto") if model == "by-responses" else PLAIN
+
+    def asked(chat: Chat) -> dict[str, object]:
+        return sent(dialect, ModelCall(model, chat, 5, tuning=tuning))
+
+    assert asked(Chat((USER,), (TOOL,), calls=True))[key] == forced
+    assert key not in asked(Chat((USER,), (TOOL,)))
+    assert key not in asked(Chat((USER,), calls=True))
+
+
+@pytest.mark.parametrize(
+    ("model", "forced"),
+    [("eu.anthropic.claude-sonnet-4-6", True), ("meta.llama3-70b-instruct-v1:0", False)],
+)
+def test_a_call_is_forced_on_bedrock_where_the_model_takes_it(model: str, *, forced: bool) -> None:
+    body = sent(ConverseDialect({}), ModelCall(model, Chat((USER,), (TOOL,), calls=True), 5))
+    choice: dict[str, object] = {"toolChoice": {"any": {}}} if forced else {}
+    tools = sent(ConverseDialect({}), ModelCall(model, Chat((USER,), (TOOL,)), 5))["toolConfig"]
+    assert isinstance(tools, dict)
+    assert "toolChoice" not in tools
+    assert body["toolConfig"] == tools | choice

@@ -150,6 +150,8 @@ class AnthropicDialect:
                 for tool in chat.tools
             ]
             body["tools"] = _cached(tools) if long else tools
+            if chat.calls:
+                body["tool_choice"] = {"type": "any"}
         body |= _sampling(call)
         # The API refuses stop sequences of white space alone.
         stop = [text for text in call.stop if text.strip()]

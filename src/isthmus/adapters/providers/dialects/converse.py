@@ -67,6 +67,8 @@ _STATUS = {
 }
 _TOO_LONG = ("Input is too long", "prompt is too long")
 _NOTHING = "(no output)"
+_FORCED = ("anthropic.claude", "amazon.nova", "mistral.mistral-large")
+"""Models that may be told to call a tool. Source: AWS, API reference, `ToolChoice`."""
 """Stands for a tool's empty answer: blank texts are refused."""
 
 
@@ -134,7 +136,8 @@ class ConverseDialect:
         if system := _system(chat):
             body["system"] = [*system, _POINT] if keeps else system
         if tools := [_tool(tool) for tool in _tools(chat)]:
-            body["toolConfig"] = {"tools": [*tools, _POINT] if keeps else tools}
+            kept = [*tools, _POINT] if keeps else tools
+            body["toolConfig"] = {"tools": kept} | _choice(call, chat)
         if call.tuning.top_k is not None:
             body["additionalModelRequestFields"] = {"top_k": call.tuning.top_k}
         if self._guardrail:
@@ -291,6 +294,12 @@ def _block(part: Part) -> Mapping[str, object] | None:
             if failed_:
                 result["status"] = "error"
             return {"toolResult": result}
+
+
+def _choice(call: ModelCall, chat: Chat) -> dict[str, object]:
+    """That a tool has to be called, where the API takes it from a model of this name."""
+    forced = chat.calls and chat.tools and any(name in call.model for name in _FORCED)
+    return {"toolChoice": {"any": {}}} if forced else {}
 
 
 def _tools(chat: Chat) -> tuple[ToolSpec, ...]:

@@ -162,6 +162,8 @@ def encode(call: ModelCall) -> Encoded:
             for tool in chat.tools
         ]
         body["tools"] = [{"functionDeclarations": declared}]
+        if chat.calls:
+            body["toolConfig"] = {"functionCallingConfig": {"mode": "ANY"}}
     return Encoded("", _encoder.encode(body), GeminiDecoder())
 
 

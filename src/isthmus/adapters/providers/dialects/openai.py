@@ -206,6 +206,8 @@ class OpenAIDialect:
                 }
                 for tool in chat.tools
             ]
+            if chat.calls:
+                body["tool_choice"] = "required"
         if tuning.effort is not None:
             body["reasoning_effort"] = tuning.effort
         if tuning.verbosity is not None and manners.newer:

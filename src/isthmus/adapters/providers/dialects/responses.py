@@ -78,6 +78,8 @@ def encode(call: ModelCall, chat: Chat, *, sampling: bool) -> Encoded:
             }
             for tool in chat.tools
         ]
+        if chat.calls:
+            body["tool_choice"] = "required"
     if given := {name: value for name, value in reasoning.items() if value is not None}:
         body["reasoning"] = given
     if tuning.verbosity is not None:

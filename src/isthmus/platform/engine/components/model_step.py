@@ -72,7 +72,12 @@ class ModelStep:
         return Ask(
             feature=turn.flow.feature,
             unit_primitive=prompt.unit_primitive,
-            prompt=Chat(self._messages(state, scene, cycle), self._offered(scene)),
+            prompt=Chat(
+                self._messages(state, scene, cycle),
+                self._offered(scene),
+                # The answer is a call as well. Contract, 7.3 (loop rules).
+                calls=self.agent.shape is not None,
+            ),
             max_tokens=prompt.max_tokens,
             temperature=prompt.temperature,
             stop=prompt.stop,
