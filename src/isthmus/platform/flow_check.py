@@ -146,6 +146,8 @@ def _persona(said: FlowFile) -> None:
         raise ValueError("prompts: chat-partial takes at most one")
     if said.prompts and only.prompt_version:
         raise ValueError("components[0].prompt_version: there is an inline prompt already")
+    if only.response_schema_id is not None:
+        raise ValueError("components[0].response_schema_id: a conversation has no such answer")
 
 
 def _subagents(parts: tuple[Component, ...]) -> set[str]:

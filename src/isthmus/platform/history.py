@@ -77,17 +77,22 @@ def open_uses(history: History) -> list[StoredUse]:
 
 
 def prompt(
-    head: Sequence[messages.Message], history: History, context_tokens: int, frame: Frame
+    head: Sequence[messages.Message],
+    history: History,
+    context_tokens: int,
+    frame: Frame,
+    tail: Sequence[messages.Message] = (),
 ) -> tuple[messages.Message, ...]:
-    """What a model is sent: the head with the rules, and as much of the newest history as fits.
+    """What a model is sent: the head with the rules, as much of the newest history as fits, a tail.
 
     Results of tools that it should not trust stand in the session's frame.
     """
     head = frame.ruled(head)
-    parts = (part for message in head for part in message.parts)
+    parts = (part for message in (*head, *tail) for part in message.parts)
     taken = sum(tokens(part.text) for part in parts if isinstance(part, messages.Text))
     spoken: list[messages.Message] = []
-    for message in (*head, *_spoken(trimmed(history, context_tokens - taken), frame)):
+    past = _spoken(trimmed(history, context_tokens - taken), frame)
+    for message in (*head, *past, *tail):
         if message.role == "system":
             spoken.append(message)
         else:

@@ -2,6 +2,8 @@
 
 import copy
 import json
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,12 +13,15 @@ from google.protobuf.struct_pb2 import Struct
 from isthmus.contract.contract_pb2 import Approval, McpTool, StartWorkflowRequest
 from isthmus.core.errors import Conflict, Invalid, LimitExceeded
 from isthmus.core.events import SessionEnded
-from isthmus.core.messages import ModelChoice, Text
+from isthmus.core.identity import Caller
+from isthmus.core.messages import ModelChoice, Text, ToolResult
 from isthmus.core.workflow import Status, StatusEvent
+from isthmus.platform.catalogue import Catalogue, load
+from isthmus.platform.host import Parts
 from tests.support.framed import FRAME, bare
 from tests.support.memory_store import MemoryWorkflows
 from tests.support.scripted_models import ScriptedModels, say, use
-from tests.support.session_client import Stand, Told, stop
+from tests.support.session_client import STOCK, Stand, Told, stop
 
 APPROVE = Approval(approval=Approval.Approved())
 SHOWN = ["on_agent_final_answer", "on_agent_reasoning", "on_tool_execution_success"]
@@ -428,5 +433,60 @@ async def test_what_is_not_run_never_starts_a_session() -> None:
     config["response_schemas"] = [{"schema_id": "verdict", "definition": fields}]
     stand, (told,) = await once(ScriptedModels(say("never")), start(config, "x"))
     assert isinstance(told.error, Invalid)
-    assert "no structured answer" in told.error.detail
+    assert "a conversation has no such answer" in told.error.detail
     assert (stand.models.calls, moves(stand)) == ([], [])
+
+
+REMINDED = """
+version: v1
+environment: ambient
+flow: {entry_point: worker}
+components:
+  - name: worker
+    type: AgentComponent
+    prompt_id: work
+    toolset: [read_file]
+    inputs: ["context:goal", "context:current_date"]
+routers: [{from: worker, to: end}]
+prompts:
+  - prompt_id: work
+    prompt_template:
+      system: Work.
+      placeholder: history
+      user: "Today is {{ current_date }}; the goal is {{ goal }}."
+"""
+
+
+@pytest.fixture
+def reminded(tmp_path: Path) -> Catalogue:
+    """A server's flows: one whose prompt goes on behind the history."""
+    (tmp_path / "reminded").mkdir()
+    (tmp_path / "reminded" / "1.0.0.yml").write_text(REMINDED, encoding="utf-8")
+    return load(tmp_path, STOCK)
+
+
+async def test_messages_behind_the_history_stay_behind_it(reminded: Catalogue) -> None:
+    class Own(Stand):
+        """With these flows."""
+
+        def _parts(self) -> Parts:
+            return replace(super()._parts(), flows=reminded)
+
+    stand = Own(ScriptedModels(use(READ), say("Done.")))
+    asked = StartWorkflowRequest(
+        workflowID="7",
+        goal="to rest",
+        flowConfigId="reminded",
+        flowConfigSchemaVersion="v1",
+        flowVersion="1.0.0",
+    )
+    caller = Caller("user-1", scopes=frozenset({"duo_agent_platform"}))
+    async with stand.serving():
+        told = await stand.stream(asked, caller=caller)
+    assert told.error is None
+    tail = f"Today is {stand.clock.utc().date()}; the goal is to rest."
+    assert spoken(stand, 0) == [("system", "Work."), ("user", tail)]
+    assert [role for role, _ in spoken(stand, 1)] == ["system", "assistant", "user"]
+    *_, result, last = stand.models.prompt(1).messages[-1].parts
+    assert isinstance(result, ToolResult)
+    assert last == Text(tail)

@@ -36,11 +36,7 @@ INVALID = "invalid_route"
 
 
 def compile_flow(flow: Flow, models: Models, bench: Bench) -> Graph:
-    """The graph of a flow, without a checkpointer; it holds no state, so sessions share it.
-
-    Raises Invalid for a flow that is right, and has what this engine does not run.
-    """
-    _served(flow)
+    """The graph of a flow, without a checkpointer; it holds no state, so sessions share it."""
     graph: _Open = StateGraph(State, context_schema=Scene)
     entries = {part.name: _entry(part) for part in flow.components}
     if not flow.talks:
@@ -68,15 +64,6 @@ def compile_flow(flow: Flow, models: Models, bench: Bench) -> Graph:
                 graph.add_conditional_edges(node, leave, ways)
     graph.add_edge(START, entries[flow.entry])
     return graph.compile()
-
-
-def _served(flow: Flow) -> None:
-    """Raises Invalid, naming the component, for what would be left out silently."""
-    for agent in flow.agents.values():
-        if agent.shape is not None and flow.talks:
-            raise Invalid(f"{agent.name}: a conversation has no structured answer.")
-        if agent.prompt.tail is not None:
-            raise Invalid(f"{agent.name}: no message can stand behind the history here.")
 
 
 def _entry(part: Component) -> str:

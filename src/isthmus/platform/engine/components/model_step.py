@@ -20,6 +20,7 @@ from isthmus.platform.policy import patterns
 from isthmus.platform.presented import presented
 from isthmus.platform.tool import Tool, schema_of
 from isthmus.platform.vault import Vaults
+from isthmus.prompts.render import Script
 from isthmus.prompts.shape import shaped
 from isthmus.routing.ask import Ask, Session
 from isthmus.routing.models import Models
@@ -106,24 +107,29 @@ class ModelStep:
 
     def _messages(self, state: State, scene: Scene, cycle: int) -> tuple[Message, ...]:
         agent, turn = self.agent, scene.turn
-        head = self.head(state, scene)
+        head, behind = self.head(state, scene), agent.prompt.tail
+        tail = () if behind is None else self._rendered(behind, state, scene)
         past = list(past_of(state, agent.key))
-        if not past and all(message.role == "system" for message in head):
+        if not past and all(message.role == "system" for message in (*head, *tail)):
             past.append({"role": "user", "text": turn.start.goal or turn.record_goal})
         limits = agent.cycles
         if not self.talks and cycle >= limits.warn_at:
             now = NOW if agent.shape is None else NOW_BY_TOOL
             past.append({"role": "user", "text": now if cycle >= limits.most else NEARLY})
         choice = turn.choice(agent.name)
-        return shaped(history.prompt(head, past, choice.max_context_tokens, scene.frame), choice)
+        room = choice.max_context_tokens
+        return shaped(history.prompt(head, past, room, scene.frame, tail), choice)
 
     def head(self, state: State, scene: Scene) -> tuple[Message, ...]:
         """The messages before the history."""
+        return self._rendered(self.agent.prompt.script, state, scene)
+
+    def _rendered(self, script: Script, state: State, scene: Scene) -> tuple[Message, ...]:
         # A conversation keeps no context of its own: it is this turn's.
         kept = {"context": scene.turn.context} if self.talks else {}
         inputs = self.agent.inputs
         given = address.read_all(inputs, {**state, **kept})
-        return self.agent.prompt.script.render(presented(inputs, given, scene.steps, scene.frame))
+        return script.render(presented(inputs, given, scene.steps, scene.frame))
 
     async def _outcome(self, answer: Answer, state: State, at: At, scene: Scene) -> State:
         message_id, cycle = at
