@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from isthmus.contract.contract_pb2 import Action, Approval
+from isthmus.contract.contract_pb2 import Action, Approval, StartWorkflowRequest
 from isthmus.core.errors import LimitExceeded, StoreDown, UpstreamFailed
 from isthmus.core.identity import Caller
 from isthmus.core.messages import Chat, Delta, ModelChoice, Text, ToolResult
@@ -18,7 +18,7 @@ from isthmus.routing.ask import Ask
 from tests.contract.sessions.test_delegation import CONFIG, READ
 from tests.contract.sessions.test_flows import start
 from tests.support.scripted_models import Line, ScriptedModels, say, use
-from tests.support.session_client import Answerer, Stand, Told, answer
+from tests.support.session_client import Reply, Stand, Told, answer
 
 FLAG = {"x-gitlab-version": "19.0.0", "x-gitlab-enabled-feature-flags": "a,dap_parallel_subagents"}
 AGREED = Approval(approval=Approval.Approved())
@@ -320,25 +320,37 @@ async def test_two_that_ask_are_rejected_together(words: str) -> None:
     assert told.kinds.count("user") == (1 if words else 0)
 
 
+async def killed(stand: Stand, first: StartWorkflowRequest) -> Stand:
+    """Another server on the same records, when this one is gone with two actions in the air."""
+    asked = asyncio.Event()
+    open_actions: list[Action] = []
+
+    def hold(action: Action) -> Reply:
+        open_actions.append(action)
+        if len(open_actions) == 2:
+            asked.set()
+        return None
+
+    async with asyncio.TaskGroup() as group:
+        client = group.create_task(stand.stream(first, hold, headers=FLAG))
+        await asked.wait()
+        await stand.host.drain(0.0)
+        await asyncio.wait({client})
+    return Stand(
+        stand.models,
+        workflows=stand.workflows,
+        checkpoints=stand.checkpoints,
+        leases=stand.leases,
+        ledger=stand.ledger,
+    )
+
+
 async def test_another_server_goes_on_with_all_of_them() -> None:
     models = Cast(
         boss=[BOTH, DONE], one=[use(READ), say("It is x.")], two=[use(READ), say("It is y.")]
     )
-    dead, asked = Stand(models), asyncio.Event()
-    open_actions: list[Action] = []
-
-    def hold(action: Action) -> Any:
-        open_actions.append(action)
-        if len(open_actions) == 2:
-            asked.set()
-
-    holder: Answerer = hold
-    async with dead.serving(), asyncio.TaskGroup() as group:
-        client = group.create_task(dead.stream(start(TEAM, BOSS), holder, headers=FLAG))
-        await asked.wait()
-        await dead.host.drain(0.0)
-        await asyncio.wait({client})
-    stand = Stand(models, workflows=dead.workflows, checkpoints=dead.checkpoints)
+    async with Stand(models).serving() as dead:
+        stand = await killed(dead, start(TEAM, BOSS))
     async with stand.serving():
         told = await stand.stream(start(TEAM), answer, headers=FLAG)
     assert told.error is None
@@ -346,6 +358,21 @@ async def test_another_server_goes_on_with_all_of_them() -> None:
     assert told.statuses[-1] == "FINISHED"
     assert [len(models.heard[who]) for who in (BOSS, ONE, TWO)] == [2, 2, 2]
     assert "It is x." in results(models)[0].text
+
+
+async def test_what_a_lost_server_left_in_doubt_is_asked_about_together() -> None:
+    models = Cast(boss=[BOTH, DONE], one=[make("a"), say("x")], two=[make("b"), say("y")])
+    async with Stand(models).serving() as dead:
+        await dead.stream(start(ASKING, BOSS), headers=FLAG)
+        stand = await killed(dead, start(ASKING, approval=AGREED))
+    async with stand.serving():
+        asked = await stand.stream(start(ASKING), headers=FLAG)
+        told = await stand.stream(start(ASKING, approval=AGREED), headers=FLAG)
+    assert (asked.error, asked.work) == (None, [])
+    assert asked.statuses[-1] == "TOOL_CALL_APPROVAL_REQUIRED"
+    assert ["unknown. May it run again?" in e["content"] for e in asked.log()[-2:]] == [True, True]
+    assert [a.mkdir.directory_path for a in told.work] == ["./a", "./b"]
+    assert told.statuses[-1] == "FINISHED"
 
 
 async def test_no_change_of_the_plan_is_lost() -> None:

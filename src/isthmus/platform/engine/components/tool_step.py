@@ -127,7 +127,7 @@ class ToolStep:
             tasks = [group.create_task(self.bench.call(call, scene)) for call in found]
         results = [task.result() for task in tasks]
         scene.turn.book.close(call.id for call in found)
-        if asked:
+        if asked and not scene.beside:
             await scene.stage.wait(Status.TOOL_CALL_APPROVAL_REQUIRED)
         at = scene.stage.utc().isoformat()
         return {
