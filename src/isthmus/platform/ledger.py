@@ -6,12 +6,14 @@ it answered; with any other client it stands in doubt, and the user is asked.
 """
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from typing import Final, Protocol
 from uuid import uuid4
 
-from isthmus.contract.contract_pb2 import Action, ActionResponse
+from isthmus.contract.contract_pb2 import Action, ActionResponse, PlainTextResponse
+from isthmus.core.errors import ToolRefused
 from isthmus.core.lease import Lease
 from isthmus.core.ledger import Ledger, Sent
 from isthmus.platform.answer import checked
@@ -112,25 +114,58 @@ class Book:
         self, at: tuple[str, int], action: Action, machine: Machine, hide: Hide
     ) -> ActionResponse:
         """The answer to an action: the one that is known, or else the client's."""
+        kind = action.WhichOneof("action") or ""
+        doing = _Doing(kind, self._page.memory, partial(machine.send, action), hide)
+        return await self._once(at, doing)
+
+    async def here(self, call_id: str, work: Callable[[], Awaitable[str]], hide: Hide) -> str:
+        """What a call gives that is made from this server, and that nobody else remembers.
+
+        Raises ToolRefused, also when it is known already.
+        """
+
+        async def answer(request_id: str) -> ActionResponse:
+            try:
+                text = PlainTextResponse(response=await work())
+            except ToolRefused as refusal:
+                text = PlainTextResponse(error=refusal.detail or "The tool failed.")
+            return ActionResponse(requestID=request_id, plainTextResponse=text)
+
+        response = await self._once((call_id, 0), _Doing("here", "", answer, hide))
+        if response.plainTextResponse.error:
+            raise ToolRefused(response.plainTextResponse.error)
+        return response.plainTextResponse.response
+
+    async def _once(self, at: tuple[str, int], doing: "_Doing") -> ActionResponse:
         call_id, index = at
-        kind, ledger, lease = action.WhichOneof("action") or "", self._page.ledger, self._page.lease
+        ledger, lease = self._page.ledger, self._page.lease
         known = self._sent.get(call_id, {}).get(index)
-        if known is not None and known.kind == kind and known.answer is not None:
+        if known is not None and known.kind == doing.kind and known.answer is not None:
             return ActionResponse.FromString(known.answer)
-        again = known is not None and known.kind == kind and self._remembered(known)
+        again = known is not None and known.kind == doing.kind and self._remembered(known)
         request_id = known.request_id if known is not None and again else str(uuid4())
-        sent = Sent(call_id, index, request_id, kind, self._page.memory)
+        sent = Sent(call_id, index, request_id, doing.kind, doing.memory)
         await ledger.write(lease, (sent,))
         self._sent.setdefault(call_id, {})[index] = sent
-        response = await machine.send(action, request_id)
-        answer = (await _hidden(response, hide)).SerializeToString()
-        sent = Sent(call_id, index, request_id, kind, self._page.memory, answer)
+        response = await doing.work(request_id)
+        answer = (await _hidden(response, doing.hide)).SerializeToString()
+        sent = replace(sent, answer=answer)
         await ledger.write(lease, (sent,))
         self._sent[call_id][index] = sent
         return response
 
     def _remembered(self, sent: Sent) -> bool:
         return bool(sent.memory) and sent.memory == self._page.memory
+
+
+@dataclass(frozen=True, slots=True)
+class _Doing:
+    """Something that changes the world: `work` does it under a request id."""
+
+    kind: str
+    memory: str
+    work: Callable[[str], Awaitable[ActionResponse]]
+    hide: Hide
 
 
 class _Recorded:

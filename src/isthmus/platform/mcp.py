@@ -8,7 +8,7 @@ Source: agent-platform contract, section 8.5.
 import json
 import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias, cast
 
 import msgspec
@@ -68,7 +68,7 @@ def tools_of(listed: Iterable[McpTool]) -> dict[str, Tool]:
 
 def tool_of(one: Served) -> Tool:
     """A tool of one of our own servers, by the name that models see."""
-    return _tool(_clean(one.name), one, OUR_WARNING)
+    return replace(_tool(_clean(one.name), one, OUR_WARNING), here=True)
 
 
 def _clean(name: str) -> str:

@@ -112,7 +112,7 @@ class Tool:
     have it. `feature` is the licensed feature to ask the instance about when a result is empty or
     an error. `version` below 1.0.0 keeps it out of listings. A tool that has `plans` changes the
     session's plan by it, and `run` is never called. `agreed`: who runs this server has agreed to
-    its calls beforehand.
+    its calls beforehand. A tool that works `here` asks nothing of the client.
     """
 
     name: str
@@ -135,6 +135,7 @@ class Tool:
     version: str = "1.0.0"
     plans: Plan | None = None
     agreed: bool = False
+    here: bool = False
 
     def suited(self, has: Callable[[str], bool]) -> "Tool":
         """This tool, or the variant that the client's capabilities call for."""

@@ -20,13 +20,14 @@ from isthmus.contract.contract_pb2 import (
     StartWorkflowRequest,
 )
 from isthmus.core.checkpoint import StoredCheckpoint
-from isthmus.core.errors import Invalid, StoreDown
+from isthmus.core.errors import ClientGone, Invalid, StoreDown, ToolRefused
 from isthmus.core.identity import ClientInfo
 from isthmus.core.lease import Lease
 from isthmus.core.ledger import Sent
 from isthmus.core.messages import ToolResult
-from isthmus.platform.ledger import changes
+from isthmus.platform.ledger import Book, Page, changes
 from tests.support.clock import HandClock
+from tests.support.memory_store import MemoryLedger
 from tests.support.scripted_models import ScriptedModels, say, use
 from tests.support.session_client import CALLER, Reply, Stand, Told, chat, feed, reply
 
@@ -224,6 +225,58 @@ async def test_a_client_that_missed_the_end_of_a_turn_is_told_it_again(
     assert len(house.models.calls) == 1
     refused = await house.turn(start())
     assert isinstance(refused.error, Invalid)
+
+
+async def hidden(text: str) -> str:
+    return text.replace("s3cret", "*")
+
+
+async def book(ledger: MemoryLedger) -> Book:
+    """The book of one more turn, of a client that remembers."""
+    opened = Book(Page(ledger, Lease("7", "runner", 1), "memory-1"))
+    await opened.open(goes_on=True)
+    return opened
+
+
+@pytest.mark.parametrize("fails", [False, True])
+async def test_what_was_made_here_gives_its_answer_again(*, fails: bool) -> None:
+    ledger, runs = MemoryLedger(), 0
+
+    async def work() -> str:
+        nonlocal runs
+        runs += 1
+        if fails:
+            raise ToolRefused("no s3cret")
+        return "a s3cret"
+
+    for expected in ("s3cret", "*"):
+        turn = await book(ledger)
+        assert not turn.doubts("c")
+        if fails:
+            with pytest.raises(ToolRefused) as refusal:
+                await turn.here("c", work, hidden)
+            assert refusal.value.detail == f"no {expected}"
+        else:
+            assert await turn.here("c", work, hidden) == f"a {expected}"
+    assert runs == 1
+
+
+async def test_what_was_begun_here_is_in_doubt_whoever_the_client_is() -> None:
+    ledger = MemoryLedger()
+
+    async def lost() -> str:
+        raise ClientGone("the client left")
+
+    async def work() -> str:
+        return "again"
+
+    with pytest.raises(ClientGone):
+        await (await book(ledger)).here("c", lost, hidden)
+    turn = await book(ledger)
+    assert turn.doubts("c")
+    turn.agree(["c"])
+    assert not turn.doubts("c")
+    assert await turn.here("c", work, hidden) == "again"
 
 
 @pytest.mark.parametrize(

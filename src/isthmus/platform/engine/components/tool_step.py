@@ -89,20 +89,19 @@ class Bench:
         if refused or call.tool is None:
             return refused, True, None
         try:
-            return (
-                await call.tool.run(call.args, self._client(call, call.tool, scene)),
-                False,
-                call.tool,
-            )
+            return await self._run(call, call.tool, scene), False, call.tool
         except ToolRefused as refusal:
             return refusal.detail, True, call.tool
 
-    def _client(self, call: calls.Call, tool: Tool, scene: Scene) -> Client:
-        """The client's machine; what may change the world is written down."""
+    async def _run(self, call: calls.Call, tool: Tool, scene: Scene) -> str:
+        """The tool's text; what may change the world is written down."""
+        book, machine = scene.turn.book, scene.stage.client
         if tool.effect in HARMLESS:
-            return scene.stage.client
+            return await tool.run(call.args, machine)
         hide = partial(_inline, self.vault(scene).hide)
-        return scene.turn.book.client(call.id, scene.stage.client, hide)
+        if tool.here:
+            return await book.here(call.id, partial(tool.run, call.args, machine), hide)
+        return await tool.run(call.args, book.client(call.id, machine, hide))
 
 
 async def _inline(change: Callable[[str], str], text: str) -> str:
