@@ -62,6 +62,13 @@ class PlatformSettings(Group):
     )
     max_sessions: int = Field(default=500, ge=1, description="Sessions at once in this process.")
     max_steps: int = Field(default=600, ge=1, description="Steps of one session's turn.")
+    model_retries: int = Field(
+        default=3,
+        ge=0,
+        le=3,
+        description="How often a session asks a model again whose provider is in trouble: after "
+        "3, 9 and 27 seconds; 0: never.",
+    )
     session_s: float = Field(default=3_600.0, gt=0, description="Limit of one session's turn.")
     action_s: float = Field(
         default=600.0, gt=0, description="Limit of one action at the client, a program's run say."

@@ -50,7 +50,7 @@ routing:
     sonnet-1: {model: claude_sonnet_4_6}
     sonnet-2: {model: claude_sonnet_4_6}
     nano-broken: {model: gpt_5_4_nano, base_url: "%(nobody)s"}
-platform: {action_s: %(action_s)s}
+platform: {action_s: %(action_s)s, model_retries: 0}
 drain: {notice_s: 600}
 http:
   tls: {enabled: true, cert_file: cert.pem, key_file: key.pem}

@@ -19,6 +19,7 @@ from isthmus.core.events import REQUEST_ID
 from isthmus.core.identity import Caller, ClientInfo
 from isthmus.edge.instance import InstanceServices
 from isthmus.platform.host import SessionHost
+from isthmus.settings import PlatformSettings
 from tests.contract.grpc.platform_stand import ScriptedHost as GrpcHost
 from tests.contract.grpc.platform_stand import metadata, standing
 from tests.faults.cases import Case, cases
@@ -60,6 +61,8 @@ class Named:
         return self._hosts[case in HURRIED].open(caller, client, events)
 
 
+UNWAITED = PlatformSettings(model_retries=0)
+"""A fault is what it is at once: what is waited out has tests of its own."""
 HURRIED: set[str] = set()
 """The cases whose vendor stalls."""
 
@@ -125,7 +128,7 @@ async def platform(directory: Path, dialect: Dialect) -> AsyncIterator[Platform]
             )
             fresh = FreshModels(providers, catalogue_of(dialect), limits, sink)
             models.append(cast("ScriptedModels", fresh))
-        stands: list[Stand] = [Stand(each) for each in models]
+        stands: list[Stand] = [Stand(each, settings=UNWAITED) for each in models]
 
         def local(people: InstanceStand, services: InstanceServices) -> InstanceServices:
             stores = people.stores
@@ -136,6 +139,7 @@ async def platform(directory: Path, dialect: Dialect) -> AsyncIterator[Platform]
                     checkpoints=stores.checkpoints,
                     leases=stores.leases,
                     ledger=stores.ledger,
+                    settings=UNWAITED,
                 )
                 for each in models
             ]

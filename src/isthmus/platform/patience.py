@@ -12,18 +12,17 @@ from typing import Final
 
 from isthmus.core.errors import Failure, StoreDown, Unavailable, UpstreamFailed, UpstreamTimeout
 
-ATTEMPTS: Final = 4
 LONGEST_S: Final = 29.0
 _TROUBLE: Final = frozenset({500, 529})
 """Statuses of a provider in trouble, and of its `api_error` and `overloaded_error` in a stream."""
 
 
-def wait_s(failure: Failure, attempt: int) -> float | None:
+def wait_s(failure: Failure, attempt: int, retries: int) -> float | None:
     """Seconds to wait behind attempt number `attempt` (1 is the first): 3, 9 and 27.
 
-    None when that was the last one, or when waiting changes nothing.
+    None when there were so many retries already, or when waiting changes nothing.
     """
-    if attempt >= ATTEMPTS or not passing(failure):
+    if attempt > retries or not passing(failure):
         return None
     return min(3.0**attempt, LONGEST_S)
 

@@ -41,9 +41,11 @@ NOT_WAITED = (
 
 @pytest.mark.parametrize("failure", WAITED, ids=repr)
 def test_what_may_pass_is_waited_for_three_times(failure: Failure) -> None:
-    assert [wait_s(failure, attempt) for attempt in range(1, 6)] == [3.0, 9.0, 27.0, None, None]
+    assert [wait_s(failure, attempt, 3) for attempt in range(1, 6)] == [3, 9, 27, None, None]
+    assert [wait_s(failure, attempt, 1) for attempt in range(1, 3)] == [3, None]
+    assert wait_s(failure, 1, 0) is None
 
 
 @pytest.mark.parametrize("failure", NOT_WAITED, ids=repr)
 def test_what_does_not_pass_is_not(failure: Failure) -> None:
-    assert wait_s(failure, 1) is None
+    assert wait_s(failure, 1, 3) is None

@@ -46,7 +46,7 @@ class Answering:
                 # That nobody may be asked now tells less than why.
                 known = before if before is not None and isinstance(failure, Unavailable) else None
                 before = known or failure
-                wait_s = patience.wait_s(failure, attempt)
+                wait_s = patience.wait_s(failure, attempt, scene.retries)
                 if wait_s is None:
                     raise before from None
                 self._note(before, wait_s, scene)

@@ -117,7 +117,7 @@ class GraphEngine:
             saver.unanswered()
         purse = Purse(self._budgets, way.carried)
         own = self._equipment
-        means = Means(own.clock, purse, own.commands, own.settings.max_steps)
+        means = Means(own.clock, purse, own.commands, own.settings)
         return GraphRun(self._graph(turn), saver, turn, way, means)
 
     async def _carried(
@@ -206,7 +206,7 @@ class Means:
     clock: Clock
     purse: Purse
     commands: Templates
-    max_steps: int
+    settings: PlatformSettings
 
 
 class GraphRun:
@@ -217,14 +217,20 @@ class GraphRun:
         self._saver = saver
         self._turn = turn
         self._entered, self._way = way.entered, way
-        self._means, self._max_steps = means, means.max_steps
+        self._means, self._max_steps = means, means.settings.max_steps
 
     async def drive(self, stage: Stage) -> Status:
         """Run to the end of the turn: the status that the session is in then."""
-        resuming, means = isinstance(self._entered, Decision), self._means
-        cancelled = self._way.cancelled
+        means = self._means
         scene = Scene(
-            self._turn, stage, means.clock, means.purse, means.commands, resuming, cancelled
+            self._turn,
+            stage,
+            means.clock,
+            means.purse,
+            means.commands,
+            retries=means.settings.model_retries,
+            resuming=isinstance(self._entered, Decision),
+            cancelled=self._way.cancelled,
         )
         self._saver.told = self._teller(stage)
         self._show(stage, self._values() | {"status": EXECUTION})

@@ -77,6 +77,8 @@ class State(TypedDict, total=False):
 class Scene:
     """What every step may use. `resuming`: the stream brought an answer to a pause.
 
+    `retries` is how often a model in trouble is asked again.
+
     `cancelled` is what the user saw of a turn that was stopped, and that the model never learns of
     in another way.
     """
@@ -86,6 +88,7 @@ class Scene:
     clock: Clock
     purse: Purse
     commands: Templates
+    retries: int
     resuming: bool = False
     cancelled: Sequence[Entry] = ()
     tried: set[str] = field(default_factory=set[str])
