@@ -14,6 +14,8 @@ from pathlib import Path
 SECONDS = float(os.environ.get("BENCH_SECONDS", "5"))
 SERVER_CORE = 0
 CLIENT_CORE = 1
+IDLE = 1_000
+"""How many of what waits a driver opens at a time."""
 REPORT = """
 done = function(summary, latency, requests)
   local e = summary.errors
@@ -139,3 +141,21 @@ def post(body: str, headers: dict[str, str]) -> str:
 def lua_string(text: str) -> str:
     """A Lua long string."""
     return f"[=====[{text}]=====]"
+
+
+def idle_kb(pid: int, driver: "subprocess.Popen[str]") -> float:
+    """Resident kilobytes that each of what waits costs: the second thousand against the first.
+
+    The driver opens a thousand and says a line, for each line that it is told.
+    """
+    with driver:
+        if driver.stdin is None or driver.stdout is None:
+            raise SystemExit("bench: the driver has no pipes")
+        driver.stdout.readline()
+        before_mb = tree_rss_mb(pid)
+        driver.stdin.write("more\n")
+        driver.stdin.flush()
+        driver.stdout.readline()
+        after_mb = tree_rss_mb(pid)
+        driver.stdin.close()
+    return (after_mb - before_mb) * 1024 / IDLE

@@ -22,7 +22,7 @@ from typing import Any, cast
 import grpc.aio
 from websockets.asyncio.client import connect
 
-from bench.machine import CLIENT_CORE, cpu_s, tree_rss_mb
+from bench.machine import CLIENT_CORE, IDLE, cpu_s, idle_kb
 from bench.report import Relayed
 from bench.server import Server, isthmus
 from isthmus.contract.contract_pb2 import (
@@ -38,7 +38,6 @@ SESSIONS = 200
 STEPS = 8
 ROUNDS = 2
 THINK_S = 4.0
-IDLE = 1_000
 PATH = "/api/v4/ai/duo_workflows"
 TEXT = "# Title\n" + "A line of the README.\n" * 90
 
@@ -60,7 +59,12 @@ def measure(folder: Path) -> list[Relayed]:
         direct, relayed = (
             [_drive(server, kind, token) for _ in range(ROUNDS)] for kind in ("grpc", "ws")
         )
-        row = Relayed(SESSIONS, *min(direct), *min(relayed), _idle_kb(server, token))
+        row = Relayed(
+            SESSIONS,
+            *min(direct),
+            *min(relayed),
+            idle_kb(server.pid, _driver("idle", server.port, token)),
+        )
     print(row, flush=True)
     return [row]
 
@@ -95,21 +99,6 @@ def _drive(server: Server, kind: str, token: str) -> tuple[float, float]:
     out, _ = _driver(kind, port, server.token if direct else token).communicate()
     spent_ms = (cpu_s(server.pid) - before_s) * 1000
     return float(out.strip().splitlines()[-1]), spent_ms / (SESSIONS * STEPS)
-
-
-def _idle_kb(server: Server, token: str) -> float:
-    """Resident kilobytes of our process a socket: the second thousand against the first."""
-    with _driver("idle", server.port, token) as driver:
-        if driver.stdin is None or driver.stdout is None:
-            raise SystemExit("bench: the driver has no pipes")
-        driver.stdout.readline()
-        before_mb = tree_rss_mb(server.pid)
-        driver.stdin.write("more\n")
-        driver.stdin.flush()
-        driver.stdout.readline()
-        after_mb = tree_rss_mb(server.pid)
-        driver.stdin.close()
-    return (after_mb - before_mb) * 1024 / IDLE
 
 
 async def _over_grpc(port: int, token: str) -> float:

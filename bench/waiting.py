@@ -13,7 +13,7 @@ from typing import cast
 
 import grpc.aio
 
-from bench.machine import CLIENT_CORE, tree_rss_mb
+from bench.machine import CLIENT_CORE, IDLE, idle_kb
 from bench.report import Waiting
 from bench.server import Server, isthmus
 from isthmus.contract.contract_pb2 import (
@@ -28,7 +28,6 @@ from isthmus.contract.contract_pb2_grpc import DuoWorkflowStub
 SESSIONS = 200
 STEPS = 20
 THINK_S = 1.0
-IDLE = 1_000
 TEXT = "# Title\n" + "A line of the README.\n" * 20
 
 
@@ -46,7 +45,13 @@ def measure(folder: Path) -> list[Waiting]:
     with isthmus(place, transports="http,grpc", extra=settings) as server:
         begun_s = float(_told(server, "first")[0])
         p50_ms, p99_ms = map(float, _told(server, "paced"))
-        row = Waiting(server.sessions_ready_s + begun_s, SESSIONS, p50_ms, p99_ms, _idle_kb(server))
+        row = Waiting(
+            server.sessions_ready_s + begun_s,
+            SESSIONS,
+            p50_ms,
+            p99_ms,
+            idle_kb(server.pid, _driver(server, "idle")),
+        )
     print(row, flush=True)
     return [row]
 
@@ -65,21 +70,6 @@ def _driver(server: Server, kind: str) -> "subprocess.Popen[str]":
 def _told(server: Server, kind: str) -> list[str]:
     out, _ = _driver(server, kind).communicate()
     return out.strip().splitlines()[-1].split()
-
-
-def _idle_kb(server: Server) -> float:
-    """Resident kilobytes of our process a session: the second thousand against the first."""
-    with _driver(server, "idle") as driver:
-        if driver.stdin is None or driver.stdout is None:
-            raise SystemExit("bench: the driver has no pipes")
-        driver.stdout.readline()
-        before_mb = tree_rss_mb(server.pid)
-        driver.stdin.write("more\n")
-        driver.stdin.flush()
-        driver.stdout.readline()
-        after_mb = tree_rss_mb(server.pid)
-        driver.stdin.close()
-    return (after_mb - before_mb) * 1024 / IDLE
 
 
 def _opened(stub: DuoWorkflowStub, outgoing: "asyncio.Queue[ClientEvent]") -> AsyncIterator[Action]:

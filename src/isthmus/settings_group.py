@@ -51,3 +51,14 @@ def _waiting(group: type[BaseModel]) -> Callable[[object], object]:
         return value if isinstance(value, group) else group.model_validate(value)
 
     return validated
+
+
+def sendable(headers: dict[str, SecretStr]) -> dict[str, SecretStr]:
+    """Headers that may be sent as they are. Raises ValueError, which repeats none of them."""
+    for name, value in headers.items():
+        text = value.get_secret_value()
+        if not (name.isascii() and name.replace("-", "").replace("_", "").isalnum()):
+            raise ValueError("a header's name has letters, digits and dashes")
+        if not (text.isascii() and text.isprintable()):
+            raise ValueError("a header's value is one line of ASCII")
+    return headers

@@ -6,7 +6,7 @@ from typing import Final, Literal, cast
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 
-from isthmus.settings_group import Group
+from isthmus.settings_group import Group, sendable
 
 MOST_SERVERS: Final = 32
 _NAME: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_-]{0,30}[A-Za-z0-9])?")
@@ -48,13 +48,7 @@ class McpServer(Group):
     @field_validator("headers")
     @classmethod
     def _sendable(cls, headers: dict[str, SecretStr]) -> dict[str, SecretStr]:
-        for name, value in headers.items():
-            text = value.get_secret_value()
-            if not (name.isascii() and name.replace("-", "").replace("_", "").isalnum()):
-                raise ValueError("a header's name has letters, digits and dashes")
-            if not (text.isascii() and text.isprintable()):
-                raise ValueError("a header's value is one line of ASCII")
-        return headers
+        return sendable(headers)
 
     @field_validator("env")
     @classmethod
