@@ -17,6 +17,9 @@ from isthmus.executor.wire import MESSAGE_LIMIT_BYTES, Ending, StreamEnd, Wire
 Call: TypeAlias = "aio.StreamStreamCall[ClientEvent, Action]"
 
 _AWAY = frozenset({StatusCode.UNAVAILABLE, StatusCode.CANCELLED})
+_CROSSED = "Internal error from Core"
+"""The library's own word for a stream that ended while it sent: the server's word is lost, and a
+server that stops says UNAVAILABLE."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,5 +99,10 @@ class _GrpcWire:
         if code is StatusCode.OK:
             return StreamEnd(Ending.OVER, "")
         details = await self._call.details() or ""
-        ending = Ending.AWAY if code in _AWAY else Ending.REFUSED
-        return StreamEnd(ending, f"{code.name}: {details}")
+        return StreamEnd(ending_of(code, details), f"{code.name}: {details}")
+
+
+def ending_of(code: StatusCode, details: str) -> Ending:
+    """What the end of a stream that did not end well means."""
+    lost = code is StatusCode.INTERNAL and details == _CROSSED
+    return Ending.AWAY if lost or code in _AWAY else Ending.REFUSED
