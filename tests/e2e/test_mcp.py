@@ -37,6 +37,8 @@ def test_a_session_calls_a_tool_of_a_server_that_the_settings_name(tmp_path: Pat
         out, err = run.communicate(timeout=60)
         assert run.returncode == 0, err
         assert json.loads(out)["result"].endswith("Done.")
+        # What is killed does not write its log to the end.
+        assert server.stop() == 0
     assert "an MCP server is connected" in server.log
     assert "an MCP server cannot be used" in server.log
     assert '"tool": "mcp"' in server.log or '"tool":"mcp"' in server.log
