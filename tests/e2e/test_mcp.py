@@ -18,6 +18,7 @@ turns:
 
 def test_a_session_calls_a_tool_of_a_server_that_the_settings_name(tmp_path: Path) -> None:
     # A first connection that fails is made again behind the session: another test looks at that.
+    log = ""
     for number in range(3):
         folder = tmp_path / str(number)
         folder.mkdir()

@@ -22,7 +22,7 @@ BUDGET = {
     "adapters": 19_350,
     "executor": 3_550,
     "app": 1_830,
-    "cli": 2_700,
+    "cli": 2_720,
     "doctor": 3_000,
     "settings": 3_100,
 }
