@@ -11,7 +11,7 @@ from typing import Any, cast
 
 import pytest
 
-from isthmus.adapters.mcp.link import LONGEST_PAUSE_S, pause_s
+from isthmus.adapters.mcp.link import LONGEST_PAUSE_S, named, pause_s
 from isthmus.adapters.mcp.servers import McpServers, open_servers
 from isthmus.core.errors import ToolRefused
 from isthmus.core.events import Crashed, Noted
@@ -301,3 +301,9 @@ async def test_a_call_that_is_given_up_leaves_the_server_to_others() -> None:
         await asyncio.gather(call, return_exceptions=True)
         assert "bad_echo" in await stand.tools()
         assert stand.notes.count("an MCP server was lost") == 0
+
+
+def test_a_group_of_failures_is_named_by_its_members() -> None:
+    inner = ExceptionGroup("two", [OSError("x"), ValueError("y")])
+    assert named(ExceptionGroup("one", [inner, OSError("z")])) == "OSError, ValueError"
+    assert named(KeyError("k")) == "KeyError"

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Final
+from typing import Final, cast
 
 from isthmus import mcp_link
 from isthmus.core.errors import ToolRefused
@@ -149,7 +149,7 @@ class Link:
                 await self._lost.wait()
         except Exception as error:  # noqa: BLE001 - whatever a server does must not end the sessions
             # Never its text: it may quote what was sent, or what came.
-            return "" if connected else type(error).__name__
+            return "" if connected else named(error)
         return ""
 
     def _chosen(self, listed: list[mcp_link.Listed]) -> tuple[mcp_link.Listed, ...]:
@@ -168,6 +168,18 @@ class Link:
 
     def _note(self, level: str, event: str, *details: tuple[str, str]) -> None:
         self._telemetry.emit(Noted(level, event, (("server", self.name), *details)))
+
+
+def named(error: Exception) -> str:
+    """The class of a failure; of a group, those of its members: the group's own tells nothing."""
+    return ", ".join(sorted(_classes(error)))
+
+
+def _classes(error: Exception) -> set[str]:
+    if not isinstance(error, ExceptionGroup):
+        return {type(error).__name__}
+    group = cast("ExceptionGroup[Exception]", error)
+    return {name for member in group.exceptions for name in _classes(member)}
 
 
 def pause_s(failures: int) -> float:
