@@ -29,6 +29,7 @@ from isthmus.adapters.stores.checkpoints import SqlCheckpointStore
 from isthmus.adapters.stores.database import Database, open_database, sqlite_url
 from isthmus.adapters.stores.leases import SqlLeases
 from isthmus.adapters.stores.tables import checkpoint_blobs, checkpoint_writes, checkpoints
+from isthmus.app.collector import spare_the_collector
 from isthmus.platform import entries
 from isthmus.platform.engine.saver import Habits, Saver
 from isthmus.platform.engine.state import EXECUTION, State
@@ -59,6 +60,7 @@ def measure(folder: Path) -> list[Stored]:
 
 async def _figures(url: str) -> list[float]:
     async with open_database(url) as database:
+        spare_the_collector(["grpc"])
         made: list[str] = []
         try:
             return await _measured(database, made)

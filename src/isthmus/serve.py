@@ -15,6 +15,7 @@ import uvicorn
 import uvloop
 
 from isthmus.adapters.telemetry.listener import open_listener
+from isthmus.app.collector import spare_the_collector
 from isthmus.app.foundation import Foundation, open_foundation
 from isthmus.app.gateway import open_gateway
 from isthmus.app.late import Late, open_late
@@ -44,9 +45,6 @@ Announce = Callable[[Started], None]
 
 BACKLOG = 2048
 KEEP_ALIVE_S = 75
-GARBAGE_OBJECTS = (10_000, 10, 10)
-"""Objects between two looks at the young ones, and looks between two at older ones."""
-GARBAGE_OF_SESSIONS = (10_000, 2, 3)
 LATE_S = 1.0
 _NO_SOCKETS = "WebSockets and GraphQL are off: they need the extra isthmus[instance]."
 
@@ -134,9 +132,7 @@ async def _serve(settings: Settings, source: Source, announce: Announce, since_s
         if "grpc" in settings.transports and not signals.stop.is_set():
             grpc = _grpc(foundation, signals, late)
             ready("grpc", await listeners.enter_async_context(grpc))
-        _spare_the_collector(
-            GARBAGE_OF_SESSIONS if "grpc" in settings.transports else GARBAGE_OBJECTS
-        )
+        spare_the_collector(settings.transports)
         async with beside(_reading(foundation, source, signals)), beside(_load_late(settings)):
             await signals.stop.wait()
         foundation.telemetry.emit(Stopping(signals.reason))
@@ -146,15 +142,6 @@ async def _serve(settings: Settings, source: Source, announce: Announce, since_s
         # All at once: no client of one listener waits for the sessions of another.
         for one in opened:
             one.retire()
-
-
-def _spare_the_collector(objects: tuple[int, int, int]) -> None:
-    """What was built lives as long as the process: the collector need not look at it again."""
-    gc.collect()
-    gc.freeze()
-    # Requests leave no cycles behind; looking for some after every 700 objects is for nothing.
-    # Sessions do, some 200 objects each: the old ones are looked at often enough for that.
-    gc.set_threshold(*objects)
 
 
 async def _reading(foundation: Foundation, source: Source, signals: Signals) -> None:

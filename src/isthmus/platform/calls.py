@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import msgspec
 
@@ -12,6 +12,7 @@ from isthmus.platform.policy import Allow, Ask, Deny, Policy, Verdict
 from isthmus.platform.tool import Tool
 
 MAX_ARGUMENTS_CHARS = 2 * 1024 * 1024
+SPOILT = "Not run: another call of the same answer cannot be made. Ask again without that one."
 _NAME = re.compile(r"[^A-Za-z0-9_-]")
 
 
@@ -43,6 +44,16 @@ def read(use: StoredUse, tools: Mapping[str, Tool], policy: Policy) -> Call:
         return _denied(use, raw, f"The arguments do not fit: {error}")
     called = Called(use["id"], name, raw, tool.title(args)[:500])
     return Call(use["id"], policy.verdict(tool, args, _text(raw, use, tool)), called, tool, args)
+
+
+def whole(found: list[Call]) -> list[Call]:
+    """A batch of calls that runs, or none of it when one cannot be made: they may build on it.
+
+    Source: agent-platform contract, section 7.3.
+    """
+    if all(call.tool is not None for call in found):
+        return found
+    return [call if call.tool is None else replace(call, verdict=Deny(SPOILT)) for call in found]
 
 
 def must_ask(calls: list[Call]) -> list[Call]:

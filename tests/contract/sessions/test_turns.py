@@ -535,3 +535,21 @@ async def test_only_one_stream_of_a_workflow_is_live() -> None:
             second = await stand.stream(chat("again"))
             first.cancel()
     assert isinstance(second.error, Conflict)
+
+
+@pytest.mark.parametrize("wrong", [("c9", "fly", "{}"), ("c9", "read_file", "{}")])
+async def test_a_batch_with_a_call_that_cannot_be_made_runs_nothing(
+    wrong: tuple[str, str, str],
+) -> None:
+    write = ("c1", "create_file_with_contents", '{"file_path":"a.py","contents":"x"}')
+    stand, told = await one(ScriptedModels(use(write, wrong), WRITE))
+    # Nobody was asked about a call that would not have run; the model asks again without the other.
+    assert told.work == []
+    assert told.statuses[-1] == "TOOL_CALL_APPROVAL_REQUIRED"
+    first, second = stand.models.prompt().messages[-1].parts
+    assert isinstance(first, ToolResult)
+    assert isinstance(second, ToolResult)
+    assert first.failed
+    assert "another call of the same answer" in first.text
+    assert second.failed
+    assert "another call" not in second.text

@@ -73,6 +73,17 @@ class State(TypedDict, total=False):
     command: Mapping[str, str] | None
 
 
+def ahead(state: State, changes: State) -> State:
+    """What a way is chosen by once a step's changes are in it: all but the log and the sums."""
+    return {
+        "status": changes.get("status", state.get("status", "")),
+        "context": deep(state.get("context"), changes.get("context", {})),
+        "conversation_history": extended(
+            state.get("conversation_history"), changes.get("conversation_history", {})
+        ),
+    }
+
+
 @dataclass(frozen=True)
 class Scene:
     """What every step may use. `resuming`: the stream brought an answer to a pause.

@@ -219,7 +219,8 @@ class ModelStep:
         if not uses:
             return (Status.INPUT_REQUIRED.value if self.talks else EXECUTION), []
         kit, at = scene.turn.kits[self.agent.name], scene.stage.utc().isoformat()
-        asked = calls.must_ask([calls.read(use, kit.tools, kit.policy) for use in uses])
+        found = calls.whole([calls.read(use, kit.tools, kit.policy) for use in uses])
+        asked = calls.must_ask(found)
         if approvals := scene.turn.stores.approvals:
             asked = [
                 call
