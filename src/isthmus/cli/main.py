@@ -1,8 +1,8 @@
 """The `isthmus` command: finds the subcommand, loads the settings, turns failures into exits."""
 
 import argparse
+import gc
 import importlib
-import os
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -38,12 +38,10 @@ COMMANDS = {
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a subcommand. Exit codes: 0 done, 2 wrong usage or settings, others by the command."""
     code = _ran(argv)
-    if argv is None and sys.argv[1:2] == ["flows"]:
-        # Where flows were read, the last collection of Python 3.13 now and then crashes in msgspec
-        # 0.22 (TypeNode_Free). All is said and done by then.
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
+    if argv is None:
+        # The process ends: all its memory goes at once. The interpreter's last collection would be
+        # for nothing, and on Python 3.13 it crashes now and then in msgspec 0.22 (TypeNode_Free).
+        gc.freeze()
     return code
 
 
