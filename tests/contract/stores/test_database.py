@@ -3,6 +3,7 @@
 import asyncio
 import sqlite3
 import stat
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
@@ -133,6 +134,44 @@ async def test_a_failed_transaction_leaves_nothing(database: Database) -> None:
         await database.write(work)
     count = "SELECT count(*) FROM counters WHERE name = 'half'"
     assert await database.read(lambda c: c.execute(text(count)).scalar_one()) == 0
+
+
+async def test_each_of_many_writers_hears_of_its_own_work(database: Database) -> None:
+    def count(connection: Connection) -> None:
+        connection.execute(counters.update().values(value=counters.c.value + 1))
+
+    def fail(connection: Connection) -> None:
+        count(connection)
+        raise RuntimeError("in the middle")
+
+    def value(connection: Connection) -> int:
+        return connection.execute(text("SELECT value FROM counters")).scalar_one()
+
+    before = await database.read(value)
+    works = [fail if number % 3 == 0 else count for number in range(30)]
+    heard = await asyncio.gather(*(database.write(work) for work in works), return_exceptions=True)
+    assert [isinstance(one, RuntimeError) for one in heard] == [work is fail for work in works]
+    assert await database.read(value) == before + works.count(count)
+
+
+async def test_whoever_stops_waiting_for_a_write_holds_up_no_other(tmp_path: Path) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+
+    def slow(connection: Connection) -> None:
+        begun.set()
+        assert go_on.wait(10)
+        connection.execute(counters.update().values(value=7))
+
+    async with open_database(sqlite_url(tmp_path / "a.db")) as database:
+        waiting = asyncio.create_task(database.write(slow))
+        assert await asyncio.to_thread(begun.wait, 10)
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        go_on.set()
+        # It was done nevertheless, and before what was asked for after it.
+        query = text("SELECT value FROM counters")
+        assert await database.write(lambda c: c.execute(query).scalar_one()) == 7
 
 
 async def test_a_taken_key_is_a_conflict(database: Database) -> None:
