@@ -30,7 +30,7 @@ from isthmus.core.messages import (
 )
 from isthmus.core.ports import ModelProvider, Quota
 from isthmus.edge.http.app import create
-from isthmus.gateway.language import load_languages
+from isthmus.gateway.language import parse_languages
 from isthmus.gateway.payloads import PayloadPolicy
 from isthmus.gateway.suggest import Library, Rules, Suggest
 from isthmus.prompts.registry import Registry
@@ -44,7 +44,7 @@ LIBRARY = files("isthmus") / "library"
 
 # Files are read here, before any event loop runs.
 PROMPTS = Registry.load(LIBRARY / "prompts")
-LANGUAGES = load_languages(LIBRARY / "languages.yml")
+LANGUAGES = parse_languages((LIBRARY / "languages.yml").read_text(encoding="utf-8"))
 CATALOGUE = parse_catalogue(
     (LIBRARY / "models.yml").read_bytes(), ModelsSettings(), OpenAISettings()
 )

@@ -18,7 +18,3 @@ class Deadline(Struct, frozen=True, gc=False):
     def left_s(self, now_s: float) -> float:
         """Seconds until the deadline; zero once it has passed."""
         return max(0.0, self.at_s - now_s)
-
-    def phase_s(self, limit_s: float, now_s: float) -> float:
-        """Seconds that a phase with its own `limit_s` may still take."""
-        return min(limit_s, self.left_s(now_s))

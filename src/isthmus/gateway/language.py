@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Mapping
-from importlib.resources.abc import Traversable
 from typing import Literal, TypeAlias
 
 import msgspec
@@ -136,11 +135,6 @@ def parse_languages(text: str) -> Languages:
         return Languages(decode(text, dict[str, _Entry]))
     except (msgspec.ValidationError, msgspec.DecodeError) as error:
         raise ValueError(f"languages.yml: {error}") from error
-
-
-def load_languages(path: Traversable) -> Languages:
-    """The table from its file, read now. Raises ValueError naming the fault."""
-    return parse_languages(path.read_text(encoding="utf-8"))
 
 
 def _index(index: dict[str, str], keys: tuple[str, ...], id_: str) -> None:

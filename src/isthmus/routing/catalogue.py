@@ -284,11 +284,6 @@ class Catalogue:
             listed |= {self.compatible.chat or "", self.compatible.infill or ""}
         return frozenset(listed - {""})
 
-    def proxy_key(self, provider: str, upstream: str) -> str:
-        """The key that calls to this model on the proxy route carry; "" is the provider's own."""
-        listed = (m for m in self.models.values() if m.proxy_provider == provider)
-        return next((m.params.api_key for m in listed if m.upstream == upstream), "")
-
 
 def parse_catalogue(
     data: bytes,

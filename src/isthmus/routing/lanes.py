@@ -147,12 +147,6 @@ class Gate:
         if self._callers:
             self._let_in()
 
-    def resize(self, limit: int) -> None:
-        """Another limit from now on; those inside stay inside."""
-        self._free += limit - self._limit
-        self._limit = limit
-        self._let_in()
-
     def _let_in(self) -> None:
         while self._free > 0:
             waiting = [queue for queue in self._lanes.values() if queue.count]

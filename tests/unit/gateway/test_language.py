@@ -4,9 +4,11 @@ from importlib.resources import files
 
 import pytest
 
-from isthmus.gateway.language import load_languages, parse_languages
+from isthmus.gateway.language import parse_languages
 
-LANGUAGES = load_languages(files("isthmus") / "library" / "languages.yml")
+LANGUAGES = parse_languages(
+    (files("isthmus") / "library" / "languages.yml").read_text(encoding="utf-8")
+)
 
 
 @pytest.mark.parametrize(

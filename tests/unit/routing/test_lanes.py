@@ -184,19 +184,6 @@ async def test_a_waiter_that_leaves_in_the_moment_of_its_turn_gives_it_back() ->
     assert not stand.gate.enter_now()
 
 
-async def test_a_new_limit_lets_in_and_holds_back() -> None:
-    stand = Stand()
-    async with asyncio.TaskGroup() as group:
-        for name in ("1", "2", "3"):
-            await stand.queued(group, name)
-        stand.gate.resize(3)
-        await asyncio.sleep(0)
-        assert stand.order == ["1", "2"]
-        stand.gate.resize(1)
-        assert await stand.serve(2) == ["1", "2"]
-        assert await stand.serve(1) == ["1", "2", "3"]
-
-
 async def test_no_place_is_lost_and_none_is_given_twice_whoever_leaves_when() -> None:
     roll = Random(11)  # noqa: S311 - a reproducible sample
     gate = Gate("d", 3, HandClock(), queue_limit=20, max_wait_s=60.0)
