@@ -92,11 +92,12 @@ def prompt(
     taken = sum(tokens(part.text) for part in parts if isinstance(part, messages.Text))
     spoken: list[messages.Message] = []
     past = _spoken(trimmed(history, context_tokens - taken), frame)
-    for message in (*head, *past, *tail):
-        if message.role == "system":
-            spoken.append(message)
-        else:
-            _add(spoken, message.role, message.parts)
+    # Within the past, no two of a role follow each other.
+    for message in (*head, *past[:1]):
+        _join(spoken, message)
+    spoken += past[1:]
+    for message in tail:
+        _join(spoken, message)
     return tuple(spoken)
 
 
@@ -180,6 +181,13 @@ def _result(use_id: str, found: Stored | None, frame: Frame) -> messages.ToolRes
     if trust:
         text = frame.around(text, trust)
     return messages.ToolResult(use_id, text, failed=found.get("failed", False))
+
+
+def _join(spoken: list[messages.Message], message: messages.Message) -> None:
+    if message.role == "system":
+        spoken.append(message)
+    else:
+        _add(spoken, message.role, message.parts)
 
 
 def _add(
