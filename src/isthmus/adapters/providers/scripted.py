@@ -18,11 +18,8 @@ from isthmus.core.messages import (
     Embeddings,
     Gathering,
     ModelCall,
-    Part,
     RawCall,
     RawReply,
-    Text,
-    ToolResult,
     ToolUse,
     Usage,
     gather,
@@ -134,15 +131,8 @@ def _uses(turn: Turn, number: int) -> tuple[ToolUse, ...]:
 
 
 def _size(chat: Chat) -> int:
-    return sum(_length(part) for message in chat.messages for part in message.parts)
-
-
-def _length(part: Part) -> int:
-    match part:
-        case Text(text) | ToolResult(text=text):
-            return len(text)
-        case ToolUse(arguments=arguments):
-            return len(arguments)
+    parts = [part for message in chat.messages for part in message.parts]
+    return sum(len(p.arguments if isinstance(p, ToolUse) else p.text) for p in parts)
 
 
 PROVIDER = ProviderFactory(build)
