@@ -15,7 +15,7 @@ from pathlib import Path
 import msgspec
 
 from isthmus.adapters.outbound.trust import customised, identified, papers
-from isthmus.cli.token import mint
+from isthmus.cli.token import has_key, mint
 from isthmus.contract.contract_pb2 import AdditionalContext, McpTool
 from isthmus.core.errors import CannotSign
 from isthmus.executor import actions
@@ -181,6 +181,7 @@ def _plan(
         patience=Patience(outage_s=args.patience),
     )
     _check_id(options.workflow_id)
+    _check_goal(plan, interactive=sys.stdin.isatty())
     token = args.token or given.get(TOKEN, "")
     if args.url.startswith(("http://", "https://")):
         url = args.url.rstrip("/")
@@ -189,7 +190,6 @@ def _plan(
     elif args.url or not (over_relay(options) or options.service_server):
         address = address_of(args.url or _own_url(settings))
         plan = replace(plan, address=address, token=_token(address, token, settings))
-    _check_goal(plan, interactive=sys.stdin.isatty())
     _dial(plan, "1")
     return plan
 
@@ -380,6 +380,10 @@ def _token(address: Address, token: str, settings: Settings) -> str:
 def _minted(address: Address, settings: Settings) -> str:
     if not address.local:
         raise Unusable(f"a server elsewhere needs a token: --token, or {TOKEN}")
+    if not has_key(settings):
+        place = f"no server ever ran with the data directory {settings.data_dir}"
+        ways = "run this where the server was started, set ISTHMUS_DATA_DIR, or give --token"
+        raise Unusable(f"{place}: {ways}")
     try:
         return mint(settings, SUBJECT, SCOPES, TOKEN_TTL_S)
     except (ValueError, OSError, CannotSign) as error:

@@ -75,6 +75,12 @@ def mint(settings: Settings, subject: str, scopes: tuple[str, ...], ttl_s: int) 
     return signing_key(settings).sign(development_claims(subject, scopes, audience, ttl_s, stamp))
 
 
+def has_key(settings: Settings) -> bool:
+    """Whether there is a key to sign with; `signing_key` would make one that no server knows."""
+    given = bool(settings.auth.signing_key.get_secret_value().strip())
+    return given or (settings.data_dir / FILE_NAME).exists()
+
+
 def signing_key(settings: Settings) -> SigningKey:
     """The key that both listeners trust. Blocking.
 

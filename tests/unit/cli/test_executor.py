@@ -31,6 +31,7 @@ def arguments(*words: str) -> argparse.Namespace:
         (["--goal", "x", "--workflow-id", "9" * 5000], "--workflow-id"),
         (["--goal", "x", "--workspace", "/no/such/directory"], "--workspace"),
         (["--goal", "x", "--workspace", "/etc/hostname"], "--workspace"),
+        (["--goal", "x"], "ISTHMUS_DATA_DIR"),
         (["--goal", "x", "--url", "http://127.0.0.1:1"], "token"),
         (["--goal", "x", "--url", "ftp://127.0.0.1:1"], "grpc://"),
         (["--goal", "x", "--connection-type", "pigeon"], "--connection-type"),
@@ -49,6 +50,7 @@ def test_a_bad_argument_is_named_and_exits_2(
     args = arguments(*words)
     assert args.run(args, settings_in(tmp_path)) == 2
     assert names in capsys.readouterr().err
+    assert not list(tmp_path.iterdir()), "nothing is made where nothing is done"
 
 
 def test_an_unknown_mode_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
