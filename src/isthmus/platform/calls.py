@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import msgspec
 
@@ -43,17 +43,20 @@ def read(use: StoredUse, tools: Mapping[str, Tool], policy: Policy) -> Call:
     except msgspec.ValidationError as error:
         return _denied(use, raw, f"The arguments do not fit: {error}")
     called = Called(use["id"], name, raw, tool.title(args)[:500])
+    if use.get("spoilt"):
+        return Call(use["id"], Deny(SPOILT), called, tool, args)
     return Call(use["id"], policy.verdict(tool, args, _text(raw, use, tool)), called, tool, args)
 
 
-def whole(found: list[Call]) -> list[Call]:
-    """A batch of calls that runs, or none of it when one cannot be made: they may build on it.
+def whole(uses: list[StoredUse], tools: Mapping[str, Tool], policy: Policy) -> list[StoredUse]:
+    """The calls of an answer; where one cannot be made, none is: they may build on it.
 
+    Judged once, when they come: what has begun goes on, whatever tools a later stream has.
     Source: agent-platform contract, section 7.3.
     """
-    if all(call.tool is not None for call in found):
-        return found
-    return [call if call.tool is None else replace(call, verdict=Deny(SPOILT)) for call in found]
+    if all(read(use, tools, policy).tool is not None for use in uses):
+        return uses
+    return [{**use, "spoilt": True} for use in uses]
 
 
 def must_ask(calls: list[Call]) -> list[Call]:

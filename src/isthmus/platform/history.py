@@ -21,12 +21,16 @@ UNANSWERED = "The call was interrupted; it has no result."
 
 
 class StoredUse(TypedDict):
-    """A tool call; `fault` says what was wrong with the arguments that stood in place of `{}`."""
+    """A tool call; `fault` says what was wrong with the arguments that stood in place of `{}`.
+
+    `spoilt`: another call of the same answer could not be made.
+    """
 
     id: str
     name: str
     arguments: str
     fault: NotRequired[str]
+    spoilt: NotRequired[bool]
 
 
 class Stored(TypedDict):

@@ -49,6 +49,16 @@ async def test_a_tool_that_is_not_there_any_more_is_told_to_the_model() -> None:
     assert "no tool named" in str(stand.models.prompt().messages[-1])
 
 
+async def test_what_was_asked_for_goes_on_where_a_tool_of_the_same_answer_is_gone() -> None:
+    both = use(("c1", "srv_find", '{"q":"x"}'), ("c2", "mkdir", '{"directory_path":"d"}'))
+    stand = Stand(ScriptedModels(both, say("done")))
+    async with stand.serving():
+        await stand.stream(chat("go", mcpTools=[FIND]))
+        told = await stand.stream(chat(approval=APPROVE))
+    # Both could be made when they came, and the user agreed: the one that still can be is.
+    assert [action.WhichOneof("action") for action in told.work] == ["mkdir"]
+
+
 async def test_a12_58_what_the_owner_allowed_runs_at_once() -> None:
     def allow(record: Workflow) -> Workflow:
         approval = with_call(ToolApproval(), '{"directory_path":"d"}')

@@ -150,6 +150,9 @@ class ModelStep:
         text = answer.text
         if not uses and not text.strip():
             text = DECLINED if answer.finish == "refused" else NO_ANSWER
+        if not self._hands_on(uses):
+            kit = scene.turn.kits[self.agent.name]
+            uses = calls.whole(uses, kit.tools, kit.policy)
         status, asked = await self._next(uses, scene)
         log = [*self._said(text, message_id, scene, final=not uses), *asked]
         if status != EXECUTION and not scene.beside:
@@ -211,16 +214,19 @@ class ModelStep:
             again["context"] = {self.agent.key: {"cycle_count": cycle}}
         return again
 
+    def _hands_on(self, uses: list[StoredUse]) -> bool:
+        """Whether work is given to other agents: a step of its own judges such a batch."""
+        return self.agent.delegation is not None and any(use["name"] == DELEGATE for use in uses)
+
     async def _next(self, uses: list[StoredUse], scene: Scene) -> tuple[str, list[entries.Entry]]:
         """The status behind this step, and what asks the user."""
-        if self.agent.delegation is not None and any(use["name"] == DELEGATE for use in uses):
+        if self._hands_on(uses):
             # Whether the batch runs at all is seen first.
             return EXECUTION, []
         if not uses:
             return (Status.INPUT_REQUIRED.value if self.talks else EXECUTION), []
         kit, at = scene.turn.kits[self.agent.name], scene.stage.utc().isoformat()
-        found = calls.whole([calls.read(use, kit.tools, kit.policy) for use in uses])
-        asked = calls.must_ask(found)
+        asked = calls.must_ask([calls.read(use, kit.tools, kit.policy) for use in uses])
         if approvals := scene.turn.stores.approvals:
             asked = [
                 call

@@ -120,8 +120,7 @@ class ToolStep:
         """Run every call that has no result yet; whoever had to agree has agreed."""
         agent, kit = self.agent, scene.turn.kits[self.agent.name]
         uses = history.open_uses(past_of(state, agent.key))
-        found = calls.whole([self.bench.read(use, kit, scene) for use in uses])
-        found, asked = doubted(found, kit, scene)
+        found, asked = doubted([self.bench.read(use, kit, scene) for use in uses], kit, scene)
         found, plan = planned(found, (state.get("plan") or {}).get("steps") or ())
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(self.bench.call(call, scene)) for call in found]
