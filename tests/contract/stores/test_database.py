@@ -174,6 +174,13 @@ async def test_whoever_stops_waiting_for_a_write_holds_up_no_other(tmp_path: Pat
         assert await database.write(lambda c: c.execute(query).scalar_one()) == 7
 
 
+async def test_a_write_behind_the_end_is_refused_and_waits_for_nothing(tmp_path: Path) -> None:
+    async with open_database(sqlite_url(tmp_path / "a.db")) as database:
+        pass
+    with pytest.raises(Unavailable):
+        await asyncio.wait_for(database.write(lambda _: None), 10)
+
+
 async def test_a_taken_key_is_a_conflict(database: Database) -> None:
     def work(connection: Connection) -> None:
         connection.execute(insert(counters), {"name": "workflow", "value": 1})

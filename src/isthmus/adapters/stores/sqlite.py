@@ -31,25 +31,32 @@ _MAX_READERS: Final = 4
 _OLDEST: Final = (3, 35, 0)
 
 
-class Writer:
+class _Writer:
     """The thread that writes, with one connection. A hop to it costs half of an executor's."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine.execution_options(isthmus_begin="BEGIN IMMEDIATE")
         self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
+        self._closed = False
         self._thread = Thread(target=self._run, name="sqlite-writer", daemon=True)
         self._thread.start()
 
     async def run(self, work: Callable[[Connection], Result]) -> Result:
-        """One transaction."""
+        """One transaction. Raises Unavailable behind the end."""
+        if self._closed:
+            raise Unavailable("The database is closed.")
         loop = asyncio.get_running_loop()
         outcome: asyncio.Future[Result] = loop.create_future()
         self._jobs.put(_Job(work, loop, outcome))
         return await outcome
 
-    def close(self) -> None:
-        """Wait for what was asked for before."""
+    def retire(self) -> None:
+        """Take no more; of the loop's thread, as `run` is."""
+        self._closed = True
         self._jobs.put(None)
+
+    def join(self) -> None:
+        """Wait for what was asked for before. Blocking."""
         self._thread.join()
 
     def _run(self) -> None:
@@ -94,7 +101,7 @@ class SqliteDriver:
     def __init__(self, engine: Engine, readers: int) -> None:
         self.dialect = "sqlite"
         self._engine = engine
-        self._writer = Writer(engine)
+        self._writer = _Writer(engine)
         self._readers = (
             ThreadPoolExecutor(readers, thread_name_prefix="sqlite-reader") if readers else None
         )
@@ -108,6 +115,7 @@ class SqliteDriver:
 
     async def close(self) -> None:
         """Wait for running transactions, then close every connection."""
+        self._writer.retire()
         await asyncio.to_thread(self._close)
 
     def _read(self, work: Callable[[Connection], Result]) -> Result:
@@ -115,7 +123,7 @@ class SqliteDriver:
             return _transact(connection, work)
 
     def _close(self) -> None:
-        self._writer.close()
+        self._writer.join()
         if self._readers is not None:
             self._readers.shutdown()
         self._engine.dispose()
