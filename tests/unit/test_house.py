@@ -22,7 +22,7 @@ BUDGET = {
     "adapters": 19_400,
     "executor": 3_550,
     "app": 1_840,
-    "cli": 2_720,
+    "cli": 2_730,
     "doctor": 3_000,
     "settings": 3_100,
 }

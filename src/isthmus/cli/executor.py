@@ -381,9 +381,8 @@ def _minted(address: Address, settings: Settings) -> str:
     if not address.local:
         raise Unusable(f"a server elsewhere needs a token: --token, or {TOKEN}")
     if not has_key(settings):
-        place = f"no server ever ran with the data directory {settings.data_dir}"
         ways = "run this where the server was started, set ISTHMUS_DATA_DIR, or give --token"
-        raise Unusable(f"{place}: {ways}")
+        raise Unusable(f"no signing key is in {settings.data_dir.absolute()}: {ways}")
     try:
         return mint(settings, SUBJECT, SCOPES, TOKEN_TTL_S)
     except (ValueError, OSError, CannotSign) as error:

@@ -77,8 +77,7 @@ def mint(settings: Settings, subject: str, scopes: tuple[str, ...], ttl_s: int) 
 
 def has_key(settings: Settings) -> bool:
     """Whether there is a key to sign with; `signing_key` would make one that no server knows."""
-    given = bool(settings.auth.signing_key.get_secret_value().strip())
-    return given or (settings.data_dir / FILE_NAME).exists()
+    return bool(_given_key(settings)) or (settings.data_dir / FILE_NAME).exists()
 
 
 def signing_key(settings: Settings) -> SigningKey:
@@ -87,10 +86,14 @@ def signing_key(settings: Settings) -> SigningKey:
     It is the one of `auth.signing_key`, unless the platform has its own; else the one kept in the
     data directory. Raises UnusableKey, UnsafeKeyFile or OSError.
     """
+    pem = _given_key(settings)
+    return SigningKey.from_pem(pem) if pem else load_or_create(settings.data_dir / FILE_NAME)
+
+
+def _given_key(settings: Settings) -> str:
     pem = settings.auth.signing_key.get_secret_value()
-    if pem.strip() and not settings.auth.platform_signing_key.get_secret_value().strip():
-        return SigningKey.from_pem(pem)
-    return load_or_create(settings.data_dir / FILE_NAME)
+    own = settings.auth.platform_signing_key.get_secret_value()
+    return pem if pem.strip() and not own.strip() else ""
 
 
 def _faults(subject: str, scopes: list[str], ttl_s: int) -> list[str]:
