@@ -58,7 +58,10 @@ SEED: Final = 20
 
 
 class Stood(NamedTuple):
-    """How long a session stood still whose stream broke; `again` is whether a server died then."""
+    """How long a session stood still whose stream broke.
+
+    `again`: a server that it had come to died before it heard anything from there.
+    """
 
     duration_s: float
     again: bool
@@ -66,28 +69,32 @@ class Stood(NamedTuple):
 
 @dataclass
 class House:
-    """Two servers on one database, when one died, and how long its sessions stood still."""
+    """Two servers on one database, when each died last, and how long its sessions stood still."""
 
     servers: list[RunningServer]
     headers: tuple[tuple[str, str], ...]
     stood: list[Stood] = field(default_factory=list[Stood])
-    died_s: float = 0.0
+    died_s: dict[int, float] = field(default_factory=dict[int, float])
 
 
 @dataclass
 class Balanced:
-    """One session's way to any of the servers; `broke_s` is when its last stream broke."""
+    """One session's way to any of the servers; `broke_s` is when its last stream broke.
+
+    `again`: so did one that it opened since, by the death of its server.
+    """
 
     house: House
     rng: random.Random
     broke_s: float = 0.0
+    again: bool = False
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[Wire]:
         port = self.rng.choice(self.house.servers).grpc
         address = address_of(f"grpc://127.0.0.1:{port}")
         async with Access(address, self.house.headers).open() as wire:
-            yield Watched(wire, self)
+            yield Watched(wire, self, port, time.monotonic())
 
 
 @dataclass
@@ -96,6 +103,8 @@ class Watched:
 
     wire: Wire
     way: Balanced
+    port: int
+    began_s: float
 
     async def send(self, event: ClientEvent) -> bool:
         return await self.wire.send(event)
@@ -103,15 +112,18 @@ class Watched:
     async def receive(self) -> Action | None:
         action = await self.wire.receive()
         if action is not None and self.way.broke_s:
-            house, broke_s = self.way.house, self.way.broke_s
-            house.stood.append(Stood(time.monotonic() - broke_s, house.died_s > broke_s))
-            self.way.broke_s = 0.0
+            way = self.way
+            way.house.stood.append(Stood(time.monotonic() - way.broke_s, way.again))
+            way.broke_s, way.again = 0.0, False
         return action
 
     async def end(self) -> StreamEnd:
         end = await self.wire.end()
         if end.ending is Ending.AWAY and not self.way.broke_s:
             self.way.broke_s = time.monotonic()
+        elif end.ending is Ending.AWAY:
+            # One that was dead before is called in vain, and is no second death.
+            self.way.again |= self.way.house.died_s.get(self.port, 0.0) > self.began_s
         return end
 
 
@@ -173,7 +185,7 @@ async def killed(house: House, number: signal.Signals, rng: random.Random) -> No
     """One server ends in the middle of whatever it does, and is started again."""
     await asyncio.sleep(rng.uniform(0.1, 1.5))
     server = rng.choice(house.servers)
-    house.died_s = time.monotonic()
+    house.died_s[server.grpc] = time.monotonic()
     if number == signal.SIGTERM:
         assert await asyncio.to_thread(server.stop, number) == 0
     else:
@@ -239,5 +251,5 @@ def _told(workers: list[Worker], stood: list[Stood]) -> str:
         f" {len(ordered)} streams broke, their sessions stood for"
         f" {statistics.median(ordered):.2f} s"
         f" in the middle, {ordered[-1]:.2f} s at most; {len(late)} longer than {RESUMED_S:.0f} s,"
-        f" {once} of them while no server died again"
+        f" {once} of them without a second death"
     )
