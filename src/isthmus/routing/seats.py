@@ -58,6 +58,7 @@ class Seats:
         self._settings = settings
         self._clock = clock
         self._before = {} if before is None else before._known
+        self._same_queue = before is not None and before._settings.queue == settings.queue
         self._known: dict[str, Seat] = {} if beside is None else beside._known
         self._tiers: dict[tuple[str, str, Reach], Tiers] = {}
         self._proxied: dict[tuple[str, str], Tiers] = {}
@@ -156,7 +157,9 @@ class Seats:
         if seat is None or seat.deployment != deployment:
             return fresh
         seat.breaker.revived()
-        return Seat(deployment, seat.breaker, seat.health, seat.gate and fresh.gate)
+        # Who is inside counts on: else there were twice as many for a while.
+        gate = seat.gate if self._same_queue else fresh.gate
+        return Seat(deployment, seat.breaker, seat.health, gate)
 
     def _fresh(self, deployment: Deployment) -> Seat:
         limit, queue = deployment.concurrency, self._settings.queue

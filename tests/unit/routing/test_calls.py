@@ -595,6 +595,24 @@ async def test_what_is_known_of_a_deployment_outlives_a_reload_and_dead_keys_do_
     assert stage.vendor.calls == ["b"]
 
 
+async def test_a_reload_lets_no_more_calls_in_at_once() -> None:
+    stage = Stage({"a": [LAST]}, limits={"a": 1})
+    stage.vendor.gates["a"] = asyncio.Event()
+    inside = asyncio.ensure_future(stage.whole())
+    await asyncio.sleep(0)
+    places = {"a": DeploymentSettings(model=SONNET, base_url="a", concurrency=1)}
+    catalogue = parse_catalogue(LIBRARY, ModelsSettings(), OpenAISettings(), places)
+    stage.models.adopt(
+        {"anthropic": stage.vendor}, catalogue, OutboundSettings(), Governance(roll=lambda: 0.0)
+    )
+    behind = asyncio.ensure_future(stage.whole())
+    await asyncio.sleep(0.01)
+    assert stage.vendor.calls == ["a"]
+    stage.vendor.gates["a"].set()
+    await asyncio.gather(inside, behind)
+    assert stage.vendor.calls == ["a", "a"]
+
+
 async def hedged(stage: Stage) -> Ask:
     """An ask for a completion, after enough of them that every one takes no time at all."""
     ask = Ask("code_completions", "u", Infill("a", "b"))
