@@ -215,8 +215,8 @@ class MemoryLeases:
         if self.held.get(lease.thread_id) == lease:
             self.held[lease.thread_id] = replace(lease, runner="")
 
-    async def reap(self, dead: str, runner: str) -> Sequence[Lease]:
-        del dead, runner
+    async def reap(self, dead: str, at: datetime) -> Sequence[str]:
+        del dead, at
         return ()
 
     async def leave(self, runner: str) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Protocol
 
 
@@ -36,8 +37,11 @@ class Leases(Protocol):
         """Let go; a lease that is another's already stays as it is."""
         ...
 
-    async def reap(self, dead: str, runner: str) -> Sequence[Lease]:
-        """Take all that a dead runner holds, and strike it off; of two who do so, one gets it."""
+    async def reap(self, dead: str, at: datetime) -> Sequence[str]:
+        """Strike a dead runner off: all that it holds is free, and its records say so, as of `at`.
+
+        Tells which records were running and are paused now; of two who do so, one is told.
+        """
         ...
 
     async def leave(self, runner: str) -> None:

@@ -2,17 +2,23 @@
 
 import asyncio
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from itertools import islice
 
-from isthmus.core.errors import Conflict, Failure, NotFound, Unavailable
+from isthmus.core.errors import Failure, Unavailable
 from isthmus.core.events import Noted
 from isthmus.core.lease import Lease, Leases
 from isthmus.core.ledger import Ledger
 from isthmus.core.ports import Clock, Telemetry, WorkflowStore
-from isthmus.core.workflow import StatusEvent
 from isthmus.platform.lease import BEAT_S, WAIT_S, Watch
 
-TRY_S = 0.1
+TRY_S, SLOWEST_TRY_S = 0.1, 0.5
+"""How often a session is asked for that is in other hands, at first and after a while. Many may
+wait, and what they wait for is a server that is about to do the work of two."""
+LOST = "A session lost its server; it can go on."
+TIDIED = 10
+"""How many sessions are let go of between two beats, which are not to be late."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +41,7 @@ class Owner:
         clock: Clock,
     ) -> None:
         self._runner = runner
-        self._leases, self._workflows = shared.leases, shared.workflows
+        self._leases = shared.leases
         self.ledger = shared.ledger
         self._telemetry = telemetry
         self._clock = clock
@@ -44,6 +50,7 @@ class Owner:
         self._held: dict[str, Lease] = {}
         self._loose: set[str] = set()
         self._busy: set[str] = set()
+        self._died = asyncio.Event()
         self._blind = False
 
     async def hold(self, thread_id: str) -> Lease:
@@ -51,15 +58,17 @@ class Owner:
 
         Raises Unavailable when that one lives.
         """
-        end_s = self._clock.now_s() + WAIT_S
-        for left in range(int(WAIT_S / TRY_S), -1, -1):
+        end_s, pause_s = self._clock.now_s() + WAIT_S, TRY_S
+        while True:
+            died = self._died
             try:
                 return await self._take(thread_id)
             except Unavailable as error:
-                if error.retry_after_s is None or not left or self._clock.now_s() > end_s:
+                if error.retry_after_s is None or self._clock.now_s() > end_s:
                     raise
-            await asyncio.sleep(TRY_S)
-        raise AssertionError("the last try returns or raises")
+            with suppress(TimeoutError):
+                await asyncio.wait_for(died.wait(), pause_s)
+            pause_s = min(1.5 * pause_s, SLOWEST_TRY_S)
 
     async def release(self, lease: Lease) -> None:
         """Let go; a store that is down is asked again later."""
@@ -96,10 +105,14 @@ class Owner:
         now_s = self._clock.now_s()
         self._watch.note(await self._leases.beats(self._own()), now_s)
         for dead in self._watch.lapsed(now_s) - {self._runner}:
-            for lease in await self._leases.reap(dead, self._runner):
-                await self._interrupted(lease)
+            lost = await self._leases.reap(dead, self._clock.utc())
+            self._died.set()
+            self._died = asyncio.Event()
+            for workflow_id in lost:
+                details = (("workflow_id", workflow_id),)
+                self._telemetry.emit(Noted("warning", LOST, details))
         self._loose -= self._held.keys()
-        for thread_id in self._loose - self._busy:
+        for thread_id in islice(self._loose - self._busy, TIDIED):
             await self._tidy(thread_id)
 
     def _own(self) -> Mapping[str, int]:
@@ -108,17 +121,6 @@ class Owner:
             return {}
         self._beat += 1
         return {self._runner: self._beat}
-
-    async def _interrupted(self, lease: Lease) -> None:
-        """The session of a dead runner: its record says that it can go on."""
-        try:
-            await self._workflows.move(lease.thread_id, StatusEvent.PAUSE, lease)
-        except (Conflict, NotFound):
-            pass
-        else:
-            told = (("workflow_id", lease.thread_id),)
-            self._telemetry.emit(Noted("warning", "A session lost its server; it can go on.", told))
-        await self._leases.release(lease)
 
     async def _take(self, thread_id: str) -> Lease:
         if thread_id in self._busy:

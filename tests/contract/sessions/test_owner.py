@@ -70,6 +70,21 @@ async def test_the_session_of_a_dead_process_is_marked_and_taken_over(database: 
     ]
 
 
+async def test_every_session_of_a_dead_process_is_free_for_all_that_live(
+    database: Database,
+) -> None:
+    """The one that found it dead keeps none; some have their records at an instance."""
+    dead, other, third = (Process(database, name) for name in ("dead", "other", "third"))
+    async with dead.alive() as owner:
+        await owner.hold("somebody/9")
+        await begun(dead)
+        await owner.hold("somebody/10")
+    async with other.alive():
+        await other.status(Status.PAUSED)
+        for found in ("7", "somebody/9", "somebody/10"):
+            assert (await third.owner.hold(found)).runner == "third"
+
+
 async def test_a_process_that_ends_lets_go_at_once(database: Database) -> None:
     ending, other = Process(database, "ending"), Process(database, "other")
     await ending.owner.hold("7")
@@ -131,8 +146,7 @@ async def test_a_server_that_comes_back_to_life_stores_nothing(database: Databas
         late = group.create_task(first.stream(chat("go")))
         await frozen.stands.wait()
         for runner in await leases.beats({}):
-            for lease in await leases.reap(runner, "reaper"):
-                await leases.release(lease)
+            await leases.reap(runner, first.clock.utc())
         told = await other.stream(chat("again"))
         frozen.thaws.set()
         again = await other.stream(chat("more"))

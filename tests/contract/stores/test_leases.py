@@ -1,6 +1,7 @@
 """Leases: one holder at a time, and nothing written by whoever comes too late."""
 
 import asyncio
+from datetime import UTC, datetime
 
 import pytest
 
@@ -18,6 +19,7 @@ from tests.contract.stores.samples import THREAD, checkpoint, whole
 from tests.support.clock import HandClock
 
 NONE: frozenset[str] = frozenset()
+AT = datetime(2026, 5, 4, 3, 2, 1, tzinfo=UTC)
 SENT = Sent("call-1", 0, "request-1", "runCommand", "client-1")
 
 
@@ -39,9 +41,8 @@ async def test_the_lapsed_and_the_unknown_lose_what_they_hold(database: Database
     leases = SqlLeases(database)
     await leases.take("7", "a", NONE)
     assert (await leases.take("7", "b", frozenset({"a"}))).fence == 2
-    await leases.reap("b", "c")
-    assert set(await leases.beats({})) == {"a", "c"}
-    await leases.release(Lease("7", "c", 3))
+    assert await leases.reap("b", AT) == []
+    assert set(await leases.beats({})) == {"a"}
     assert (await leases.take("7", "a", NONE)).fence == 4
 
 
@@ -56,13 +57,24 @@ async def test_of_many_who_take_a_session_at_once_one_gets_it(database: Database
     assert sum(isinstance(lease, Lease) for lease in found) == 1
 
 
-async def test_of_two_who_reap_a_dead_runner_one_gets_each_session(database: Database) -> None:
-    leases = SqlLeases(database)
-    for number in range(5):
-        await leases.take(str(number), "dead", NONE)
-    reaped = await asyncio.gather(leases.reap("dead", "b"), leases.reap("dead", "c"))
-    assert sorted(lease.thread_id for found in reaped for lease in found) == list("01234")
-    assert {lease.fence for found in reaped for lease in found} == {2}
+async def test_of_two_who_reap_a_dead_runner_one_is_told(database: Database) -> None:
+    leases, workflows = SqlLeases(database), SqlWorkflowStore(database, HandClock())
+    # The last ones are no numbers of records here.
+    for name in ("1", "2", "3", "4", "9" * 19, "somebody/1"):
+        lease = await leases.take(name, "dead", NONE)
+        if name in {"1", "2", "3"}:
+            await workflows.create(NewWorkflow("chat", "g", "u", name))
+        if name in {"1", "2"}:
+            await workflows.move(name, StatusEvent.START, lease)
+    told = await asyncio.gather(leases.reap("dead", AT), leases.reap("dead", AT))
+    assert sorted(name for names in told for name in names) == ["1", "2"]
+    paused = await workflows.get("1")
+    assert (paused.status, paused.updated_at) == (Status.PAUSED, AT)
+    assert (await workflows.get("3")).status is Status.CREATED
+    with pytest.raises(Interrupted):
+        await workflows.move("2", StatusEvent.RESUME, Lease("2", "dead", 1))
+    for name in ("1", "4", "9" * 19, "somebody/1"):
+        assert (await leases.take(name, "b", NONE)).fence == 3
 
 
 async def test_beats_are_seen_by_all_and_end_with_the_runner(database: Database) -> None:

@@ -1,16 +1,19 @@
 """Leases of sessions in the database, and the one check that every late write fails."""
 
 from collections.abc import Mapping, Sequence, Set
+from datetime import datetime
 from typing import Final
 
 from sqlalchemy import Connection, bindparam, delete, select, update
 
 from isthmus.adapters.stores.database import Database
+from isthmus.adapters.stores.instants import micros
 from isthmus.adapters.stores.statements import insert_new, insert_or_replace
-from isthmus.adapters.stores.tables import leases, runners
-from isthmus.adapters.stores.text import THREAD_BYTES, check_key
+from isthmus.adapters.stores.tables import leases, runners, workflows
+from isthmus.adapters.stores.text import THREAD_BYTES, check_key, stored_id
 from isthmus.core.errors import Interrupted, Unavailable
 from isthmus.core.lease import Lease
+from isthmus.core.workflow import MOVES, STORED, StatusEvent
 
 LATE: Final = "workflow execution interrupted: another server runs this session now"
 HELD: Final = "The session runs on another server; connect again a little later."
@@ -78,20 +81,29 @@ class SqlLeases:
 
         await self._database.write(work)
 
-    async def reap(self, dead: str, runner: str) -> Sequence[Lease]:
-        """Take all that a dead runner holds, and strike it off; of two who do so, one gets it."""
-        taken = (
+    async def reap(self, dead: str, at: datetime) -> Sequence[str]:
+        """Strike a dead runner off: all that it holds is free, and its records say so, as of `at`.
+
+        Tells which records were running and are paused now; of two who do so, one is told.
+        """
+        freed = (
             update(leases)
             .where(leases.c.runner == dead)
-            .values(runner=runner, fence=leases.c.fence + 1)
-            .returning(leases.c.thread_id, leases.c.fence)
+            .values(runner="", fence=leases.c.fence + 1)
+            .returning(leases.c.thread_id)
         )
+        sources, target = MOVES[StatusEvent.PAUSE]
+        running = workflows.c.status.in_([STORED[status] for status in sources])
+        paused = update(workflows).values(status=STORED[target], updated_at_us=micros(at))
 
-        def work(connection: Connection) -> Sequence[Lease]:
-            connection.execute(self._enlist, [{"id": runner, "beat": 0}])
+        def work(connection: Connection) -> Sequence[str]:
+            # First: of two who do so, one waits here for the other, and finds nothing then.
             connection.execute(delete(runners).where(runners.c.id == dead))
-            rows = connection.execute(taken).all()
-            return [Lease(row.thread_id, runner, row.fence) for row in rows]
+            found = connection.execute(freed).scalars()
+            # Sessions with other names have their records at an instance.
+            ids = [stored_id(int(name)) for name in found if name.isdecimal()]
+            lost = paused.where(workflows.c.id.in_(ids), running).returning(workflows.c.id)
+            return [str(number) for number in connection.execute(lost).scalars()]
 
         return await self._database.write(work)
 
