@@ -55,6 +55,7 @@ SCRIPTS: Final = {
 }
 RESUMED_S: Final = 5.0
 SEED: Final = 20
+REFUSED: Final = "UNAVAILABLE: failed to connect"
 
 
 class Stood(NamedTuple):
@@ -79,19 +80,22 @@ class House:
 
 @dataclass
 class Balanced:
-    """One session's way to any of the servers; `broke_s` is when its last stream broke.
+    """One session's way to any of the servers, as a balancer before them has it.
 
-    `again`: so did one that it opened since, by the death of its server.
+    `refused` is the port that did not answer last: the next one is tried. `broke_s` is when its
+    last stream broke; `again`: so did one that it opened since, by the death of its server.
     """
 
     house: House
     rng: random.Random
     broke_s: float = 0.0
     again: bool = False
+    refused: int = 0
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[Wire]:
-        port = self.rng.choice(self.house.servers).grpc
+        ports = [server.grpc for server in self.house.servers if server.grpc != self.refused]
+        port = self.rng.choice(ports)
         address = address_of(f"grpc://127.0.0.1:{port}")
         async with Access(address, self.house.headers).open() as wire:
             yield Watched(wire, self, port, time.monotonic())
@@ -119,6 +123,7 @@ class Watched:
 
     async def end(self) -> StreamEnd:
         end = await self.wire.end()
+        self.way.refused = self.port if end.details.startswith(REFUSED) else 0
         if end.ending is Ending.AWAY and not self.way.broke_s:
             self.way.broke_s = time.monotonic()
         elif end.ending is Ending.AWAY:
