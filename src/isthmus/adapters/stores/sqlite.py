@@ -29,13 +29,14 @@ Result = TypeVar("Result")
 BUSY_S: Final = 5.0
 _MAX_READERS: Final = 4
 _OLDEST: Final = (3, 35, 0)
+_READING, _WRITING = "BEGIN", "BEGIN IMMEDIATE"
 
 
 class _Writer:
     """The thread that writes, with one connection. A hop to it costs half of an executor's."""
 
     def __init__(self, engine: Engine) -> None:
-        self._engine = engine.execution_options(isthmus_begin="BEGIN IMMEDIATE")
+        self._engine = engine
         self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
         self._closed = False
         self._thread = Thread(target=self._run, name="sqlite-writer", daemon=True)
@@ -65,7 +66,7 @@ class _Writer:
             result, failure = None, None
             try:
                 connection = connection or self._engine.connect()
-                result = _transact(connection, job.work)
+                result = _transact(connection, job.work, _WRITING)
             except BaseException as error:  # noqa: BLE001 - it is whose work it was that hears of it
                 failure = error
                 if connection is not None:
@@ -120,7 +121,7 @@ class SqliteDriver:
 
     def _read(self, work: Callable[[Connection], Result]) -> Result:
         with self._engine.connect() as connection:
-            return _transact(connection, work)
+            return _transact(connection, work, _READING)
 
     def _close(self) -> None:
         self._writer.join()
@@ -149,7 +150,7 @@ def open_sqlite(url: URL, pool_size: int) -> SqliteDriver:
 
 
 def _engine(url: URL, readers: int) -> Engine:
-    # sqlite3 would open transactions by itself, and never an immediate one: `_begin` does it.
+    # sqlite3 would open transactions by itself, and never an immediate one: `_transact` does it.
     connect_args = {"isolation_level": None, "check_same_thread": False, "timeout": BUSY_S}
     if readers:
         engine = create_engine(
@@ -165,7 +166,6 @@ def _engine(url: URL, readers: int) -> Engine:
             url, poolclass=StaticPool, connect_args=connect_args, hide_parameters=True
         )
     event.listen(engine, "connect", _configure)
-    event.listen(engine, "begin", _begin)
     return engine
 
 
@@ -175,10 +175,6 @@ def _configure(connection: sqlite3.Connection, _record: object) -> None:
     connection.execute("PRAGMA journal_size_limit=67108864")
     # 16 MB of pages: the writer who moves them waits, and every fortieth large checkpoint would.
     connection.execute("PRAGMA wal_autocheckpoint=4000")
-
-
-def _begin(connection: Connection) -> None:
-    connection.exec_driver_sql(connection.get_execution_options().get("isthmus_begin", "BEGIN"))
 
 
 def _prepare(engine: Engine, path: Path) -> None:
@@ -206,8 +202,11 @@ def _enter_wal(engine: Engine) -> None:
         raw.close()
 
 
-def _transact(connection: Connection, work: Callable[[Connection], Result]) -> Result:
+def _transact(connection: Connection, work: Callable[[Connection], Result], begin: str) -> Result:
     transaction = connection.begin()
+    # Not by an event of the engine: with one, every statement looks for more of them, and costs
+    # half as much again.
+    connection.connection.cursor().execute(begin)
     result = work(connection)
     try:
         transaction.commit()
