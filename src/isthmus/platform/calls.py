@@ -48,20 +48,18 @@ def read(use: StoredUse, tools: Mapping[str, Tool], policy: Policy) -> Call:
     return Call(use["id"], policy.verdict(tool, args, _text(raw, use, tool)), called, tool, args)
 
 
-def whole(uses: list[StoredUse], tools: Mapping[str, Tool], policy: Policy) -> list[StoredUse]:
-    """The calls of an answer; where one cannot be made, none is: they may build on it.
+def judged(
+    uses: list[StoredUse], tools: Mapping[str, Tool], policy: Policy
+) -> tuple[list[StoredUse], list[Call]]:
+    """The calls of an answer as they are kept, and those of them that need the user's word.
 
-    Judged once, when they come: what has begun goes on, whatever tools a later stream has.
-    Source: agent-platform contract, section 7.3.
+    Where one cannot be made, none is: they may build on it. Judged once, when they come: what has
+    begun goes on, whatever tools a later stream has. Source: agent-platform contract, section 7.3.
     """
-    if all(read(use, tools, policy).tool is not None for use in uses):
-        return uses
-    return [{**use, "spoilt": True} for use in uses]
-
-
-def must_ask(calls: list[Call]) -> list[Call]:
-    """The calls that need the user's word."""
-    return [call for call in calls if isinstance(call.verdict, Ask)]
+    found = [read(use, tools, policy) for use in uses]
+    if all(call.tool is not None for call in found):
+        return uses, [call for call in found if isinstance(call.verdict, Ask)]
+    return [{**use, "spoilt": True} for use in uses], []
 
 
 def refusal(call: Call) -> str:

@@ -7,7 +7,8 @@ import re
 from fnmatch import fnmatchcase
 
 MAX_CHARS = 4096
-_TRAVERSAL = ("../", "..\\", "%2e%2e", "%252e%252e")
+_MALFORMED = re.compile(r"[\x00-\x1f]")
+_TRAVERSAL = re.compile(r"\.\.[/\\]|%2e%2e|%252e%252e", re.IGNORECASE)
 _ANYWHERE = (
     *(".docker", ".emacs.d", ".env.*", ".env", ".git", ".gnupg", ".idea", ".metadata"),
     *(".settings", ".ssh", ".sublime-project", ".sublime-workspace", ".vim", ".vimrc", ".vscode"),
@@ -27,7 +28,7 @@ _DRIVE = re.compile(r"[A-Za-z]:")
 
 def refusal(path: str, *, reading: bool) -> str:
     """Why a tool may not touch `path`, in words for the model; empty when it may."""
-    if len(path) > MAX_CHARS or any(ord(char) < 32 for char in path):
+    if len(path) > MAX_CHARS or _MALFORMED.search(path):
         return "Access denied: the path is malformed."
     if traverses(path):
         return "Access denied: the path leaves the workspace."
@@ -45,10 +46,9 @@ def refusal(path: str, *, reading: bool) -> str:
 
 def traverses(text: str) -> bool:
     """Whether the text climbs out of a folder, plainly or percent-encoded."""
-    lowered = text.lower()
-    if any(pattern in lowered for pattern in _TRAVERSAL):
+    if _TRAVERSAL.search(text):
         return True
-    return ".." in re.split(r"[/\\]", text.strip())
+    return ".." in text and ".." in re.split(r"[/\\]", text.strip())
 
 
 def denied(path: str) -> bool:

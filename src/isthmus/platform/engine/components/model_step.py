@@ -150,10 +150,11 @@ class ModelStep:
         text = answer.text
         if not uses and not text.strip():
             text = DECLINED if answer.finish == "refused" else NO_ANSWER
+        asking: list[calls.Call] = []
         if not self._hands_on(uses):
             kit = scene.turn.kits[self.agent.name]
-            uses = calls.whole(uses, kit.tools, kit.policy)
-        status, asked = await self._next(uses, scene)
+            uses, asking = calls.judged(uses, kit.tools, kit.policy)
+        status, asked = await self._next(uses, asking, scene)
         log = [*self._said(text, message_id, scene, final=not uses), *asked]
         if status != EXECUTION and not scene.beside:
             await scene.stage.wait(Status(status))
@@ -218,15 +219,12 @@ class ModelStep:
         """Whether work is given to other agents: a step of its own judges such a batch."""
         return self.agent.delegation is not None and any(use["name"] == DELEGATE for use in uses)
 
-    async def _next(self, uses: list[StoredUse], scene: Scene) -> tuple[str, list[entries.Entry]]:
+    async def _next(
+        self, uses: list[StoredUse], asked: list[calls.Call], scene: Scene
+    ) -> tuple[str, list[entries.Entry]]:
         """The status behind this step, and what asks the user."""
-        if self._hands_on(uses):
-            # Whether the batch runs at all is seen first.
-            return EXECUTION, []
         if not uses:
             return (Status.INPUT_REQUIRED.value if self.talks else EXECUTION), []
-        kit, at = scene.turn.kits[self.agent.name], scene.stage.utc().isoformat()
-        asked = calls.must_ask([calls.read(use, kit.tools, kit.policy) for use in uses])
         if approvals := scene.turn.stores.approvals:
             asked = [
                 call
@@ -235,6 +233,7 @@ class ModelStep:
             ]
         if not asked:
             return EXECUTION, []
+        at = scene.stage.utc().isoformat()
         return Status.TOOL_CALL_APPROVAL_REQUIRED.value, [
             entries.request(call.called, at, patterns(call.called.name, call.called.args))
             for call in asked
