@@ -13,8 +13,9 @@ from typing import Final
 from isthmus.core.errors import Failure, StoreDown, Unavailable, UpstreamFailed, UpstreamTimeout
 
 LONGEST_S: Final = 29.0
-_TROUBLE: Final = frozenset({500, 529})
-"""Statuses of a provider in trouble, and of its `api_error` and `overloaded_error` in a stream."""
+_TROUBLE: Final = frozenset({500, 502, 503, 504, 529})
+"""Statuses of a provider in trouble, or of what stands before it, and of its `api_error` and
+`overloaded_error` in a stream."""
 
 
 def wait_s(failure: Failure, attempt: int, retries: int) -> float | None:

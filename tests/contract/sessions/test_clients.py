@@ -172,7 +172,7 @@ async def test_i7_64_a_client_that_closes_on_an_action_leaves_a_session_that_goe
 
 
 async def test_i7_44_a_failure_is_shown_before_the_stream_ends() -> None:
-    stand = Stand(ScriptedModels([UpstreamFailed("no", status=503)]))
+    stand = Stand(ScriptedModels([UpstreamFailed("no", status=501)]))
     async with stand.serving():
         told = await stand.stream(chat("a"))
     assert told.statuses[-1] == "FAILED"

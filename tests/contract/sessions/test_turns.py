@@ -408,7 +408,7 @@ async def test_calls_that_reuse_an_id_get_their_own() -> None:
 
 
 async def test_a_failing_model_ends_the_stream_with_a_notice_and_a_retry_goes_on() -> None:
-    broken = [UpstreamFailed("secret words of a provider", status=503)]
+    broken = [UpstreamFailed("secret words of a provider", status=501)]
     stand = Stand(ScriptedModels(broken, say("now")))
     async with stand.serving():
         failed = await stand.stream(chat("hi"))

@@ -16,7 +16,7 @@ from isthmus.core.errors import (
 from isthmus.platform.patience import wait_s
 
 WAITED = (
-    UpstreamFailed("", status=500),
+    *(UpstreamFailed("", status=status) for status in (500, 502, 503, 504)),
     UpstreamLimited("", status=529),
     UpstreamFailed("it broke off", retryable=True),
     UpstreamUnreachable("refused", retryable=True),
@@ -28,7 +28,7 @@ WAITED = (
 NOT_WAITED = (
     UpstreamLimited("", status=429),
     UpstreamFailed("", status=400),
-    UpstreamFailed("", status=503, retryable=True),
+    UpstreamFailed("", status=501),
     UpstreamFailed("it cannot be read"),
     UpstreamUnreachable("its certificate is not trusted"),
     UpstreamTimeout("", "total"),
