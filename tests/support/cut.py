@@ -1,4 +1,7 @@
-"""A TCP proxy whose network can be cut: connections break, and new ones are refused meanwhile."""
+"""A TCP proxy whose network can be cut: connections break, and new ones are refused meanwhile.
+
+Or those who called lose their connections, and whom they called hears nothing of it.
+"""
 
 import socket
 import threading
@@ -13,6 +16,8 @@ class Network:
         self._target = target
         self._lock = threading.Lock()
         self._open: set[socket.socket] = set()
+        self._callers: set[socket.socket] = set()
+        self._stranded: set[socket.socket] = set()
         self._whole = True
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = int(self._listener.getsockname()[1])
@@ -26,6 +31,15 @@ class Network:
                 with suppress(OSError):
                     end.shutdown(socket.SHUT_RDWR)
             self._open.clear()
+
+    def strand(self) -> None:
+        """Break what callers hold; the other ends stay open, and silent."""
+        with self._lock:
+            self._stranded |= self._open
+            for end in self._callers:
+                with suppress(OSError):
+                    end.shutdown(socket.SHUT_RDWR)
+            self._callers.clear()
 
     def mend(self) -> None:
         """Let connections through again."""
@@ -60,9 +74,21 @@ class Network:
         far.settimeout(None)
         with self._lock:
             self._open |= {near, far}
+            self._callers.add(near)
             self.connections += 1
         for source, sink in ((near, far), (far, near)):
-            threading.Thread(target=_pump, args=(source, sink), daemon=True).start()
+            threading.Thread(target=self._pump, args=(source, sink), daemon=True).start()
+
+    def _pump(self, source: socket.socket, sink: socket.socket) -> None:
+        with suppress(OSError):
+            while data := source.recv(65_536):
+                sink.sendall(data)
+        with self._lock:
+            ends = [source] if source in self._stranded else [source, sink]
+        for end in ends:
+            with suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+        source.close()
 
 
 @contextmanager
@@ -76,13 +102,3 @@ def network(target: int) -> Iterator[Network]:
     finally:
         made.close()
         thread.join()
-
-
-def _pump(source: socket.socket, sink: socket.socket) -> None:
-    with suppress(OSError):
-        while data := source.recv(65_536):
-            sink.sendall(data)
-    for end in (source, sink):
-        with suppress(OSError):
-            end.shutdown(socket.SHUT_RDWR)
-    source.close()

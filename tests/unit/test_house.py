@@ -16,7 +16,7 @@ BUDGET = {
     "redaction": 1_050,
     "routing": 4_200,
     "gateway": 3_500,
-    "platform": 15_950,
+    "platform": 16_000,
     "instance": 2_400,
     "edge": 12_650,
     "adapters": 19_400,

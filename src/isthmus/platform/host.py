@@ -27,9 +27,9 @@ from isthmus.core.trace import deepen
 from isthmus.platform import start, telling
 from isthmus.platform.catalogue import Catalogue, select
 from isthmus.platform.credits import Credits
-from isthmus.platform.lease import BEAT_S
+from isthmus.platform.lease import BEAT_S, WAIT_S
 from isthmus.platform.opening import Opening, StoresOf, Wiring, feature_of
-from isthmus.platform.owner import Owner, Shared
+from isthmus.platform.owner import TRY_S, Owner, Shared
 from isthmus.platform.protocol import Begin, Conversation, Halt, Reason
 from isthmus.platform.session import Session
 from isthmus.platform.stops import LOOK_S, stopped
@@ -97,8 +97,8 @@ def load_tools(package: ModuleType) -> dict[str, Tool]:
 class LocalHost:
     """Sessions in this process. Use it as a context: leaving it ends what still runs.
 
-    A workflow has one live stream in a process: a second one is refused with Conflict, so that two
-    clients never write one thread of checkpoints.
+    A workflow has one live stream in a process, so that two clients never write one thread of
+    checkpoints. A second one waits for the first to end, and has it end where its client came back.
     """
 
     def __init__(self, parts: Parts) -> None:
@@ -178,19 +178,17 @@ class LocalHost:
             await self._parts.credits.for_session(caller, client, feature)
             session = await self._session(message, caller, client, (conversation, events))
             coming.session = session
-            with self._claim(session, message.workflowID):
-                task = self._group.create_task(self._guarded(session))
-                self._tasks.add(task)
-                task.add_done_callback(self._tasks.discard)
-                try:
-                    async with aclosing(session.actions()) as actions:
-                        async for action in actions:
-                            yield action
-                finally:
-                    session.leave()
-                    _, late = await asyncio.wait({task}, timeout=UNWIND_S)
-                    for unwound in late:
-                        unwound.cancel()
+            await self._turn_of(session)
+            task = self._begin(session)
+            try:
+                async with aclosing(session.actions()) as actions:
+                    async for action in actions:
+                        yield action
+            finally:
+                session.leave()
+                _, late = await asyncio.wait({task}, timeout=UNWIND_S)
+                for unwound in late:
+                    unwound.cancel()
 
     async def _session(
         self,
@@ -290,17 +288,35 @@ class LocalHost:
         finally:
             self._open -= 1
 
-    @contextmanager
-    def _claim(self, session: Session, given_id: str) -> Iterator[None]:
-        if session.held_as in self._live:
-            raise Conflict(f"Workflow {given_id} has a live stream already.")
+    async def _turn_of(self, session: Session) -> None:
+        """Wait until no other stream runs this workflow here.
+
+        Raises Unavailable when one goes on, and Conflict when it is somebody else's.
+        """
+        tries = int(WAIT_S / TRY_S)
+        while (before := self._live.get(session.held_as)) is not None:
+            if session.owner != before.owner:
+                raise Conflict("The workflow has a live stream already.")
+            if not tries:
+                raise Unavailable("The session runs in another stream; try again a little later.")
+            if session.replaces(before):
+                before.leave()
+            tries -= 1
+            await asyncio.sleep(TRY_S)
+
+    def _begin(self, session: Session) -> asyncio.Task[None]:
         if self._draining:
             raise Unavailable("The server is stopping; connect again.")
-        self._live[session.held_as] = session
-        try:
-            yield
-        finally:
+
+        def over(ended: asyncio.Task[None]) -> None:
+            self._tasks.discard(ended)
             del self._live[session.held_as]
+
+        self._live[session.held_as] = session
+        task = self._group.create_task(self._guarded(session))
+        self._tasks.add(task)
+        task.add_done_callback(over)
+        return task
 
 
 @dataclass(slots=True)

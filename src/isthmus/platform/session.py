@@ -81,6 +81,16 @@ class Session:
         return self._start.workflow_id if self._began and not self._stores.apart else ""
 
     @property
+    def owner(self) -> str:
+        """Who it belongs to."""
+        return self._opening.owner
+
+    def replaces(self, before: "Session") -> bool:
+        """Whether its client is that of the stream before, which it lost: it came back."""
+        name = self._start.memory
+        return bool(name) and (self.owner, name) == (before.owner, before._start.memory)
+
+    @property
     def started(self) -> bool:
         """Whether its turn began."""
         return bool(self._mode)

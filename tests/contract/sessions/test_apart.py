@@ -7,7 +7,7 @@ import asyncio
 import json
 
 from isthmus.contract.contract_pb2 import Action
-from isthmus.core.errors import Conflict
+from isthmus.core.errors import Unavailable
 from isthmus.core.identity import Caller
 from isthmus.platform.keeping import at_instance
 from isthmus.platform.vault import Vault
@@ -69,4 +69,4 @@ async def test_a_stranger_does_not_hold_the_session_of_another() -> None:
         await asyncio.wait({waits})
     assert told.error is None
     assert told.statuses[-1] == "INPUT_REQUIRED"
-    assert isinstance(again.error, Conflict), "each runs once"
+    assert isinstance(again.error, Unavailable), "each runs once"

@@ -2,6 +2,9 @@
 
 import asyncio
 import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -16,12 +19,14 @@ from isthmus.contract.contract_pb2 import (
     StartWorkflowRequest,
 )
 from isthmus.core.errors import (
+    ClientGone,
     Conflict,
     Forbidden,
     Interrupted,
     Invalid,
     LimitExceeded,
     TooLarge,
+    Unavailable,
     UpstreamFailed,
 )
 from isthmus.core.events import (
@@ -32,10 +37,11 @@ from isthmus.core.identity import Caller
 from isthmus.core.messages import Text, ToolResult, Usage
 from isthmus.core.session_facts import ActionAnswered, CheckpointWritten, SessionAnswered
 from isthmus.core.workflow import Status, StatusEvent
+from isthmus.platform import host
 from tests.support.framed import bare
 from tests.support.memory_store import MemoryCheckpoints, MemoryWorkflows
 from tests.support.scripted_models import ScriptedModels, say, use
-from tests.support.session_client import One, Stand, Told, answer, chat, stop
+from tests.support.session_client import CALLER, One, Stand, Told, answer, chat, stop
 
 APPROVE = Approval(approval=Approval.Approved())
 WRITE = use(("c1", "create_file_with_contents", '{"file_path":"a.py","contents":"x"}'))
@@ -521,20 +527,55 @@ async def test_attached_context_reaches_the_model_and_the_log() -> None:
     assert told.log()[0]["additional_context"][0]["id"] == "a.py"
 
 
-async def test_only_one_stream_of_a_workflow_is_live() -> None:
-    stand = Stand(ScriptedModels(use(("c", "list_dir", '{"directory":"."}')), say("ok")))
-    async with stand.serving():
-        asked = asyncio.Event()
+@asynccontextmanager
+async def silent(stand: Stand, start: StartWorkflowRequest) -> AsyncIterator[asyncio.Task[Told]]:
+    """A stream whose client is asked something, and is heard of no more."""
+    asked = asyncio.Event()
 
-        def hold(_: Action) -> None:
-            asked.set()
+    def hold(_: Action) -> None:
+        asked.set()
 
-        async with asyncio.TaskGroup() as group:
-            first = group.create_task(stand.stream(chat("go"), hold))
-            await asked.wait()
-            second = await stand.stream(chat("again"))
-            first.cancel()
-    assert isinstance(second.error, Conflict)
+    stream = asyncio.create_task(stand.stream(start, hold))
+    await asked.wait()
+    yield stream
+    stream.cancel()
+    await asyncio.wait({stream})
+
+
+LIST = use(("c", "list_dir", '{"directory":"."}'))
+
+
+async def test_only_one_stream_of_a_workflow_is_live(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(host, "WAIT_S", 0.2)
+    stand = Stand(ScriptedModels(LIST, say("ok")))
+    async with stand.serving(), silent(stand, chat("go")) as first:
+        second = await stand.stream(chat("again"))
+        stranger = await stand.stream(chat("again"), caller=replace(CALLER, subject="v"))
+        assert not first.done()
+    assert isinstance(second.error, Unavailable)
+    assert isinstance(stranger.error, Conflict)
+
+
+async def test_a_stream_waits_for_the_end_of_the_one_before() -> None:
+    stand = Stand(ScriptedModels(LIST, say("ok")))
+    async with stand.serving(), silent(stand, chat("go")) as first:
+        second = asyncio.create_task(stand.stream(chat("")))
+        await asyncio.sleep(0.05)
+        first.cancel()
+        told = await second
+    assert told.error is None
+    assert [entry["content"] for entry in told.log()][::2] == ["go", "ok"]
+
+
+async def test_a_client_that_lost_its_stream_and_came_back_need_not_wait() -> None:
+    stand = Stand(ScriptedModels(LIST, say("ok")))
+    came = ["action_memory=memory-1"]
+    async with stand.serving(), silent(stand, chat("go", clientCapabilities=came)) as first:
+        told = await stand.stream(chat("", clientCapabilities=came))
+        assert isinstance((await first).error, ClientGone)
+    assert told.error is None
+    assert told.statuses[-1] == "INPUT_REQUIRED"
+    assert [entry["content"] for entry in told.log()][::2] == ["go", "ok"]
 
 
 @pytest.mark.parametrize("wrong", [("c9", "fly", "{}"), ("c9", "read_file", "{}")])
