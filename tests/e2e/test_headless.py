@@ -192,6 +192,24 @@ def test_a_network_that_is_cut_for_five_seconds_ends_no_job(
     assert (log + err).count("First I list the workspace") == 1
 
 
+@pytest.mark.parametrize("kind", ["grpc", "relay"])
+def test_a_network_that_loses_the_client_alone_ends_no_job(
+    tmp_path: Path, clone: Path, kind: str
+) -> None:
+    """The server hears nothing of the loss, and would wait for its keepalive to tell."""
+    with running_server(tmp_path, SLOW) as server:
+        server.wait_for_sessions()
+        job = grpc_job if kind == "grpc" else relay_job
+        with network(server.grpc if kind == "grpc" else server.http) as wire:
+            run = start(job(server, wire.port), clone)
+            log = until(run, "Read README.md")
+            wire.strand()
+            out, err = run.communicate(timeout=30)
+            assert run.returncode == 0, log + err
+    assert out.startswith("[scripted tour]")
+    assert (log + err).count("First I list the workspace") == 1
+
+
 def test_a_server_that_is_gone_for_good_is_told_by_the_exit_code(
     tmp_path: Path, clone: Path
 ) -> None:

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.cut import network
 from tests.support.process import PROGRAM, RunningServer, prepare, running_server, start
 
 SLOW_TOUR = {"ISTHMUS_PROVIDERS__SCRIPTED__PAUSE_MS": "700"}
@@ -118,27 +117,6 @@ def test_a_server_killed_in_the_middle_resumes_and_the_session_finishes(
         assert len(listed) == 1, "what was done before the crash is not done again"
     finally:
         server.stop()
-
-
-def test_a_client_that_loses_its_network_goes_on_at_once(tmp_path: Path, clone: Path) -> None:
-    """The server hears nothing of the loss, and would wait for its keepalive to tell."""
-    with (
-        running_server(tmp_path, SLOW_TOUR) as server,
-        network(server.grpc) as between,
-    ):
-        server.wait_for_sessions()
-        url = f"grpc://127.0.0.1:{between.port}"
-        run = executor(server, clone, "--approve", "all", "--url", url)
-        assert run.stdout is not None
-        for line in run.stdout:
-            if "Read README.md" in line:
-                break
-        between.strand()
-        rest, _ = run.communicate(timeout=60)
-        assert run.returncode == 0, rest
-        # The lost one, the next, and the one behind the approval.
-        assert between.connections == 3, rest
-        assert (clone / "isthmus-tour.md").is_file(), rest
 
 
 def test_a_drained_server_hands_the_session_over(tmp_path: Path, clone: Path) -> None:
