@@ -8,6 +8,9 @@ from collections.abc import Mapping
 
 LAPSE_S = 2.0
 BEAT_S = 0.5
+LATE_S = 2 * BEAT_S
+"""From one look at the beats to the next. What is more than that counts for nobody: a machine or a
+database that stood still did so for the others as well."""
 WAIT_S = LAPSE_S + 4 * BEAT_S
 """How long a stream waits for a session that is in other hands: longer than those may be dead."""
 
@@ -17,17 +20,22 @@ class Watch:
 
     def __init__(self) -> None:
         self._seen: dict[str, tuple[int, float]] = {}
+        self._looked_s: float | None = None
 
     def note(self, beats: Mapping[str, int], now_s: float) -> None:
         """The beats as they are now; runners that are not among them are forgotten."""
-        self._seen = {runner: self._since(runner, beat, now_s) for runner, beat in beats.items()}
+        last_s = now_s if self._looked_s is None else self._looked_s
+        blind_s = max(now_s - last_s - LATE_S, 0.0)
+        self._looked_s = now_s
+        seen: dict[str, tuple[int, float]] = {}
+        for runner, beat in beats.items():
+            known, since_s = self._seen.get(runner, (None, 0.0))
+            seen[runner] = (beat, since_s + blind_s if known == beat else now_s)
+        self._seen = seen
 
-    def lapsed(self, now_s: float) -> frozenset[str]:
-        """The runners whose beat has stood still for too long."""
+    def lapsed(self) -> frozenset[str]:
+        """The runners whose beat had stood still for too long at the last look."""
+        now_s = self._looked_s or 0.0
         return frozenset(
             runner for runner, (_, since_s) in self._seen.items() if now_s - since_s >= LAPSE_S
         )
-
-    def _since(self, runner: str, beat: int, now_s: float) -> tuple[int, float]:
-        known = self._seen.get(runner)
-        return known if known is not None and known[0] == beat else (beat, now_s)

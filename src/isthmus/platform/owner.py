@@ -102,9 +102,9 @@ class Owner:
             return
 
     async def _round(self) -> None:
-        now_s = self._clock.now_s()
-        self._watch.note(await self._leases.beats(self._own()), now_s)
-        for dead in self._watch.lapsed(now_s) - {self._runner}:
+        beats = await self._leases.beats(self._own())
+        self._watch.note(beats, self._clock.now_s())
+        for dead in self._watch.lapsed() - {self._runner}:
             lost = await self._leases.reap(dead, self._clock.utc())
             self._died.set()
             self._died = asyncio.Event()
@@ -126,9 +126,8 @@ class Owner:
         if thread_id in self._busy:
             raise Unavailable("The session is just being taken.", TRY_S)
         self._busy.add(thread_id)
-        lapsed = self._watch.lapsed(self._clock.now_s())
         try:
-            lease = await self._leases.take(thread_id, self._runner, lapsed)
+            lease = await self._leases.take(thread_id, self._runner, self._watch.lapsed())
         except asyncio.CancelledError:
             self._loose.add(thread_id)
             raise
