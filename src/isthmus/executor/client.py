@@ -145,7 +145,8 @@ class Session:
                 return Exit.GONE
             if attempt == 1:
                 limit_s = self._patience.outage_s
-                why = "session runs elsewhere" if busy else "server does not answer"
+                elsewhere = busy or "The session runs" in end.details
+                why = "session runs elsewhere" if elsewhere else "server does not answer"
                 self._screen.notice(f"The {why}; trying again for up to {limit_s:.0f} seconds.")
             await _unless(stop, asyncio.sleep(pause_s, result=True))
             if stop.is_set():

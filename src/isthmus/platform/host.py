@@ -38,6 +38,7 @@ from isthmus.platform.turn import Engine
 from isthmus.routing.models import Models
 from isthmus.settings import PlatformSettings
 
+LIVE = "The session runs in another stream; connect again a little later."
 UNWIND_S = 10.0
 """How long a session may take to end once its client is gone."""
 
@@ -298,7 +299,7 @@ class LocalHost:
             if session.owner != before.owner:
                 raise Conflict("The workflow has a live stream already.")
             if not tries:
-                raise Unavailable("The session runs in another stream; try again a little later.")
+                raise Unavailable(LIVE)
             if session.replaces(before):
                 before.leave()
             tries -= 1

@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from isthmus.adapters.stores.leases import HELD
 from isthmus.contract.contract_pb2 import Action, ClientEvent, NewCheckpoint
 from isthmus.core.errors import Forbidden, Interrupted, Unavailable
 from isthmus.executor import actions
@@ -24,6 +25,7 @@ from isthmus.executor.screen import Screen
 from isthmus.executor.task import Task
 from isthmus.executor.turn import Hands
 from isthmus.executor.workspace import Workspace
+from isthmus.platform.host import LIVE
 from isthmus.settings import GrpcSettings
 from tests.contract.grpc.platform_stand import Opened, ScriptedHost, metadata, standing
 
@@ -214,17 +216,20 @@ async def test_a_session_that_was_interrupted_is_resumed_without_its_goal(tmp_pa
     assert run.err.getvalue().count("does not answer") == 2
 
 
-async def test_a_goal_that_nobody_heard_is_sent_again(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("why", "told"), [("full", "does not answer"), (HELD, "runs elsewhere"), (LIVE, "elsewhere")]
+)
+async def test_a_goal_that_nobody_heard_is_sent_again(tmp_path: Path, why: str, told: str) -> None:
     async def full(stream: Opened) -> AsyncGenerator[Action, None]:
         await stream.event()
-        raise Unavailable("full")
+        raise Unavailable(why)
         yield
 
     host = ScriptedHost(full, full, finishes)
     async with running(host, tmp_path) as run:
         assert await run.to_its_end("goal") is Exit.DONE
     assert [stream.seen[0].startRequest.goal for stream in host.opened] == ["goal"] * 3
-    assert run.err.getvalue().count("does not answer") == 1
+    assert run.err.getvalue().count(told) == 1
 
 
 async def test_a_server_that_dies_and_returns_is_found_again(tmp_path: Path) -> None:
