@@ -215,8 +215,8 @@ class MemoryLeases:
         if self.held.get(lease.thread_id) == lease:
             self.held[lease.thread_id] = replace(lease, runner="")
 
-    async def reap(self, dead: str, at: datetime) -> Sequence[str]:
-        del dead, at
+    async def reap(self, dead: str, beat: int, at: datetime) -> Sequence[str]:
+        del dead, beat, at
         return ()
 
     async def leave(self, runner: str) -> None:

@@ -37,10 +37,11 @@ class Leases(Protocol):
         """Let go; a lease that is another's already stays as it is."""
         ...
 
-    async def reap(self, dead: str, at: datetime) -> Sequence[str]:
+    async def reap(self, dead: str, beat: int, at: datetime) -> Sequence[str]:
         """Strike a dead runner off: all that it holds is free, and its records say so, as of `at`.
 
-        Tells which records were running and are paused now; of two who do so, one is told.
+        Unless it has gone on from this beat. Tells which records were running and are paused now;
+        of two who do so, one is told.
         """
         ...
 

@@ -33,9 +33,11 @@ class Watch:
             seen[runner] = (beat, since_s + blind_s if known == beat else now_s)
         self._seen = seen
 
-    def lapsed(self) -> frozenset[str]:
-        """The runners whose beat had stood still for too long at the last look."""
+    def lapsed(self) -> Mapping[str, int]:
+        """The runners whose beat had stood still for too long at the last look, and that beat."""
         now_s = self._looked_s or 0.0
-        return frozenset(
-            runner for runner, (_, since_s) in self._seen.items() if now_s - since_s >= LAPSE_S
-        )
+        return {
+            runner: beat
+            for runner, (beat, since_s) in self._seen.items()
+            if now_s - since_s >= LAPSE_S
+        }

@@ -104,21 +104,29 @@ class Owner:
     async def _round(self) -> None:
         beats = await self._leases.beats(self._own())
         self._watch.note(beats, self._clock.now_s())
-        for dead in self._watch.lapsed() - {self._runner}:
-            lost = await self._leases.reap(dead, self._clock.utc())
-            self._died.set()
-            self._died = asyncio.Event()
-            for workflow_id in lost:
-                details = (("workflow_id", workflow_id),)
-                self._telemetry.emit(Noted("warning", LOST, details))
+        for runner, beat in self._watch.lapsed().items():
+            if runner != self._runner:
+                await self._bury(runner, beat)
         self._loose -= self._held.keys()
         for thread_id in islice(self._loose - self._busy, TIDIED):
             await self._tidy(thread_id)
+
+    async def _bury(self, dead: str, beat: int) -> None:
+        """Free what it held; those who wait for a session are told."""
+        lost = await self._leases.reap(dead, beat, self._clock.utc())
+        self._died.set()
+        self._died = asyncio.Event()
+        for workflow_id in lost:
+            details = (("workflow_id", workflow_id),)
+            self._telemetry.emit(Noted("warning", LOST, details))
 
     def _own(self) -> Mapping[str, int]:
         """Who runs nothing is not missed by anybody, and leaves the database alone."""
         if not self._held and not self._loose:
             return {}
+        return self._next()
+
+    def _next(self) -> Mapping[str, int]:
         self._beat += 1
         return {self._runner: self._beat}
 
@@ -127,7 +135,11 @@ class Owner:
             raise Unavailable("The session is just being taken.", TRY_S)
         self._busy.add(thread_id)
         try:
-            lease = await self._leases.take(thread_id, self._runner, self._watch.lapsed())
+            if not self._held:
+                # Who has run nothing for a while may look dead.
+                await self._leases.beats(self._next())
+            lapsed = self._watch.lapsed().keys()
+            lease = await self._leases.take(thread_id, self._runner, lapsed)
         except asyncio.CancelledError:
             self._loose.add(thread_id)
             raise

@@ -85,6 +85,19 @@ async def test_every_session_of_a_dead_process_is_free_for_all_that_live(
             assert (await third.owner.hold(found)).runner == "third"
 
 
+async def test_a_process_that_ran_nothing_for_a_while_is_not_taken_for_dead(
+    database: Database,
+) -> None:
+    idle, other = Process(database, "idle"), Process(database, "other")
+    leases = SqlLeases(database)
+    await idle.owner.release(await idle.owner.hold("7"))
+    [(_, seen)] = (await leases.beats({})).items()
+    # Another one saw no beat for too long, and strikes it off as it begins again.
+    lease = await begun(idle)
+    assert await leases.reap("idle", seen, other.clock.utc()) == ()
+    await idle.workflows.move("7", StatusEvent.PAUSE, lease)
+
+
 async def test_a_process_that_ends_lets_go_at_once(database: Database) -> None:
     ending, other = Process(database, "ending"), Process(database, "other")
     await ending.owner.hold("7")
@@ -145,8 +158,8 @@ async def test_a_server_that_comes_back_to_life_stores_nothing(database: Databas
     async with first.serving(), other.serving(), asyncio.TaskGroup() as group:
         late = group.create_task(first.stream(chat("go")))
         await frozen.stands.wait()
-        for runner in await leases.beats({}):
-            await leases.reap(runner, first.clock.utc())
+        for runner, beat in (await leases.beats({})).items():
+            await leases.reap(runner, beat, first.clock.utc())
         told = await other.stream(chat("again"))
         frozen.thaws.set()
         again = await other.stream(chat("more"))

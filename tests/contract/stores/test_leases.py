@@ -41,7 +41,7 @@ async def test_the_lapsed_and_the_unknown_lose_what_they_hold(database: Database
     leases = SqlLeases(database)
     await leases.take("7", "a", NONE)
     assert (await leases.take("7", "b", frozenset({"a"}))).fence == 2
-    assert await leases.reap("b", AT) == []
+    assert await leases.reap("b", 0, AT) == []
     assert set(await leases.beats({})) == {"a"}
     assert (await leases.take("7", "a", NONE)).fence == 4
 
@@ -66,7 +66,7 @@ async def test_of_two_who_reap_a_dead_runner_one_is_told(database: Database) -> 
             await workflows.create(NewWorkflow("chat", "g", "u", name))
         if name in {"1", "2"}:
             await workflows.move(name, StatusEvent.START, lease)
-    told = await asyncio.gather(leases.reap("dead", AT), leases.reap("dead", AT))
+    told = await asyncio.gather(leases.reap("dead", 0, AT), leases.reap("dead", 0, AT))
     assert sorted(name for names in told for name in names) == ["1", "2"]
     paused = await workflows.get("1")
     assert (paused.status, paused.updated_at) == (Status.PAUSED, AT)
@@ -75,6 +75,17 @@ async def test_of_two_who_reap_a_dead_runner_one_is_told(database: Database) -> 
         await workflows.move("2", StatusEvent.RESUME, Lease("2", "dead", 1))
     for name in ("1", "4", "9" * 19, "somebody/1"):
         assert (await leases.take(name, "b", NONE)).fence == 3
+
+
+async def test_who_beats_again_is_not_dead(database: Database) -> None:
+    leases = SqlLeases(database)
+    await leases.beats({"a": 3})
+    await leases.take("7", "a", NONE)
+    assert await leases.reap("a", 2, AT) == ()
+    with pytest.raises(Unavailable):
+        await leases.take("7", "b", NONE)
+    await leases.reap("a", 3, AT)
+    await leases.take("7", "b", NONE)
 
 
 async def test_beats_are_seen_by_all_and_end_with_the_runner(database: Database) -> None:

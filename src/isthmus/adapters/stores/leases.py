@@ -81,11 +81,13 @@ class SqlLeases:
 
         await self._database.write(work)
 
-    async def reap(self, dead: str, at: datetime) -> Sequence[str]:
+    async def reap(self, dead: str, beat: int, at: datetime) -> Sequence[str]:
         """Strike a dead runner off: all that it holds is free, and its records say so, as of `at`.
 
-        Tells which records were running and are paused now; of two who do so, one is told.
+        Unless it has gone on from this beat. Tells which records were running and are paused now;
+        of two who do so, one is told.
         """
+        struck = delete(runners).where(runners.c.id == dead, runners.c.beat == beat)
         freed = (
             update(leases)
             .where(leases.c.runner == dead)
@@ -97,8 +99,9 @@ class SqlLeases:
         paused = update(workflows).values(status=STORED[target], updated_at_us=micros(at))
 
         def work(connection: Connection) -> Sequence[str]:
-            # First: of two who do so, one waits here for the other, and finds nothing then.
-            connection.execute(delete(runners).where(runners.c.id == dead))
+            # Of two who do so, one waits here for the other, and finds nothing then.
+            if not connection.execute(struck).rowcount:
+                return ()
             found = connection.execute(freed).scalars()
             # Sessions with other names have their records at an instance.
             ids = [stored_id(int(name)) for name in found if name.isdecimal()]
