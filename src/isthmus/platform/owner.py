@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
+from math import inf
 
 from isthmus.core.errors import Failure, Unavailable
 from isthmus.core.events import Noted
@@ -13,7 +14,7 @@ from isthmus.core.ledger import Ledger
 from isthmus.core.ports import Clock, Telemetry, WorkflowStore
 from isthmus.platform.lease import BEAT_S, WAIT_S, Watch
 
-TRY_S, SLOWEST_TRY_S = 0.1, 0.5
+TRY_S, SLOWEST_TRY_S = 0.1, 0.8
 """How often a session is asked for that is in other hands, at first and after a while. Many may
 wait, and what they wait for is a server that is about to do the work of two."""
 LOST = "A session lost its server; it can go on."
@@ -46,7 +47,7 @@ class Owner:
         self._telemetry = telemetry
         self._clock = clock
         self._watch = Watch()
-        self._beat = 0
+        self._beat, self._beaten_s = 0, -inf
         self._held: dict[str, Lease] = {}
         self._loose: set[str] = set()
         self._busy: set[str] = set()
@@ -68,7 +69,7 @@ class Owner:
                     raise
             with suppress(TimeoutError):
                 await asyncio.wait_for(died.wait(), pause_s)
-            pause_s = min(1.5 * pause_s, SLOWEST_TRY_S)
+            pause_s = min(2 * pause_s, SLOWEST_TRY_S)
 
     async def release(self, lease: Lease) -> None:
         """Let go; a store that is down is asked again later."""
@@ -128,6 +129,7 @@ class Owner:
 
     def _next(self) -> Mapping[str, int]:
         self._beat += 1
+        self._beaten_s = self._clock.now_s()
         return {self._runner: self._beat}
 
     async def _take(self, thread_id: str) -> Lease:
@@ -135,7 +137,7 @@ class Owner:
             raise Unavailable("The session is just being taken.", TRY_S)
         self._busy.add(thread_id)
         try:
-            if not self._held:
+            if self._clock.now_s() - self._beaten_s > BEAT_S and not self._held:
                 # Who has run nothing for a while may look dead.
                 await self._leases.beats(self._next())
             lapsed = self._watch.lapsed().keys()

@@ -92,6 +92,7 @@ async def test_a_process_that_ran_nothing_for_a_while_is_not_taken_for_dead(
     leases = SqlLeases(database)
     await idle.owner.release(await idle.owner.hold("7"))
     [(_, seen)] = (await leases.beats({})).items()
+    idle.clock.advance(LAPSE_S)
     # Another one saw no beat for too long, and strikes it off as it begins again.
     lease = await begun(idle)
     assert await leases.reap("idle", seen, other.clock.utc()) == ()

@@ -50,14 +50,17 @@ class SqlLeases:
         """
         check_key("thread_id", thread_id, limit_bytes=THREAD_BYTES)
 
+        found = select(*leases.columns).where(leases.c.thread_id == thread_id).with_for_update()
+
         def work(connection: Connection) -> Lease:
-            connection.execute(self._enlist, [{"id": runner, "beat": 0}])
-            begin = {"thread_id": thread_id, "runner": "", "fence": 0}
-            connection.execute(self._begin, [begin])
-            found = select(*leases.columns).where(leases.c.thread_id == thread_id)
-            row = connection.execute(found.with_for_update()).one()
+            row = connection.execute(found).one_or_none()
+            if row is None:
+                begin = {"thread_id": thread_id, "runner": "", "fence": 0}
+                connection.execute(self._begin, [begin])
+                row = connection.execute(found).one()
             if row.runner not in {"", runner} | lapsed and _lives(connection, row.runner):
                 raise Unavailable(HELD, 1.0)
+            connection.execute(self._enlist, [{"id": runner, "beat": 0}])
             taken = Lease(thread_id, runner, row.fence + 1)
             connection.execute(
                 update(leases)
