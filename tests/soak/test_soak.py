@@ -94,7 +94,8 @@ def _sketch(readings: list[Reading]) -> str:
 
 async def _soaked(server: RunningServer) -> None:
     loop = asyncio.get_running_loop()
-    headers = await asyncio.to_thread(server.headers, *SCOPES)
+    # Its token outlives the soak.
+    headers = await asyncio.to_thread(server.headers, *SCOPES, ttl_s=SECONDS + 3600)
     headers |= {"x-gitlab-unit-primitive": "ai_gateway_model_provider_proxy"}
     load = Load(server.http, headers, random.Random(5))  # noqa: S311 - the same mix every time
     # The first requests open what stays open: idle connections, threads, caches.

@@ -103,17 +103,18 @@ class RunningServer:
             check=False,
         )
 
-    def token(self, *scopes: str, subject: str = "dev") -> str:
+    def token(self, *scopes: str, subject: str = "dev", ttl_s: float = 3600) -> str:
         """A development token with these scopes."""
         arguments = [part for scope in scopes for part in ("--scope", scope)]
+        arguments += ["--ttl", str(int(ttl_s))]
         done = self.command("token", "--subject", subject, *arguments)
         assert done.returncode == 0, done.stderr
         return done.stdout.strip()
 
-    def headers(self, *scopes: str, subject: str = "dev") -> dict[str, str]:
+    def headers(self, *scopes: str, subject: str = "dev", ttl_s: float = 3600) -> dict[str, str]:
         """Headers of an authenticated client."""
         return {
-            "authorization": f"Bearer {self.token(*scopes, subject=subject)}",
+            "authorization": f"Bearer {self.token(*scopes, subject=subject, ttl_s=ttl_s)}",
             "x-gitlab-authentication-type": "oidc",
             "x-gitlab-instance-id": subject,
         }
