@@ -61,11 +61,13 @@ REFUSED: Final = "UNAVAILABLE: failed to connect"
 class Stood(NamedTuple):
     """How long a session stood still whose stream broke.
 
-    `again`: a server that it had come to died before it heard anything from there.
+    `again`: a server that it had come to died before it heard anything from there. `tries` is when
+    it asked which server, and what it was told, in seconds from the break.
     """
 
     duration_s: float
     again: bool
+    tries: tuple[str, ...]
 
 
 @dataclass
@@ -91,14 +93,21 @@ class Balanced:
     broke_s: float = 0.0
     again: bool = False
     refused: int = 0
+    tries: list[str] = field(default_factory=list[str])
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[Wire]:
         ports = [server.grpc for server in self.house.servers if server.grpc != self.refused]
         port = self.rng.choice(ports)
+        self.note(port, "asked")
         address = address_of(f"grpc://127.0.0.1:{port}")
         async with Access(address, self.house.headers).open() as wire:
             yield Watched(wire, self, port, time.monotonic())
+
+    def note(self, port: int, what: str) -> None:
+        """What comes of a try, while the session stands still."""
+        if self.broke_s:
+            self.tries.append(f"{time.monotonic() - self.broke_s:.2f} {port} {what}")
 
 
 @dataclass
@@ -117,13 +126,16 @@ class Watched:
         action = await self.wire.receive()
         if action is not None and self.way.broke_s:
             way = self.way
-            way.house.stood.append(Stood(time.monotonic() - way.broke_s, way.again))
+            stood_s = time.monotonic() - way.broke_s
+            way.house.stood.append(Stood(stood_s, way.again, tuple(way.tries)))
             way.broke_s, way.again = 0.0, False
+            way.tries.clear()
         return action
 
     async def end(self) -> StreamEnd:
         end = await self.wire.end()
         self.way.refused = self.port if end.details.startswith(REFUSED) else 0
+        self.way.note(self.port, end.details[:80])
         if end.ending is Ending.AWAY and not self.way.broke_s:
             self.way.broke_s = time.monotonic()
         elif end.ending is Ending.AWAY:
@@ -250,11 +262,13 @@ async def _check(database: str, workers: list[Worker]) -> None:
 def _told(workers: list[Worker], stood: list[Stood]) -> str:
     ordered = sorted(one.duration_s for one in stood)
     late = [one for one in stood if one.duration_s > RESUMED_S]
-    once = sum(1 for one in late if not one.again)
+    once = [one for one in late if not one.again]
+    for one in once:
+        print(f"{one.duration_s:.2f} s:", *one.tries, sep="\n  ")  # noqa: T201 - as above
     return (
         f"{KILLS} deaths of servers under {SESSIONS} sessions at a time, {len(workers)} in all;"
         f" {len(ordered)} streams broke, their sessions stood for"
         f" {statistics.median(ordered):.2f} s"
         f" in the middle, {ordered[-1]:.2f} s at most; {len(late)} longer than {RESUMED_S:.0f} s,"
-        f" {once} of them without a second death"
+        f" {len(once)} of them without a second death"
     )
