@@ -100,7 +100,7 @@ async def _session(database: Database, thread_id: str, step_bytes: int) -> list[
     def told(_: Mapping[str, Any], each: Written) -> None:
         written.append(each)
 
-    lease = await SqlLeases(database).take(thread_id, RUNNER, frozenset())
+    lease = await SqlLeases(database).take(thread_id, RUNNER)
     habits = Habits(continues=True, pauses_only=True, lease=lease)
     saver = Saver(SqlCheckpointStore(database), habits, told)
     dice = random.Random(step_bytes)  # noqa: S311 - load

@@ -1,6 +1,6 @@
 """Both stores in memory, with the rules of the real ones."""
 
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -203,9 +203,9 @@ class MemoryLeases:
     async def beats(self, own: Mapping[str, int]) -> Mapping[str, int]:
         return own
 
-    async def take(self, thread_id: str, runner: str, lapsed: Set[str]) -> Lease:
+    async def take(self, thread_id: str, runner: str) -> Lease:
         held = self.held.get(thread_id)
-        if held is not None and held.runner not in {"", runner} | lapsed:
+        if held is not None and held.runner not in {"", runner}:
             raise Unavailable("held", 1.0)
         fence = 1 if held is None else held.fence + 1
         self.held[thread_id] = Lease(thread_id, runner, fence)

@@ -1,6 +1,6 @@
 """Who may write a session: one runner at a time, and a number that tells who is late."""
 
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -26,8 +26,8 @@ class Leases(Protocol):
         """Write the caller's own beat, when there is one, and tell those of all runners."""
         ...
 
-    async def take(self, thread_id: str, runner: str, lapsed: Set[str]) -> Lease:
-        """The session, if nobody else holds it, or whoever does has lapsed or is not known.
+    async def take(self, thread_id: str, runner: str) -> Lease:
+        """The session, if nobody else holds it, or whoever does is not known (any more).
 
         Raises Unavailable when another runner has it.
         """

@@ -140,8 +140,7 @@ class Owner:
             if self._clock.now_s() - self._beaten_s > BEAT_S and not self._held:
                 # Who has run nothing for a while may look dead.
                 await self._leases.beats(self._next())
-            lapsed = self._watch.lapsed().keys()
-            lease = await self._leases.take(thread_id, self._runner, lapsed)
+            lease = await self._leases.take(thread_id, self._runner)
         except asyncio.CancelledError:
             self._loose.add(thread_id)
             raise

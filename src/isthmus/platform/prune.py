@@ -109,7 +109,7 @@ class Pruning:
 
     async def _hold(self, workflow_id: str) -> Lease:
         try:
-            return await self._leases.take(workflow_id, self._runner, frozenset())
+            return await self._leases.take(workflow_id, self._runner)
         except Unavailable as error:
             if error.retry_after_s is None:
                 raise

@@ -27,6 +27,7 @@ from isthmus.platform.lease import LAPSE_S
 from isthmus.platform.owner import Shared
 from isthmus.platform.prune import Pruned, Pruning
 from tests.contract.sessions.test_flows import PLANNED, start
+from tests.contract.stores.samples import stolen
 from tests.support.clock import HandClock
 from tests.support.framed import bare
 from tests.support.memory_store import (
@@ -140,7 +141,7 @@ async def test_who_prunes_holds_the_session_and_lives_as_long_as_it_takes(
             await asyncio.sleep(LAPSE_S / 2)
             held.append((first, await place.leases.beats({})))
             # Somebody thinks us dead all the same.
-            await place.leases.take(thread_id, "other", frozenset({"pruner"}))
+            await stolen(place.leases, thread_id, "pruner", "other")
             return await super().prune(thread_id, gone, lease)
 
     async with place.stand.serving():

@@ -1,12 +1,20 @@
 """Checkpoints for tests: ids sort by time, every step adds one blob of constant size."""
 
+from isthmus.adapters.stores.leases import SqlLeases
 from isthmus.core.checkpoint import Blob, BlobRef, StoredCheckpoint, Thread
+from isthmus.core.lease import Lease
 
 THREAD = Thread("7")
 
 
 def step_id(step: int) -> str:
     return f"1f0b{step:08d}-0000-6000-8000-000000000000"
+
+
+async def stolen(leases: SqlLeases, thread_id: str, holder: str, other: str) -> Lease:
+    """A session in other hands, of which its holder hears nothing."""
+    await leases.leave(holder)
+    return await leases.take(thread_id, other)
 
 
 def checkpoint(

@@ -15,41 +15,41 @@ from isthmus.core.errors import Interrupted, Unavailable
 from isthmus.core.lease import Lease
 from isthmus.core.ledger import Sent
 from isthmus.core.workflow import NewWorkflow, Status, StatusEvent
-from tests.contract.stores.samples import THREAD, checkpoint, whole
+from tests.contract.stores.samples import THREAD, checkpoint, stolen, whole
 from tests.support.clock import HandClock
 
-NONE: frozenset[str] = frozenset()
 AT = datetime(2026, 5, 4, 3, 2, 1, tzinfo=UTC)
 SENT = Sent("call-1", 0, "request-1", "runCommand", "client-1")
 
 
 async def test_one_runner_holds_a_session_until_it_lets_go(database: Database) -> None:
     leases = SqlLeases(database)
-    first = await leases.take("7", "a", NONE)
+    first = await leases.take("7", "a")
     with pytest.raises(Unavailable, match="another server"):
-        await leases.take("7", "b", NONE)
-    other = await leases.take("8", "b", NONE)
+        await leases.take("7", "b")
+    other = await leases.take("8", "b")
     await leases.release(first)
-    second = await leases.take("7", "b", NONE)
+    second = await leases.take("7", "b")
     assert (first.fence, second.fence, other.fence) == (1, 2, 1)
     await leases.release(first)
     with pytest.raises(Unavailable):
-        await leases.take("7", "a", NONE)
+        await leases.take("7", "a")
 
 
 async def test_the_lapsed_and_the_unknown_lose_what_they_hold(database: Database) -> None:
     leases = SqlLeases(database)
-    await leases.take("7", "a", NONE)
-    assert (await leases.take("7", "b", frozenset({"a"}))).fence == 2
+    await leases.take("7", "a")
+    assert (await stolen(leases, "7", "a", "b")).fence == 2
+    await leases.beats({"a": 5})
     assert await leases.reap("b", 0, AT) == []
     assert set(await leases.beats({})) == {"a"}
-    assert (await leases.take("7", "a", NONE)).fence == 4
+    assert (await leases.take("7", "a")).fence == 4
 
 
 async def test_of_many_who_take_a_session_at_once_one_gets_it(database: Database) -> None:
     leases = SqlLeases(database)
     names = [f"runner-{number}" for number in range(8)]
-    takes = (leases.take("7", name, NONE) for name in names)
+    takes = (leases.take("7", name) for name in names)
     found = await asyncio.gather(*takes, return_exceptions=True)
     assert [lease for lease in found if isinstance(lease, Lease)] == [
         lease for lease in found if not isinstance(lease, Unavailable)
@@ -61,7 +61,7 @@ async def test_of_two_who_reap_a_dead_runner_one_is_told(database: Database) -> 
     leases, workflows = SqlLeases(database), SqlWorkflowStore(database, HandClock())
     # The last ones are no numbers of records here.
     for name in ("1", "2", "3", "4", "9" * 19, "somebody/1"):
-        lease = await leases.take(name, "dead", NONE)
+        lease = await leases.take(name, "dead")
         if name in {"1", "2", "3"}:
             await workflows.create(NewWorkflow("chat", "g", "u", name))
         if name in {"1", "2"}:
@@ -74,18 +74,18 @@ async def test_of_two_who_reap_a_dead_runner_one_is_told(database: Database) -> 
     with pytest.raises(Interrupted):
         await workflows.move("2", StatusEvent.RESUME, Lease("2", "dead", 1))
     for name in ("1", "4", "9" * 19, "somebody/1"):
-        assert (await leases.take(name, "b", NONE)).fence == 3
+        assert (await leases.take(name, "b")).fence == 3
 
 
 async def test_who_beats_again_is_not_dead(database: Database) -> None:
     leases = SqlLeases(database)
     await leases.beats({"a": 3})
-    await leases.take("7", "a", NONE)
+    await leases.take("7", "a")
     assert await leases.reap("a", 2, AT) == ()
     with pytest.raises(Unavailable):
-        await leases.take("7", "b", NONE)
+        await leases.take("7", "b")
     await leases.reap("a", 3, AT)
-    await leases.take("7", "b", NONE)
+    await leases.take("7", "b")
 
 
 async def test_beats_are_seen_by_all_and_end_with_the_runner(database: Database) -> None:
@@ -93,10 +93,10 @@ async def test_beats_are_seen_by_all_and_end_with_the_runner(database: Database)
     assert await leases.beats({}) == {}
     assert await leases.beats({"a": 3}) == {"a": 3}
     assert await leases.beats({"b": 1}) == {"a": 3, "b": 1}
-    held = await leases.take("7", "a", NONE)
+    held = await leases.take("7", "a")
     await leases.leave("a")
     assert await leases.beats({}) == {"b": 1}
-    assert (await leases.take("7", "b", NONE)).fence == held.fence + 1
+    assert (await leases.take("7", "b")).fence == held.fence + 1
 
 
 async def test_a_late_runner_writes_nothing(database: Database) -> None:
@@ -104,9 +104,9 @@ async def test_a_late_runner_writes_nothing(database: Database) -> None:
     workflows, ledger = SqlWorkflowStore(database, HandClock()), SqlLedger(database)
     thread = THREAD.thread_id
     await workflows.create(NewWorkflow("chat", "g", "u", "7"))
-    late = await leases.take(thread, "a", NONE)
+    late = await leases.take(thread, "a")
     await checkpoints.put(checkpoint(0), late)
-    stands = await leases.take(thread, "b", frozenset({"a"}))
+    stands = await stolen(leases, thread, "a", "b")
     pending = PendingWrites(THREAD, checkpoint(0).checkpoint_id, (Write("t", 0, "c", b"x"),))
     for attempt in (
         checkpoints.put(checkpoint(1), late),
@@ -130,11 +130,11 @@ async def test_a_change_of_hands_waits_for_the_write_that_began_before_it(
     """Whatever the order in which they meet: never is the newest state behind the new hands."""
     leases, checkpoints = SqlLeases(database), SqlCheckpointStore(database)
     thread = THREAD.thread_id
-    lease = await leases.take(thread, "a", NONE)
+    lease = await leases.take(thread, "a")
     for number in range(20):
         other = "b" if lease.runner == "a" else "a"
         taken, put = await asyncio.gather(
-            leases.take(thread, other, frozenset({lease.runner})),
+            stolen(leases, thread, lease.runner, other),
             checkpoints.put(checkpoint(number), lease),
             return_exceptions=True,
         )
@@ -150,7 +150,7 @@ async def test_the_ledger_keeps_what_was_sent_until_a_checkpoint_answers_it(
     leases, ledger = SqlLeases(database), SqlLedger(database)
     checkpoints = SqlCheckpointStore(database)
     thread = THREAD.thread_id
-    lease = await leases.take(thread, "a", NONE)
+    lease = await leases.take(thread, "a")
     other = Sent("call-2", 0, "request-2", "mkdir")
     await ledger.write(lease, [SENT, other])
     settled = Sent("call-1", 0, "request-1", "runCommand", "client-1", b"\x00answer")

@@ -14,7 +14,7 @@ from isthmus.adapters.stores.leases import SqlLeases
 from isthmus.adapters.stores.prune import BATCH
 from isthmus.core.checkpoint import CheckpointQuery, StoredCheckpoint, Thread
 from isthmus.core.errors import Interrupted, Unavailable
-from tests.contract.stores.samples import THREAD, checkpoint, step_id, whole
+from tests.contract.stores.samples import THREAD, checkpoint, step_id, stolen, whole
 
 Result = TypeVar("Result")
 LONG = 2 * BATCH + 50
@@ -104,8 +104,8 @@ async def test_a_writer_goes_on_while_its_thread_is_pruned(database: Database) -
 async def test_who_lost_the_session_prunes_nothing(database: Database) -> None:
     store, leases = SqlCheckpointStore(database), SqlLeases(database)
     await put(store, 4)
-    late = await leases.take("7", "a", frozenset())
-    stands = await leases.take("7", "b", frozenset({"a"}))
+    late = await leases.take("7", "a")
+    stands = await stolen(leases, "7", "a", "b")
     with pytest.raises(Interrupted):
         await store.prune("7", but(0, of=4), late)
     assert len(await every(store)) == 4

@@ -1,6 +1,6 @@
 """Leases of sessions in the database, and the one check that every late write fails."""
 
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Final
 
@@ -43,13 +43,12 @@ class SqlLeases:
 
         return await (self._database.write(work) if own else self._database.read(work))
 
-    async def take(self, thread_id: str, runner: str, lapsed: Set[str]) -> Lease:
-        """The session, if nobody else holds it, or whoever does has lapsed or is not known.
+    async def take(self, thread_id: str, runner: str) -> Lease:
+        """The session, if nobody else holds it, or whoever does is not known (any more).
 
         Raises Unavailable when another runner has it.
         """
         check_key("thread_id", thread_id, limit_bytes=THREAD_BYTES)
-
         found = select(*leases.columns).where(leases.c.thread_id == thread_id).with_for_update()
 
         def work(connection: Connection) -> Lease:
@@ -58,7 +57,7 @@ class SqlLeases:
                 begin = {"thread_id": thread_id, "runner": "", "fence": 0}
                 connection.execute(self._begin, [begin])
                 row = connection.execute(found).one()
-            if row.runner not in {"", runner} | lapsed and _lives(connection, row.runner):
+            if row.runner not in {"", runner} and _lives(connection, row.runner):
                 raise Unavailable(HELD, 1.0)
             connection.execute(self._enlist, [{"id": runner, "beat": 0}])
             taken = Lease(thread_id, runner, row.fence + 1)
