@@ -203,7 +203,8 @@ class MemoryLeases:
     async def beats(self, own: Mapping[str, int]) -> Mapping[str, int]:
         return own
 
-    async def take(self, thread_id: str, runner: str) -> Lease:
+    async def take(self, thread_id: str, runner: str, client: str = "") -> Lease:
+        del client
         held = self.held.get(thread_id)
         if held is not None and held.runner not in {"", runner}:
             raise Unavailable("held", 1.0)

@@ -19,7 +19,7 @@ BUDGET = {
     "platform": 16_000,
     "instance": 2_400,
     "edge": 12_650,
-    "adapters": 19_400,
+    "adapters": 19_450,
     "executor": 3_550,
     "app": 1_840,
     "cli": 2_730,

@@ -26,9 +26,11 @@ class Leases(Protocol):
         """Write the caller's own beat, when there is one, and tell those of all runners."""
         ...
 
-    async def take(self, thread_id: str, runner: str) -> Lease:
+    async def take(self, thread_id: str, runner: str, client: str = "") -> Lease:
         """The session, if nobody else holds it, or whoever does is not known (any more).
 
+        `client` names the client that it is taken for, "" where that one has no name. A client that
+        comes back takes its session from whoever held it for that client: it has left there.
         Raises Unavailable when another runner has it.
         """
         ...

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field, replace
+from hashlib import blake2b
 from typing import TypeAlias
 
 from isthmus.contract.contract_pb2 import ClientEvent
@@ -76,6 +77,14 @@ class Opening:
         """Who the session belongs to, as records name them."""
         owner = self.caller.global_user_id or self.caller.subject
         return f"{self.caller.listed}/{owner}" if self.caller.listed else owner
+
+    @property
+    def came_from(self) -> str:
+        """A name of the very client that asks, which nobody else can give; "" when it has none."""
+        if not self.start.memory:
+            return ""
+        said = f"{self.owner}\0{self.start.memory}"
+        return blake2b(said.encode(), digest_size=16).hexdigest()
 
 
 def feature_of(definition: str, flow_id: str) -> str:

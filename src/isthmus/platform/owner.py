@@ -54,16 +54,17 @@ class Owner:
         self._died = asyncio.Event()
         self._blind = False
 
-    async def hold(self, thread_id: str) -> Lease:
+    async def hold(self, thread_id: str, client: str = "") -> Lease:
         """The lease of a session, waited for while it is another's who may be dead.
 
-        Raises Unavailable when that one lives.
+        Unless that one held it for the same client: then nobody waits. Raises Unavailable when the
+        other lives.
         """
         end_s, pause_s = self._clock.now_s() + WAIT_S, TRY_S
         while True:
             died = self._died
             try:
-                return await self._take(thread_id)
+                return await self._take(thread_id, client)
             except Unavailable as error:
                 if error.retry_after_s is None or self._clock.now_s() > end_s:
                     raise
@@ -132,7 +133,7 @@ class Owner:
         self._beaten_s = self._clock.now_s()
         return {self._runner: self._beat}
 
-    async def _take(self, thread_id: str) -> Lease:
+    async def _take(self, thread_id: str, client: str = "") -> Lease:
         if thread_id in self._busy:
             raise Unavailable("The session is just being taken.", TRY_S)
         self._busy.add(thread_id)
@@ -140,7 +141,7 @@ class Owner:
             if self._clock.now_s() - self._beaten_s > BEAT_S and not self._held:
                 # Who has run nothing for a while may look dead.
                 await self._leases.beats(self._next())
-            lease = await self._leases.take(thread_id, self._runner)
+            lease = await self._leases.take(thread_id, self._runner, client)
         except asyncio.CancelledError:
             self._loose.add(thread_id)
             raise

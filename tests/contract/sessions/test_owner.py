@@ -169,3 +169,40 @@ async def test_a_server_that_comes_back_to_life_stores_nothing(database: Databas
     assert (await other.workflows.get("7")).status is Status.INPUT_REQUIRED
     said = [entry["content"] for entry in again.log()]
     assert said == ["go", "again", "in time", "more", "in time"]
+
+
+async def test_a_client_that_comes_back_elsewhere_goes_on_at_once(database: Database) -> None:
+    """The server that it left may live, and hold its session: whatever it does there is too late.
+
+    The clocks of these two stand still: nobody is waited for, or counts as dead.
+    """
+    frozen, came = Frozen(database), ["action_memory=memory-1"]
+    first = stand(database, ScriptedModels(say("late")), frozen)
+    other = stand(database, ScriptedModels(say("in time")), SqlCheckpointStore(database))
+    async with first.serving(), other.serving(), asyncio.TaskGroup() as group:
+        late = group.create_task(first.stream(chat("go", clientCapabilities=came)))
+        await frozen.stands.wait()
+        told = await other.stream(chat("", clientCapabilities=came))
+        frozen.thaws.set()
+    assert told.error is None
+    assert isinstance(late.result().error, Interrupted)
+    assert [entry["content"] for entry in told.log()] == ["go", "in time"]
+
+
+async def test_another_client_of_the_same_user_waits(database: Database) -> None:
+    frozen = Frozen(database)
+    first = stand(database, ScriptedModels(say("first")), frozen)
+    other = stand(database, ScriptedModels(say("second")), SqlCheckpointStore(database))
+    async with first.serving(), other.serving(), asyncio.TaskGroup() as group:
+        running = group.create_task(
+            first.stream(chat("go", clientCapabilities=["action_memory=memory-1"]))
+        )
+        await frozen.stands.wait()
+        waiting = group.create_task(
+            other.stream(chat("more", clientCapabilities=["action_memory=memory-2"]))
+        )
+        await asyncio.sleep(0.3)
+        assert not waiting.done()
+        frozen.thaws.set()
+    assert running.result().error is None
+    assert [entry["content"] for entry in waiting.result().log()][-2:] == ["more", "second"]

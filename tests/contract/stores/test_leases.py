@@ -36,6 +36,30 @@ async def test_one_runner_holds_a_session_until_it_lets_go(database: Database) -
         await leases.take("7", "a")
 
 
+async def test_a_client_that_comes_back_takes_its_session_along(database: Database) -> None:
+    leases = SqlLeases(database)
+    await leases.beats({"a": 1})
+    first = await leases.take("7", "a", "laptop")
+    for other in ("phone", ""):
+        with pytest.raises(Unavailable):
+            await leases.take("7", "b", other)
+    again = await leases.take("7", "b", "laptop")
+    assert again.fence == first.fence + 1
+    await leases.release(first)
+    assert await leases.reap("a", 1, AT) == []
+    with pytest.raises(Unavailable):
+        await leases.take("7", "c", "phone")
+
+
+async def test_a_client_without_a_name_is_no_other_one_without_a_name(database: Database) -> None:
+    leases = SqlLeases(database)
+    await leases.release(await leases.take("7", "a", "laptop"))
+    await leases.take("7", "a")
+    for name in ("laptop", ""):
+        with pytest.raises(Unavailable):
+            await leases.take("7", "b", name)
+
+
 async def test_the_lapsed_and_the_unknown_lose_what_they_hold(database: Database) -> None:
     leases = SqlLeases(database)
     await leases.take("7", "a")

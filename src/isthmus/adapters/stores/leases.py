@@ -43,9 +43,10 @@ class SqlLeases:
 
         return await (self._database.write(work) if own else self._database.read(work))
 
-    async def take(self, thread_id: str, runner: str) -> Lease:
+    async def take(self, thread_id: str, runner: str, client: str = "") -> Lease:
         """The session, if nobody else holds it, or whoever does is not known (any more).
 
+        A client that comes back takes it from whoever held it for that client.
         Raises Unavailable when another runner has it.
         """
         check_key("thread_id", thread_id, limit_bytes=THREAD_BYTES)
@@ -57,14 +58,15 @@ class SqlLeases:
                 begin = {"thread_id": thread_id, "runner": "", "fence": 0}
                 connection.execute(self._begin, [begin])
                 row = connection.execute(found).one()
-            if row.runner not in {"", runner} and _lives(connection, row.runner):
+            free = row.runner in {"", runner} or (client and row.client == client)
+            if not free and _lives(connection, row.runner):
                 raise Unavailable(HELD, 1.0)
             connection.execute(self._enlist, [{"id": runner, "beat": 0}])
             taken = Lease(thread_id, runner, row.fence + 1)
             connection.execute(
                 update(leases)
                 .where(leases.c.thread_id == thread_id)
-                .values(runner=runner, fence=taken.fence)
+                .values(runner=runner, fence=taken.fence, client=client)
             )
             return taken
 

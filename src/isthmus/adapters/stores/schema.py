@@ -31,7 +31,7 @@ class Schema:
         return self.post.partition("_")[2]
 
 
-OURS: Final = Schema(pre="0005", post="")
+OURS: Final = Schema(pre="0006", post="")
 """The schema of this release: the one that the tables describe."""
 _LINES: Final = text("SELECT version_num FROM alembic_version")
 

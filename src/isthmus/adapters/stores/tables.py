@@ -90,6 +90,7 @@ leases: Final = Table(
     Column("thread_id", KEY, primary_key=True),
     Column("runner", KEY, nullable=False),
     Column("fence", NUMBER, nullable=False),
+    Column("client", KEY, nullable=False, server_default=""),
     Index(None, "runner"),
 )
 
