@@ -10,10 +10,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 from typing import Final, Protocol
-from uuid import uuid4
 
 from isthmus.contract.contract_pb2 import Action, ActionResponse, PlainTextResponse
 from isthmus.core.errors import ToolRefused
+from isthmus.core.ids import new_id
 from isthmus.core.lease import Lease
 from isthmus.core.ledger import Ledger, Sent
 from isthmus.platform.answer import checked
@@ -143,7 +143,7 @@ class Book:
         if known is not None and known.kind == doing.kind and known.answer is not None:
             return ActionResponse.FromString(known.answer)
         again = known is not None and known.kind == doing.kind and self._remembered(known)
-        request_id = known.request_id if known is not None and again else str(uuid4())
+        request_id = known.request_id if known is not None and again else new_id()
         sent = Sent(call_id, index, request_id, doing.kind, doing.memory)
         await ledger.write(lease, (sent,))
         self._sent.setdefault(call_id, {})[index] = sent

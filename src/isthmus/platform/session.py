@@ -5,7 +5,6 @@ from collections.abc import AsyncGenerator
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
-from uuid import uuid4
 
 from isthmus.contract.contract_pb2 import (
     Action,
@@ -15,6 +14,7 @@ from isthmus.contract.contract_pb2 import (
 )
 from isthmus.core.errors import ClientGone, Conflict, Failure, Interrupted, StoreDown, ToolRefused
 from isthmus.core.events import ModelUse, Noted
+from isthmus.core.ids import new_id
 from isthmus.core.lease import Lease
 from isthmus.core.workflow import ASKING, Status, StatusEvent, Workflow
 from isthmus.platform import deadlines, ending, entries
@@ -127,12 +127,12 @@ class Session:
 
     async def actions(self) -> AsyncGenerator[Action, None]:
         """What to send, until the stream is over; raises the failure that ended it, if one did."""
-        began_s, answered, spare_id = self._wiring.clock.now_s(), False, str(uuid4())
+        began_s, answered, spare_id = self._wiring.clock.now_s(), False, new_id()
         while True:
             item = self._conversation.next(self._compose, spare_id)
             if isinstance(item, Action):
                 if item.requestID == spare_id:
-                    spare_id = str(uuid4())
+                    spare_id = new_id()
                 if not answered:
                     answered = True
                     self._teller.answered(self._wiring.clock.now_s() - began_s)
@@ -196,7 +196,7 @@ class Session:
 
     async def ask(self, action: Action) -> ActionResponse:
         """Have the client carry out an action and wait for its answer."""
-        answer = await self.send(action, str(uuid4()))
+        answer = await self.send(action, new_id())
         return checked(answer, action.WhichOneof("action") or "")
 
     async def send(self, action: Action, request_id: str) -> ActionResponse:
@@ -374,7 +374,7 @@ class Session:
                 self._notifier.stop()
                 self._notice()
             case Status.FAILED | Status.PAUSED if self._began or self._refused:
-                entry = entries.error(end.text, f"error-{uuid4()}", self.utc().isoformat())
+                entry = entries.error(end.text, f"error-{new_id()}", self.utc().isoformat())
                 failed = end.shown is Status.FAILED
                 (self._notifier.fail if failed else self._notifier.pause)(entry)
                 self._notice()

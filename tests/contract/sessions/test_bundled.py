@@ -1,6 +1,7 @@
 """The flows that come with the server."""
 
 import pytest
+from langgraph.graph import START
 
 from isthmus.contract.contract_pb2 import Approval, StartWorkflowRequest
 from isthmus.core.errors import Invalid
@@ -9,6 +10,7 @@ from isthmus.core.workflow import Status
 from isthmus.platform.catalogue import Entry
 from isthmus.platform.engine.compile import compile_flow
 from isthmus.platform.engine.components.tool_step import Bench
+from isthmus.platform.engine.direct import Direct
 from isthmus.platform.scan import Bounds, Guard
 from isthmus.platform.vault import Vaults
 from tests.support.clock import HandClock
@@ -88,3 +90,5 @@ def test_every_flow_of_the_server_is_run_by_its_engine(entry: Entry) -> None:
     assert {node.partition("#")[0] for node in nodes} >= {
         part.name for part in entry.flow.components if part.name not in entry.flow.supervisors
     }
+    ways = {name: type(node.node) for name, node in nodes.items() if name != START}
+    assert set(ways.values()) == {Direct}

@@ -10,7 +10,7 @@ from isthmus.adapters.stores.database import Database
 from isthmus.adapters.stores.leases import check_lease
 from isthmus.adapters.stores.ledger import forget_calls
 from isthmus.adapters.stores.prune import BATCH, take_out
-from isthmus.adapters.stores.statements import insert_new, insert_or_replace
+from isthmus.adapters.stores.statements import Prepared, insert_new, insert_or_replace
 from isthmus.adapters.stores.tables import (
     OF_THREAD,
     checkpoint_blobs,
@@ -54,9 +54,9 @@ class SqlCheckpointStore:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._put_header = insert_new(checkpoints, database.dialect)
-        self._put_blobs = insert_new(checkpoint_blobs, database.dialect)
-        self._put_writes = insert_or_replace(checkpoint_writes, database.dialect)
+        self._put_header = Prepared(insert_new(checkpoints, database.dialect))
+        self._put_blobs = Prepared(insert_new(checkpoint_blobs, database.dialect))
+        self._put_writes = Prepared(insert_or_replace(checkpoint_writes, database.dialect))
 
     async def put(
         self,
@@ -76,8 +76,8 @@ class SqlCheckpointStore:
         def work(connection: Connection) -> None:
             check_lease(connection, lease)
             if blobs:
-                connection.execute(self._put_blobs, blobs)
-            connection.execute(self._put_header, header)
+                self._put_blobs.run(connection, blobs)
+            self._put_header.run(connection, header)
             forget_calls(connection, checkpoint.thread.thread_id, calls)
 
         await self._database.write(work)
@@ -89,7 +89,7 @@ class SqlCheckpointStore:
 
         def work(connection: Connection) -> None:
             check_lease(connection, lease)
-            connection.execute(self._put_writes, rows)
+            self._put_writes.run(connection, rows)
 
         if rows:
             await self._database.write(work)

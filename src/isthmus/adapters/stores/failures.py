@@ -28,7 +28,7 @@ class CommitUnsure(SQLAlchemyError):
 
 def translate(error: BaseException) -> Failure | None:
     """Our failure for a driver's error; None when it is a bug of ours rather than an outage."""
-    if isinstance(error, IntegrityError):
+    if isinstance(error, IntegrityError | sqlite3.IntegrityError):
         return Conflict("The database already holds another record like this one.")
     if _state(error) in _RACES:
         return Conflict("Another change to the same record came first.")

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, bindparam, delete, select, update
 
 from isthmus.adapters.stores.database import Database
 from isthmus.adapters.stores.instants import micros
-from isthmus.adapters.stores.statements import insert_new, insert_or_replace
+from isthmus.adapters.stores.statements import Prepared, insert_new, insert_or_replace
 from isthmus.adapters.stores.tables import leases, runners, workflows
 from isthmus.adapters.stores.text import THREAD_BYTES, check_key, stored_id
 from isthmus.core.errors import Interrupted, Unavailable
@@ -19,7 +19,7 @@ LATE: Final = "workflow execution interrupted: another server runs this session 
 HELD: Final = "The session runs on another server; connect again a little later."
 
 # Shared: writers of one session do not wait for each other, and a change of hands waits for them.
-_HELD: Final = (
+_HELD: Final = Prepared(
     select(leases.c.fence).where(leases.c.thread_id == bindparam("held")).with_for_update(read=True)
 )
 
@@ -128,8 +128,7 @@ def check_lease(connection: Connection, lease: Lease | None) -> None:
     """Hold the session in these hands until the transaction ends. Raises Interrupted: too late."""
     if lease is None:
         return
-    fence = connection.execute(_HELD, {"held": lease.thread_id}).scalar_one_or_none()
-    if fence != lease.fence:
+    if _HELD.scalar(connection, {"held": lease.thread_id}) != lease.fence:
         raise Interrupted(LATE)
 
 

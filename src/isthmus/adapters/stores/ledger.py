@@ -6,7 +6,7 @@ from sqlalchemy import Connection, delete, select
 
 from isthmus.adapters.stores.database import Database
 from isthmus.adapters.stores.leases import check_lease
-from isthmus.adapters.stores.statements import insert_or_replace
+from isthmus.adapters.stores.statements import Prepared, insert_or_replace
 from isthmus.adapters.stores.tables import actions
 from isthmus.adapters.stores.text import MAX_ID, THREAD_BYTES, check_key, check_text, invalid
 from isthmus.core.errors import TooLarge
@@ -23,7 +23,7 @@ class SqlLedger:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._write = insert_or_replace(actions, database.dialect)
+        self._write = Prepared(insert_or_replace(actions, database.dialect))
 
     async def read(self, thread_id: str) -> Sequence[Sent]:
         """What was sent, and not yet answered in a checkpoint."""
@@ -48,7 +48,7 @@ class SqlLedger:
 
         def work(connection: Connection) -> None:
             check_lease(connection, lease)
-            connection.execute(self._write, rows)
+            self._write.run(connection, rows)
 
         if rows:
             await self._database.write(work)

@@ -1,9 +1,50 @@
-"""The one statement that the two databases spell the same and SQLAlchemy keeps apart: upsert."""
+"""Upserts, which the two databases spell alike and SQLAlchemy keeps apart, and the short way."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
 
-from sqlalchemy import Table
+from sqlalchemy import Connection, Select, Table
 from sqlalchemy.sql.dml import Insert
+
+
+class Prepared:
+    """A statement that every step of a session runs.
+
+    On SQLite its text is made once and goes to the driver itself: SQLAlchemy would cost as much as
+    the database. The driver's errors come as they are.
+    """
+
+    def __init__(self, statement: Select[Any] | Insert) -> None:
+        self._statement = statement
+        self._text = ""
+        self._names: Sequence[str] = ()
+
+    def run(self, connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Once for each of these rows, which give every parameter."""
+        if connection.dialect.name == "sqlite":
+            text, names = self._spelt(connection)
+            given = [[row[name] for name in names] for row in rows]
+            _driver(connection).executemany(text, given)
+        else:
+            connection.execute(self._statement, rows)
+
+    def scalar(self, connection: Connection, given: Mapping[str, Any]) -> Any:
+        """The first column of the one row there may be; else None."""
+        if connection.dialect.name == "sqlite":
+            text, names = self._spelt(connection)
+            row = _driver(connection).execute(text, [given[name] for name in names]).fetchone()
+            return None if row is None else row[0]
+        return connection.execute(self._statement, given).scalar_one_or_none()
+
+    def _spelt(self, connection: Connection) -> tuple[str, Sequence[str]]:
+        if not self._text:
+            compiled = cast("Any", self._statement.compile(connection))
+            self._names, self._text = compiled.positiontup, compiled.string
+        return self._text, self._names
+
+
+def _driver(connection: Connection) -> Any:
+    return cast("Any", connection.connection.driver_connection)
 
 
 def insert_new(table: Table, dialect: str) -> Insert:

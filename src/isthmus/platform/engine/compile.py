@@ -22,6 +22,7 @@ from isthmus.platform.engine.components.model_step import ModelStep
 from isthmus.platform.engine.components.one_off_step import OneOffStep
 from isthmus.platform.engine.components.subagent_step import SubagentStep
 from isthmus.platform.engine.components.tool_step import Bench, ToolStep
+from isthmus.platform.engine.direct import untraced
 from isthmus.platform.engine.state import (
     BROKEN,
     COMPLETED,
@@ -71,7 +72,7 @@ def compile_flow(flow: Flow, models: Models, bench: Bench) -> Graph:
             case FixedStep():
                 graph.add_node(_entry(part), _node(CallStep(bench, part).run, leave))
     graph.add_edge(START, entries[flow.entry])
-    return graph.compile()
+    return untraced(graph.compile())
 
 
 def _entry(part: Component) -> str:

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeAlias
-from uuid import uuid4
 
 from isthmus.core.errors import LimitExceeded
+from isthmus.core.ids import new_id
 from isthmus.core.messages import Answer, Chat, Message, ToolSpec, ToolUse
 from isthmus.core.ports import Telemetry
 from isthmus.core.session_facts import AnswerShaped
@@ -51,7 +51,7 @@ class ModelStep:
         scene.purse.check(state.get("spent") or {})
         past = past_of(state, agent.key)
         cycle = _cycle(state, agent, past)
-        message_id = faulty.begun(past) or f"agent-{uuid4()}"
+        message_id = faulty.begun(past) or f"agent-{new_id()}"
         ask = self.ask(state, scene, cycle)
         compacts = CompactionStep(self.models, self.telemetry, agent)
         if compacted := await compacts.run(ask, self.head(state, scene), past, scene):
@@ -197,7 +197,7 @@ class ModelStep:
         return {
             "status": EXECUTION,
             "conversation_history": {self.agent.key: [_stored(text, [], answer)]},
-            "ui_chat_log": [*said, *self._said(text, f"agent-{uuid4()}", scene, final=True)],
+            "ui_chat_log": [*said, *self._said(text, f"agent-{new_id()}", scene, final=True)],
             "context": {self.agent.key: {"cycle_count": cycle, "final_answer": given}},
         }
 
@@ -290,7 +290,7 @@ def _uses(asked: tuple[ToolUse, ...], state: State, scene: Scene) -> list[Stored
     for use in asked[:MAX_USES]:
         use_id = clean(use.id)[:128]
         if not use_id or use_id in taken or scene.beside:
-            use_id = f"tool-{uuid4()}"
+            use_id = f"tool-{new_id()}"
         taken.add(use_id)
         uses.append(calls.stored_use(use_id, use.name, use.arguments))
     return uses
