@@ -4,7 +4,9 @@ import asyncio
 from datetime import UTC, datetime
 
 import pytest
+from sqlalchemy import Connection, insert
 
+from isthmus.adapters.stores import tables
 from isthmus.adapters.stores.checkpoints import SqlCheckpointStore
 from isthmus.adapters.stores.database import Database
 from isthmus.adapters.stores.leases import SqlLeases
@@ -99,6 +101,22 @@ async def test_of_two_who_reap_a_dead_runner_one_is_told(database: Database) -> 
         await workflows.move("2", StatusEvent.RESUME, Lease("2", "dead", 1))
     for name in ("1", "4", "9" * 19, "somebody/1"):
         assert (await leases.take(name, "b")).fence == 3
+
+
+async def test_a_server_may_die_that_held_more_than_one_statement_can_name(
+    database: Database,
+) -> None:
+    held, running = SqlLeases(database), SqlWorkflowStore(database, HandClock())
+    await held.take("1", "dead")
+    rows = [{"thread_id": str(n), "runner": "dead", "fence": 1} for n in range(2, 40_000)]
+
+    def fill(connection: Connection) -> None:
+        connection.execute(insert(tables.leases), rows)
+
+    await database.write(fill)
+    await running.create(NewWorkflow("chat", "g", "u", "39999"))
+    await running.move("39999", StatusEvent.START)
+    assert await held.reap("dead", 0, AT) == ["39999"]
 
 
 async def test_who_beats_again_is_not_dead(database: Database) -> None:

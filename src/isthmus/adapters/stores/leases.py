@@ -18,6 +18,9 @@ from isthmus.core.workflow import MOVES, STORED, StatusEvent
 LATE: Final = "workflow execution interrupted: another server runs this session now"
 HELD: Final = "The session runs on another server; connect again a little later."
 
+# Both databases take some 32,000 parameters in one statement.
+_IDS_A_QUERY: Final = 10_000
+
 # Shared: writers of one session do not wait for each other, and a change of hands waits for them.
 _HELD: Final = Prepared(
     select(leases.c.fence).where(leases.c.thread_id == bindparam("held")).with_for_update(read=True)
@@ -109,8 +112,12 @@ class SqlLeases:
             found = connection.execute(freed).scalars()
             # Sessions with other names have their records at an instance.
             ids = [stored_id(int(name)) for name in found if name.isdecimal()]
-            lost = paused.where(workflows.c.id.in_(ids), running).returning(workflows.c.id)
-            return [str(number) for number in connection.execute(lost).scalars()]
+            told: list[str] = []
+            for first in range(0, len(ids), _IDS_A_QUERY):
+                some = workflows.c.id.in_(ids[first : first + _IDS_A_QUERY])
+                lost = paused.where(some, running).returning(workflows.c.id)
+                told += map(str, connection.execute(lost).scalars())
+            return told
 
         return await self._database.write(work)
 
