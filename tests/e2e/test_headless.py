@@ -1,5 +1,6 @@
 """The headless executor as a job starts it: from variables alone, on a network that breaks."""
 
+import asyncio
 import json
 import os
 import signal
@@ -15,8 +16,11 @@ from isthmus.contract.contract_pb2 import ClientEvent
 from isthmus.executor.frames import decoded, encoded
 from isthmus.executor.socket import relay_url
 from isthmus.executor.task import Task
+from tests.e2e.test_kills import House, housed
 from tests.support.cut import network
+from tests.support.postgres import fresh_schema
 from tests.support.process import KEPT, PROGRAM, RunningServer, running_server
+from tests.support.servers import Server
 
 SLOW = {"ISTHMUS_PROVIDERS__SCRIPTED__PAUSE_MS": "700"}
 WORKFLOWS = "/api/v4/ai/duo_workflows/workflows"
@@ -195,6 +199,29 @@ def test_a_network_that_is_lost_ends_no_job(
     assert out.startswith("[scripted tour]")
     assert "TODO" in (clone / "isthmus-tour.md").read_text()
     assert (log + err).count("First I list the workspace") == 1
+
+
+async def test_a_network_that_is_lost_may_lead_to_another_server(
+    postgres: Server, tmp_path: Path, clone: Path
+) -> None:
+    """The one before lives, holds the session, and hears nothing: nobody waits for it."""
+
+    def elsewhere(house: House) -> tuple[int, str]:
+        first, second = house.servers
+        with network(first.grpc) as wire:
+            run = start(grpc_job(first, wire.port), clone, "--patience", "8")
+            until(run, "Read README.md")
+            wire.lead_to(second.grpc)
+            wire.strand()
+            _, err = run.communicate(timeout=90)
+            assert first.process.poll() is None
+        return run.returncode, err
+
+    async with fresh_schema(postgres) as database:
+        with housed(database, tmp_path, SLOW) as house:
+            code, err = await asyncio.to_thread(elsewhere, house)
+    assert code == 0, err
+    assert "TODO" in (clone / "isthmus-tour.md").read_text()
 
 
 def test_a_server_that_is_gone_for_good_is_told_by_the_exit_code(

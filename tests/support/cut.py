@@ -41,6 +41,10 @@ class Network:
                     end.shutdown(socket.SHUT_RDWR)
             self._callers.clear()
 
+    def lead_to(self, target: int) -> None:
+        """Where new connections go, as a balancer would have it."""
+        self._target = target
+
     def mend(self) -> None:
         """Let connections through again."""
         with self._lock:
@@ -82,7 +86,12 @@ class Network:
     def _pump(self, source: socket.socket, sink: socket.socket) -> None:
         with suppress(OSError):
             while data := source.recv(65_536):
-                sink.sendall(data)
+                try:
+                    sink.sendall(data)
+                except OSError:
+                    # What is sent to nobody is lost, and that is not told either.
+                    if source not in self._stranded:
+                        raise
         with self._lock:
             ends = [source] if source in self._stranded else [source, sink]
         for end in ends:
