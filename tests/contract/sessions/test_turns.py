@@ -580,6 +580,25 @@ async def test_a_client_that_lost_its_stream_and_came_back_need_not_wait() -> No
     assert [entry["content"] for entry in told.log()][::2] == ["go", "ok"]
 
 
+async def test_a_decision_that_was_taken_unheard_may_be_told_again() -> None:
+    """A server took it and died; the client heard nothing, and tells the next one."""
+    stand = Stand(ScriptedModels(WRITE, say("written")))
+    came = ["action_memory=memory-1"]
+    decided = chat(approval=APPROVE, clientCapabilities=came)
+    async with stand.serving():
+        await stand.stream(chat("write", clientCapabilities=came))
+        async with silent(stand, decided) as first:
+            first.cancel()
+            await asyncio.wait({first})
+        told = await stand.stream(decided)
+        again = await stand.stream(decided)
+        stranger = await stand.stream(chat(approval=APPROVE))
+    assert told.error is None
+    assert [action.runWriteFile.filepath for action in told.work] == ["a.py"]
+    assert (again.error, again.work, again.statuses[-1]) == (None, [], "INPUT_REQUIRED")
+    assert isinstance(stranger.error, Invalid)
+
+
 @pytest.mark.parametrize("wrong", [("c9", "fly", "{}"), ("c9", "read_file", "{}")])
 async def test_a_batch_with_a_call_that_cannot_be_made_runs_nothing(
     wrong: tuple[str, str, str],

@@ -175,11 +175,12 @@ def entrance(turn: Turn, head: CheckpointTuple | None) -> Entrance:
             if status is Status.TOOL_CALL_APPROVAL_REQUIRED and not turn.flow.talks:
                 raise Invalid("A decision on the tool calls is needed, and not a goal.")
             return Decision("response", start.goal)
-    elif start.decision is not None:
+    elif start.decision is not None and not start.memory:
         raise Invalid("There is no tool call to decide on.")
     elif start.goal.strip() and turn.flow.talks:
         return Goal(start.goal)
-    # A client that remembers may have missed the end of a turn: it is shown once more.
+    # A client that remembers may have missed the end of a turn, or that its decision was taken: it
+    # says so again, and is shown what there is.
     if turn.mode is Mode.RESUME and not start.memory:
         raise Invalid("A goal is needed to go on with this session.")
     return GoOn()
