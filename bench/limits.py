@@ -7,7 +7,6 @@ store is killed, and started again a little later.
 import argparse
 import asyncio
 import json
-import os
 import shutil
 import signal
 import subprocess
@@ -26,7 +25,7 @@ from statistics import median
 import msgspec
 
 from bench import replicas
-from bench.machine import CLIENT_CORE, SERVER_CORE, free_port, wait_for_port
+from bench.machine import free_port, wait_for_port
 from bench.plan import BIG, SMALL, Grant, Notes, Plan
 
 SHARE = 0.1
@@ -37,7 +36,7 @@ TURNS = 12
 """Of each of two groups of servers that are compared."""
 WARM_S = 20.0
 """Sixteen servers load what they load late, on two cores."""
-PACE_S = 2.0
+PACE_S = 1.0
 SETTLE_S = 1.0
 """How long after a kill or a start nothing is judged: it takes a moment to be noticed."""
 
@@ -204,12 +203,9 @@ class _Turn:
 def measure_added(load: Load, folder: Path) -> Added:
     """The same calls at servers with shared limits, and at others without, by turns.
 
-    The clients ask for less than the amounts: what a refused call takes is no cost to anybody. They
-    have a core of their own, so that a call waits for no client's turn.
+    The clients ask for less than the amounts: what a refused call takes is no cost to anybody.
     """
-    at = ("taskset", "-c", str(SERVER_CORE))
-    os.sched_setaffinity(0, {CLIENT_CORE})
-    store = _Store(folder, at)
+    store = _Store(folder)
     store.start()
     limits: dict[str, object] = {"url": store.url}
     limits["rules"] = replicas.rules(load.requests, load.tokens, load.window_s)
@@ -218,8 +214,8 @@ def measure_added(load: Load, folder: Path) -> Added:
     limited.mkdir()
     try:
         with (
-            replicas.replicas(plain, load.processes, {}, at) as without,
-            replicas.replicas(limited, load.processes, limits, at) as within_limits,
+            replicas.replicas(plain, load.processes, {}) as without,
+            replicas.replicas(limited, load.processes, limits) as within_limits,
         ):
             time.sleep(WARM_S)
             for group in (without, within_limits):
@@ -265,9 +261,9 @@ def _p99(sorted_ms: Sequence[float]) -> float:
 
 
 class _Store:
-    def __init__(self, folder: Path, at: Sequence[str] = ()) -> None:
+    def __init__(self, folder: Path) -> None:
         self._port = free_port()
-        self._folder, self._at = folder, at
+        self._folder = folder
         self._process: subprocess.Popen[bytes] | None = None
         self.url = f"redis://127.0.0.1:{self._port}/0"
 
@@ -286,7 +282,7 @@ class _Store:
             "no",
         ]
         self._process = subprocess.Popen(
-            [*self._at, program, *told], cwd=self._folder, stdout=subprocess.DEVNULL
+            [program, *told], cwd=self._folder, stdout=subprocess.DEVNULL
         )
         wait_for_port(self._port)
 

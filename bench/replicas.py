@@ -11,7 +11,7 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -44,10 +44,8 @@ def rules(requests: int, tokens: int, window_s: float) -> list[dict[str, object]
 
 
 @contextmanager
-def replicas(
-    folder: Path, count: int, settings: dict[str, object], at: Sequence[str] = ()
-) -> Iterator["list[Replica]"]:
-    """Servers with one key and one store, in front of a mock upstream; `at` is where they run."""
+def replicas(folder: Path, count: int, settings: dict[str, object]) -> Iterator["list[Replica]"]:
+    """Servers with one key and one store, in front of a mock upstream."""
     with ExitStack() as stack:
         base = f"http://127.0.0.1:{stack.enter_context(mock_upstream(folder))}"
         shared = {
@@ -73,7 +71,7 @@ def replicas(
                 "ISTHMUS_HTTP__METRICS_PORT": str(free_port()),
             }
             process = subprocess.Popen(
-                [*at, program, "server"],
+                [program, "server"],
                 env=dict(os.environ) | shared | ports,
                 stdout=subprocess.DEVNULL,
             )
