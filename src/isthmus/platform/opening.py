@@ -79,7 +79,7 @@ class Opening:
         return f"{self.caller.listed}/{owner}" if self.caller.listed else owner
 
     @property
-    def came_from(self) -> str:
+    def client_key(self) -> str:
         """A name of the very client that asks, which nobody else can give; "" when it has none."""
         if not self.start.memory:
             return ""

@@ -87,8 +87,8 @@ class Session:
 
     def replaces(self, before: "Session") -> bool:
         """Whether its client is that of the stream before, which it lost: it came back."""
-        name = self._opening.came_from
-        return bool(name) and name == before._opening.came_from
+        key = self._opening.client_key
+        return bool(key) and key == before._opening.client_key
 
     @property
     def started(self) -> bool:
@@ -293,7 +293,7 @@ class Session:
     async def _drive(self) -> None:
         wiring, workflow_id = self._wiring, self._start.workflow_id
         # First: what the record says is true only in the hands of one.
-        self._lease = await wiring.owner.hold(self.held_as, self._opening.came_from)
+        self._lease = await wiring.owner.hold(self.held_as, self._opening.client_key)
         record = await record_of(self._opening, self._stores.workflows)
         if record.closed:
             self._refused = True

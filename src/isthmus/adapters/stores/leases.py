@@ -61,7 +61,8 @@ class SqlLeases:
                 begin = {"thread_id": thread_id, "runner": "", "fence": 0}
                 connection.execute(self._begin, [begin])
                 row = connection.execute(found).one()
-            free = row.runner in {"", runner} or (client and row.client == client)
+            back = client != "" and row.client == client
+            free = back or row.runner in {"", runner}
             if not free and _lives(connection, row.runner):
                 raise Unavailable(HELD, 1.0)
             connection.execute(self._enlist, [{"id": runner, "beat": 0}])
