@@ -13,8 +13,9 @@ from typing import Any, TypeVar
 import httpx
 
 from tests.support.fixtures_store import required
+from tests.support.ports import free_port
 from tests.support.process import RunningServer
-from tests.support.servers import Missing, free_port, running
+from tests.support.servers import Missing, running
 
 FOLDER = Path(__file__).resolve().parents[2] / "deploy" / "monitoring"
 COMMAND = (

@@ -17,8 +17,9 @@ from isthmus.auth.issue import new_private_key_pem
 from tests.support.authority import Authority, new_key, write_key
 from tests.support.doctor_stand import Answers, Examined, answering, delayed, examine, gitlab
 from tests.support.fixtures_store import required
+from tests.support.ports import free_port
 from tests.support.postgres import postgres_server
-from tests.support.servers import Missing, Server, free_port, running, scratch
+from tests.support.servers import Missing, Server, running, scratch
 from tests.support.tokens import jwk_of, payload, pem_of, private_key, signed
 from tests.support.vendor_stream import STREAM
 

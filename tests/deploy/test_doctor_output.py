@@ -14,8 +14,9 @@ from isthmus.settings import Settings
 from isthmus.settings_sources import leaves
 from tests.support.doctor_stand import answering, examine
 from tests.support.fixtures_store import required
+from tests.support.ports import free_port
 from tests.support.process import running_server
-from tests.support.servers import Missing, free_port
+from tests.support.servers import Missing
 
 FIELDS = {"schema", "version", "verdict", "took_s", "counts", "findings"}
 FINDING = {"name", "verdict", "looked_at", "cause", "setting", "mend"}

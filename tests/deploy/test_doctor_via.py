@@ -13,7 +13,8 @@ from tests.support.authority import Authority
 from tests.support.doctor_stand import Examined, examine
 from tests.support.fixtures_store import required
 from tests.support.nginx import FRONT, nginx
-from tests.support.process import RunningServer, free_port, running_server
+from tests.support.ports import free_port
+from tests.support.process import RunningServer, running_server
 
 
 @pytest.fixture(scope="module")

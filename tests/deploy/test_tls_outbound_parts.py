@@ -29,7 +29,8 @@ from tests.contract.executor.test_mcp import NAMES, config, listening
 from tests.contract.outbound.pki import Authority, authority
 from tests.contract.runners.replay import far_end
 from tests.contract.runners.test_runners import job
-from tests.support.process import PROGRAM, RunningServer, free_port, prepare, running_server, start
+from tests.support.ports import free_port
+from tests.support.process import PROGRAM, RunningServer, prepare, running_server, start
 from tests.support.terminator import terminated
 
 CA_FILE = "ISTHMUS_OUTBOUND__CA_FILE"

@@ -10,7 +10,8 @@ import yaml
 
 from isthmus.settings import McpServer, load
 from tests.support.guide import ROOT, blocks, page
-from tests.support.process import KEPT, PROGRAM, free_port
+from tests.support.ports import free_port
+from tests.support.process import KEPT, PROGRAM
 
 SAMPLE = ROOT / "tests" / "contract" / "executor" / "mcp_sample.py"
 

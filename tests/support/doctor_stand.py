@@ -19,7 +19,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from tests.support.authority import Signed
-from tests.support.process import KEPT, free_ports
+from tests.support.ports import free_ports
+from tests.support.process import KEPT
 from tests.support.tokens import jwk_of, private_key
 
 LIMIT_S = 60.0

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.support.authority import Signed
-from tests.support.process import free_ports
-from tests.support.servers import Missing, answers, running
+from tests.support.ports import answers, free_ports
+from tests.support.servers import Missing, running
 
 FRONT = """
 proxy_http_version 1.1;

@@ -14,7 +14,8 @@ from typing import Protocol, cast
 import asyncpg
 from blockbuster import BlockBuster
 
-from tests.support.servers import Missing, Server, answers, free_port, running, scratch
+from tests.support.ports import answers, free_port
+from tests.support.servers import Missing, Server, running, scratch
 
 PORT = 5432
 DATABASE = "test"

@@ -3,7 +3,6 @@
 import os
 import re
 import signal
-import socket
 import ssl
 import subprocess
 import sys
@@ -11,9 +10,11 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+from tests.support.ports import answers, free_ports
 
 # What was installed elsewhere can be tested in the place of what stands beside these tests.
 INSTALLED = os.environ.get("TESTED_PROGRAM")
@@ -23,20 +24,6 @@ UNTRUSTING = ssl.create_default_context()
 """For servers that sign their own certificates."""
 UNTRUSTING.check_hostname = False
 UNTRUSTING.verify_mode = ssl.CERT_NONE
-
-
-def free_port() -> int:
-    """A port that nothing listens on."""
-    return free_ports(1)[0]
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports that nothing listens on; none twice, because all are held until the last is found."""
-    with ExitStack() as stack:
-        probes = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return [int(probe.getsockname()[1]) for probe in probes]
 
 
 @dataclass(slots=True)
@@ -119,9 +106,13 @@ class RunningServer:
             "x-gitlab-instance-id": subject,
         }
 
-    def wait_for_sessions(self, limit_s: float = 30.0) -> None:
+    def wait_for_sessions(self, limit_s: float = 60.0) -> None:
         """Return once the gRPC port accepts."""
-        wait_for_port(self.grpc, limit_s)
+        until_s = time.monotonic() + limit_s
+        while not answers(self.grpc):
+            assert self.process.poll() is None, f"the server ended: {self.log}"
+            assert time.monotonic() < until_s, f"no sessions: {self.log}"
+            time.sleep(0.02)
 
     def stop(self, number: int = signal.SIGTERM, limit_s: float = 30.0) -> int:
         """Signal the server and return its exit code."""
@@ -197,15 +188,10 @@ def _answers(url: str, context: ssl.SSLContext) -> bool:
 
 def wait_for_port(port: int, limit_s: float = 30.0) -> None:
     """Return once something accepts on the port."""
-    until = time.monotonic() + limit_s
-    while time.monotonic() < until:
-        try:
-            socket.create_connection(("127.0.0.1", port), 0.5).close()
-        except OSError:
-            time.sleep(0.02)
-        else:
-            return
-    raise AssertionError(f"nothing listens on {port}")
+    until_s = time.monotonic() + limit_s
+    while not answers(port):
+        assert time.monotonic() < until_s, f"nothing listens on {port}"
+        time.sleep(0.02)
 
 
 def banner_curl(banner: str) -> str:

@@ -11,7 +11,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.support.process import free_ports, wait_for_port
+from tests.support.ports import free_ports
+from tests.support.process import wait_for_port
 from tests.support.servers import running
 
 COMPOSE = Path(__file__).resolve().parents[2] / "deploy" / "compose"

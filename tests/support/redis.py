@@ -5,7 +5,8 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from tests.support.servers import Missing, Server, answers, free_port, running, scratch
+from tests.support.ports import answers, free_port
+from tests.support.servers import Missing, Server, running, scratch
 
 PORT = 6379
 

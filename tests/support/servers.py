@@ -1,6 +1,5 @@
 """A server that tests talk to: one that runs already, one of our own, or the reason for none."""
 
-import socket
 import subprocess
 import tempfile
 import time
@@ -8,6 +7,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+from tests.support.ports import answers
 
 START_S = 30.0
 NO_SERVER = "no server: "
@@ -25,21 +26,6 @@ class Missing:
     """No server is to be had, and why."""
 
     reason: str
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def answers(port: int) -> bool:
-    """Whether anything accepts connections on this port of the loopback."""
-    try:
-        socket.create_connection(("127.0.0.1", port), timeout=1.0).close()
-    except OSError:
-        return False
-    return True
 
 
 @contextmanager

@@ -14,7 +14,8 @@ import pytest
 from isthmus.core.errors import ToolRefused
 from isthmus.executor.mcp_servers import open_servers, read
 from isthmus.executor.task import Malformed
-from tests.support.process import free_port, wait_for_port
+from tests.support.ports import free_port
+from tests.support.process import wait_for_port
 
 SAMPLE = str(Path(__file__).with_name("mcp_sample.py"))
 NAMES = ["demo_shout", "demo_variable", "demo_fail"]

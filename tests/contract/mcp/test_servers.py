@@ -19,7 +19,8 @@ from isthmus.platform.mcp import OUR_WARNING
 from isthmus.platform.tool import Client, Tool
 from isthmus.settings import McpServer
 from tests.support.instance import Machine
-from tests.support.process import free_port, wait_for_port
+from tests.support.ports import free_port
+from tests.support.process import wait_for_port
 from tests.support.sink import MemorySink
 
 HERE = Path(__file__).parent

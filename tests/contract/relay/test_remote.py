@@ -23,8 +23,8 @@ from isthmus.instance.metadata import HEADER
 from isthmus.platform.catalogue import Catalogue
 from isthmus.settings import GrpcSettings, PlatformSettings
 from tests.support.clock import HandClock
+from tests.support.ports import free_port
 from tests.support.relay_stand import RelayStand, ScriptedHost, Turn, notice, open_relay
-from tests.support.servers import free_port
 from tests.support.sink import MemorySink
 from tests.support.tokens import FixedKeys, private_key, public_of
 

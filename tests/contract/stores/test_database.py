@@ -28,7 +28,8 @@ from isthmus.core.errors import Conflict, Failure, Invalid, StoreDown, Unavailab
 from isthmus.core.workflow import Terms
 from tests.contract.stores.samples import THREAD, checkpoint, whole
 from tests.support.clock import HandClock
-from tests.support.servers import Server, free_port
+from tests.support.ports import free_port
+from tests.support.servers import Server
 
 Result = TypeVar("Result")
 SECRET = "hunter2-hunter2"
