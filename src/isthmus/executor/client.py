@@ -113,6 +113,8 @@ class Session:
             decision = await _unless(stop, self._hands.approver.decide(self._view.waiting))
             if decision is None:
                 return Exit.INTERRUPTED
+            task = replace(task, turn=task.turn + 1)
+            run = replace(run, task=task)
             start, approved = task.start(decision), decision.HasField("approval")
         self._screen.notice("The session asked for approval too often; it was left waiting.")
         return Exit.FAILED
@@ -128,9 +130,11 @@ class Session:
             async with self._access.open() as wire:
                 stream = Stream(wire, self._hands, run.memory, self._view.take, approved=approved)
                 end = await stream.run(start, stop)
+            if end.taken:
+                # From here on the server resumes what it stored.
+                start = task.start()
             if end.heard:
-                # The server has the goal or the decision; from here on it resumes what it stored.
-                start, attempt = task.start(), 0
+                attempt = 0
                 gone_at_s = loop.time() + self._patience.outage_s
             if self._over(end) or stop.is_set():
                 return self._verdict(end, left=stop.is_set())

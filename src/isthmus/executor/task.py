@@ -39,7 +39,8 @@ class Task:
     """What the session is to do. An empty `goal` resumes one that was left.
 
     With a `decision` the session goes on from the tool calls that wait for it, whatever the goal.
-    `memory` is the name of what remembers the answers that were given to actions.
+    `memory` is the name of what remembers the answers that were given to actions, `turn` the number
+    of what is told next: it goes in once, however often it is told.
     """
 
     workflow_id: str
@@ -51,6 +52,7 @@ class Task:
     tools: tuple[McpTool, ...] = ()
     decision: Approval | None = None
     memory: str = ""
+    turn: int = 0
 
     @property
     def approved(self) -> bool:
@@ -84,7 +86,9 @@ class Task:
         )
 
     def _remembers(self) -> tuple[str, ...]:
-        return (f"action_memory={self.memory}",) if self.memory else ()
+        if not self.memory:
+            return ()
+        return f"action_memory={self.memory}", f"start_id={self.memory}-{self.turn}"
 
 
 def decision_of(approval: str, reason: str) -> Approval | None:

@@ -56,7 +56,7 @@ class Stream:
         self._outbox: asyncio.Queue[ClientEvent] = asyncio.Queue()
         self._slots = asyncio.Semaphore(AT_ONCE)
         self._work: dict[asyncio.Task[None], Action] = {}
-        self._heard = False
+        self._heard, self._states = False, 0
 
     async def run(self, start: StartWorkflowRequest, stop: asyncio.Event) -> StreamEnd:
         """Speak until the server ends the stream, or does not answer a stop in time."""
@@ -72,13 +72,16 @@ class Stream:
                 for task in (*others, *self._work):
                     task.cancel()
         except TimeoutError:
-            return StreamEnd(Ending.AWAY, "the server did not answer the stop", self._heard)
-        return replace(await self._wire.end(), heard=self._heard)
+            end = StreamEnd(Ending.AWAY, "the server did not answer the stop")
+        else:
+            end = await self._wire.end()
+        return replace(end, heard=self._heard, taken=self._states > 1)
 
     async def _read(self, group: asyncio.TaskGroup) -> None:
         while (action := await self._wire.receive()) is not None:
             self._heard = True
             if action.HasField("newCheckpoint"):
+                self._states += 1
                 self._view(action.newCheckpoint)
                 continue
             await self._slots.acquire()

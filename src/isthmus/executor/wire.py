@@ -21,11 +21,14 @@ class Ending(Enum):
 
 @dataclass(frozen=True, slots=True)
 class StreamEnd:
-    """How a stream ended. `heard` says that the server had begun to act."""
+    """How a stream ended. `heard` says that the server had begun to act, `taken` that it stored what
+    the stream brought: it showed another state than the one it began with.
+    """
 
     ending: Ending
     details: str
     heard: bool = False
+    taken: bool = False
 
 
 class Wire(Protocol):

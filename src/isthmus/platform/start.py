@@ -24,6 +24,7 @@ PART_BITS = 48
 """Of the 63 bits of a record's number: what is left for an instance to count with."""
 _WORKFLOW_ID = re.compile(r"[1-9][0-9]{0,18}")
 _MEMORY = re.compile(r"action_memory=([A-Za-z0-9-]{8,64})")
+_START_ID = re.compile(r"start_id=([A-Za-z0-9-]{8,64})")
 _CAPABLE_SINCE = (18, 7, 0)
 
 
@@ -51,7 +52,7 @@ class Start:
 
     `workflow_id` is the number of our record; `given_id` the caller's own name for it. `memory` is
     the name of a client that remembers what it answered, answers so again, and comes back for what
-    it missed.
+    it missed. `id` is the client's name for this message: told again under it, it goes in once.
     """
 
     workflow_id: str
@@ -64,6 +65,7 @@ class Start:
     mcp: Mapping[str, Tool] = field(default_factory=dict[str, Tool])
     given_id: str = ""
     memory: str = ""
+    id: str = ""
 
 
 def numbered(given_id: str, listed: str) -> str:
@@ -98,7 +100,8 @@ def read(message: StartWorkflowRequest, client: ClientInfo, listed: str = "") ->
         contexts=tuple(_context(entry) for entry in message.additional_context),
         fork_id=message.resume_checkpoint_ts,
         mcp=tools_of(message.mcpTools),
-        memory=_memory(message),
+        memory=_named(message, _MEMORY),
+        id=_named(message, _START_ID),
     )
 
 
@@ -122,9 +125,10 @@ def _capabilities(message: StartWorkflowRequest, client: ClientInfo) -> frozense
     return frozenset(message.clientCapabilities[:MAX_CAPABILITIES])
 
 
-def _memory(message: StartWorkflowRequest) -> str:
+def _named(message: StartWorkflowRequest, pattern: re.Pattern[str]) -> str:
+    """What one of our own clients says by a capability."""
     for name in message.clientCapabilities[:MAX_CAPABILITIES]:
-        if found := _MEMORY.fullmatch(name):
+        if found := pattern.fullmatch(name):
             return found[1]
     return ""
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -26,12 +27,12 @@ async def finishes(socket: Opened) -> None:
     await socket.close()
 
 
-def breaks(code: int | None, *, heard: bool = True) -> Script:
-    """Ends in the middle, with a close code or with none."""
+def breaks(code: int | None, *, states: int = 2) -> Script:
+    """Ends in the middle, behind so many states, with a close code or with none."""
 
     async def script(socket: Opened) -> None:
         await socket.frame()
-        if heard:
+        for _ in range(states):
             await socket.checkpoint("RUNNING", says("Half"))
         if code is None:
             socket.cut()
@@ -81,16 +82,36 @@ async def test_a_server_that_restarts_is_found_again(tmp_path: Path, code: int |
     assert {start["workflowID"] for start in starts} == {"42"}
 
 
-async def test_a_goal_that_nobody_heard_is_sent_again(tmp_path: Path) -> None:
-    relay = Relay(503, breaks(1001, heard=False), finishes)
+async def test_a_goal_that_may_not_be_stored_is_sent_again_under_its_name(tmp_path: Path) -> None:
+    relay = Relay(503, breaks(1001, states=0), breaks(1001, states=1), finishes)
     async with relaying(relay) as port:
         run = await executor(tmp_path, port)
         assert await run.to_its_end("goal") is Exit.DONE
-    assert [s.seen[0]["startRequest"]["goal"] for s in relay.opened] == ["goal", "goal"]
+    starts = [socket.seen[0]["startRequest"] for socket in relay.opened]
+    assert [start["goal"] for start in starts] == ["goal"] * 3
+    assert len({name_of(start) for start in starts}) == 1
+
+
+async def test_each_turn_has_a_name_of_its_own(tmp_path: Path) -> None:
+    async def asks(socket: Opened) -> None:
+        await socket.frame()
+        await socket.checkpoint("TOOL_CALL_APPROVAL_REQUIRED", says("May I?"))
+        await socket.close()
+
+    relay = Relay(asks, asks, finishes)
+    async with relaying(relay) as port:
+        run = await executor(tmp_path, port)
+        assert await run.to_its_end("goal") is Exit.DONE
+    assert len({name_of(socket.seen[0]["startRequest"]) for socket in relay.opened}) == 3
+
+
+def name_of(start: dict[str, Any]) -> str:
+    (name,) = (n for n in start["clientCapabilities"] if n.startswith("start_id="))
+    return str(name)
 
 
 async def test_a_session_that_runs_elsewhere_is_waited_for(tmp_path: Path) -> None:
-    relay = Relay(breaks(1013, heard=False), breaks(1013, heard=False), finishes)
+    relay = Relay(breaks(1013, states=0), breaks(1013, states=0), finishes)
     async with relaying(relay) as port:
         run = await executor(tmp_path, port)
         assert await run.to_its_end() is Exit.DONE

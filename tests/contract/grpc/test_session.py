@@ -204,6 +204,7 @@ async def test_a_change_that_nobody_approved_is_refused(
 async def test_a_session_that_was_interrupted_is_resumed_without_its_goal(tmp_path: Path) -> None:
     async def interrupted(stream: Opened) -> AsyncGenerator[Action, None]:
         await stream.event()
+        yield checkpoint("RUNNING")
         yield checkpoint("RUNNING", says("Half"))
         raise Interrupted("workflow execution interrupted: RUNNING")
 
@@ -237,6 +238,7 @@ async def test_a_server_that_dies_and_returns_is_found_again(tmp_path: Path) -> 
 
     async def hangs(stream: Opened) -> AsyncGenerator[Action, None]:
         await stream.event()
+        yield checkpoint("RUNNING")
         yield checkpoint("RUNNING", says("Half"))
         begun.set()
         await stream.event()

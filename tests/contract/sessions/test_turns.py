@@ -583,20 +583,51 @@ async def test_a_client_that_lost_its_stream_and_came_back_need_not_wait() -> No
 async def test_a_decision_that_was_taken_unheard_may_be_told_again() -> None:
     """A server took it and died; the client heard nothing, and tells the next one."""
     stand = Stand(ScriptedModels(WRITE, say("written")))
-    came = ["action_memory=memory-1"]
-    decided = chat(approval=APPROVE, clientCapabilities=came)
+    decided = chat(approval=APPROVE, clientCapabilities=named("decision-1"))
     async with stand.serving():
-        await stand.stream(chat("write", clientCapabilities=came))
+        await stand.stream(chat("write", clientCapabilities=named("goal-0000")))
         async with silent(stand, decided) as first:
             first.cancel()
             await asyncio.wait({first})
         told = await stand.stream(decided)
         again = await stand.stream(decided)
-        stranger = await stand.stream(chat(approval=APPROVE))
+        others = [
+            await stand.stream(chat(approval=APPROVE, clientCapabilities=came))
+            for came in ([], named("decision-2"))
+        ]
     assert told.error is None
     assert [action.runWriteFile.filepath for action in told.work] == ["a.py"]
     assert (again.error, again.work, again.statuses[-1]) == (None, [], "INPUT_REQUIRED")
-    assert isinstance(stranger.error, Invalid)
+    assert [str(other.error) for other in others] == ["There is no tool call to decide on."] * 2
+
+
+async def test_a_decision_that_was_taken_unheard_decides_nothing_else() -> None:
+    """Its server asked for another call and died: nobody said yes to that one."""
+    more = use(("c2", "create_file_with_contents", '{"file_path":"b.py","contents":"x"}'))
+    stand = Stand(ScriptedModels(WRITE, more, say("written")))
+    decided = chat(approval=APPROVE, clientCapabilities=named("decision-1"))
+    async with stand.serving():
+        await stand.stream(chat("write", clientCapabilities=named("goal-0000")))
+        first = await stand.stream(decided)
+        again = await stand.stream(decided)
+        told = await stand.stream(chat(approval=APPROVE, clientCapabilities=named("decision-2")))
+    assert first.statuses[-1] == "TOOL_CALL_APPROVAL_REQUIRED"
+    assert (again.error, again.work, again.statuses[-1]) == (None, [], first.statuses[-1])
+    assert [action.runWriteFile.filepath for action in told.work] == ["b.py"]
+
+
+async def test_a_goal_that_was_taken_unheard_may_be_told_again() -> None:
+    stand = Stand(ScriptedModels(say("one"), say("two")))
+    more = chat("more", clientCapabilities=named("goal-0001"))
+    async with stand.serving():
+        await stand.stream(chat("go", clientCapabilities=named("goal-0000")))
+        told = [await stand.stream(more) for _ in range(2)]
+    assert [one.error for one in told] == [None, None]
+    assert [entry["content"] for entry in told[-1].log()] == ["go", "one", "more", "two"]
+
+
+def named(start_id: str) -> list[str]:
+    return ["action_memory=memory-1", f"start_id={start_id}"]
 
 
 @pytest.mark.parametrize("wrong", [("c9", "fly", "{}"), ("c9", "read_file", "{}")])

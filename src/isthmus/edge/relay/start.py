@@ -22,8 +22,8 @@ OF_CLIENTS: Final = frozenset(
         "auto_mode",
     }
 )
-MEMORY: Final = "action_memory="
-"""With a name behind it: a client of ours that remembers what it answered."""
+OF_OURS: Final = ("action_memory=", "start_id=")
+"""With a name behind them: what clients of ours say of themselves, and of this message."""
 OF_SERVERS: Final = frozenset(
     {
         "advanced_search",
@@ -39,7 +39,7 @@ OF_SERVERS: Final = frozenset(
 def rewrite(start: StartWorkflowRequest, server: Iterable[str]) -> None:
     """Leave the client the capabilities that are known, in its order, and append the server's."""
     own = [
-        name for name in start.clientCapabilities if name in OF_CLIENTS or name.startswith(MEMORY)
+        name for name in start.clientCapabilities if name in OF_CLIENTS or name.startswith(OF_OURS)
     ]
     known = [*own, *(name for name in server if name in OF_SERVERS)]
     start.ClearField("clientCapabilities")

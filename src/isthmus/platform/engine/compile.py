@@ -194,8 +194,11 @@ def _node(step: _Step, onward: _Choice) -> Any:
         scene = runtime.context
         changed = await step(state, scene)
         # Whatever the step is made of: what its models used goes with it.
-        used = scene.purse.take()
-        place = onward(ahead(state, changed), scene)
-        return Command(update={**changed, "spent": used} if used else changed, goto=place)
+        if used := scene.purse.take():
+            changed = {**changed, "spent": used}
+        # The first step of a turn holds the answer that it was entered with.
+        if scene.start_id and state.get("start_id") != scene.start_id:
+            changed = {**changed, "start_id": scene.start_id}
+        return Command(update=changed, goto=onward(ahead(state, changed), scene))
 
     return run

@@ -103,7 +103,8 @@ class GraphEngine:
             raise Invalid(f"Unknown resume_checkpoint_ts: {fork[:64]}")
         if turn.mode is Mode.START and head is not None:
             raise Conflict("A workflow that was never started already has checkpoints.")
-        if head is not None and turn.stopped and not turn.flow.talks and turn.start.goal.strip():
+        renewed = turn.stopped and not turn.flow.talks and bool(turn.start.goal.strip())
+        if head is not None and renewed and not _took(turn, head):
             return await self._recovered(saver, turn, head)
         way = Way(entrance(turn, head), fork)
         if head is not None:
@@ -165,6 +166,9 @@ def entrance(turn: Turn, head: CheckpointTuple | None) -> Entrance:
         if not goal.strip():
             raise Invalid("A goal is needed to start a session.")
         return Goal(goal)
+    if _took(turn, head):
+        # Its server was lost before the client heard of it: the client is shown what there is.
+        return GoOn()
     status = status_of(head.checkpoint["channel_values"])
     # The status tells of a pause whose own write was lost with its server.
     pauses = WAITING - ({Status.INPUT_REQUIRED} if turn.flow.talks else set())
@@ -175,15 +179,20 @@ def entrance(turn: Turn, head: CheckpointTuple | None) -> Entrance:
             if status is Status.TOOL_CALL_APPROVAL_REQUIRED and not turn.flow.talks:
                 raise Invalid("A decision on the tool calls is needed, and not a goal.")
             return Decision("response", start.goal)
-    elif start.decision is not None and not start.memory:
+    elif start.decision is not None:
         raise Invalid("There is no tool call to decide on.")
     elif start.goal.strip() and turn.flow.talks:
         return Goal(start.goal)
-    # A client that remembers may have missed the end of a turn, or that its decision was taken: it
-    # says so again, and is shown what there is.
+    # A client that remembers may have missed the end of a turn.
     if turn.mode is Mode.RESUME and not start.memory:
         raise Invalid("A goal is needed to go on with this session.")
     return GoOn()
+
+
+def _took(turn: Turn, head: CheckpointTuple) -> bool:
+    """Whether this very message went in before."""
+    told = turn.start.id
+    return bool(told) and told == head.checkpoint["channel_values"].get("start_id")
 
 
 def _asks_for_input(found: CheckpointTuple) -> bool:
@@ -230,6 +239,7 @@ class GraphRun:
             means.purse,
             means.commands,
             retries=means.settings.model_retries,
+            start_id=self._turn.start.id if isinstance(self._entered, Decision) else "",
             resuming=isinstance(self._entered, Decision),
             cancelled=self._way.cancelled,
         )
@@ -293,6 +303,8 @@ class GraphRun:
         if flow.environment == "ambient":
             entry = entries.begun(text, str(entry["message_id"]), scene.stage.utc().isoformat())
         begun["ui_chat_log"] = [entry]
+        if self._turn.start.id:
+            begun["start_id"] = self._turn.start.id
         # At once: a turn that is stopped before its first answer must not lose it.
         if carried := scene.purse.take():
             begun["spent"] = carried

@@ -60,7 +60,8 @@ def added(old: Mapping[str, int] | None, new: Mapping[str, int]) -> dict[str, in
 class State(TypedDict, total=False):
     """The channels. `spent` is there when sessions have a budget: tokens, and their cost.
 
-    `command` is what a conversation is to do before its model is asked again.
+    `command` is what a conversation is to do before its model is asked again. `start_id` is the
+    client's name for the last message that went in.
     """
 
     status: str
@@ -71,6 +72,7 @@ class State(TypedDict, total=False):
     ui_chat_log: Annotated[list[Entry], merged]
     spent: Annotated[dict[str, int], added]
     command: Mapping[str, str] | None
+    start_id: str
 
 
 def ahead(state: State, changes: State) -> State:
@@ -86,7 +88,8 @@ def ahead(state: State, changes: State) -> State:
 
 @dataclass(frozen=True)
 class Scene:
-    """What every step may use. `resuming`: the stream brought an answer to a pause.
+    """What every step may use. `resuming`: the stream brought an answer to a pause, in a message
+    that its client calls `start_id`.
 
     `retries` is how often a model in trouble is asked again.
 
@@ -101,6 +104,7 @@ class Scene:
     commands: Templates
     retries: int
     resuming: bool = False
+    start_id: str = ""
     cancelled: Sequence[Entry] = ()
     tried: set[str] = field(default_factory=set[str])
     """Agents whose conversation could not be summed up in this turn."""
