@@ -198,6 +198,8 @@ async def test_a_program_that_died_is_started_again(tmp_path: Path) -> None:
         assert await stand.call("bad_echo", a=1) == 'echo: {"a": 1}'
         os.kill(int(state.read_text()), 9)
         await until(lambda: "an MCP server was lost" in stand.notes)
+        (lost,) = (note for note in stand.sink.of(Noted) if note.event.endswith("was lost"))
+        assert lost.details == (("server", "bad"), ("reason", "closed"))
         assert await stand.call("bad_echo", a=2) == 'echo: {"a": 2}'
         assert len(state.read_text().split()) == 2
 

@@ -102,10 +102,10 @@ class Link:
         # The library may take a cancellation for the end of a connection, and swallow it.
         while not self._closing:
             began_s = asyncio.get_running_loop().time()
-            reason = await self._hold()
+            worked, reason = await self._hold()
             if self._closing:
                 return
-            if reason:
+            if not worked:
                 self._failures += 1
                 self._note("warning", "an MCP server cannot be used", ("reason", reason))
                 self._settled.set()
@@ -113,7 +113,7 @@ class Link:
                 self._gone()
                 held_s = asyncio.get_running_loop().time() - began_s
                 self._losses = 1 if held_s > STEADY_S else self._losses + 1
-                self._note("warning", "an MCP server was lost")
+                self._note("warning", "an MCP server was lost", ("reason", reason))
             await asyncio.sleep(pause_s(self._failures or self._losses))
 
     def close(self) -> None:
@@ -133,8 +133,8 @@ class Link:
         """It should be connected within its time from now."""
         self._expected_s = asyncio.get_running_loop().time() + self.server.connect_s
 
-    async def _hold(self) -> str:
-        """Connect, and stay until it is lost; why that failed, or "" when it had worked."""
+    async def _hold(self) -> tuple[bool, str]:
+        """Connect, and stay until it is lost: whether that worked, and what ended it."""
         server, connected = self.server, False
         self._lost.clear()
         try:
@@ -149,8 +149,8 @@ class Link:
                 await self._lost.wait()
         except Exception as error:  # noqa: BLE001 - whatever a server does must not end the sessions
             # Never its text: it may quote what was sent, or what came.
-            return "" if connected else named(error)
-        return ""
+            return connected, named(error)
+        return connected, "closed"
 
     def _chosen(self, listed: list[mcp_link.Listed]) -> tuple[mcp_link.Listed, ...]:
         server = self.server
