@@ -12,6 +12,7 @@ from typing import cast
 
 import grpc.aio
 
+from bench import bare
 from bench.machine import CLIENT_CORE, cpu_s, tree_rss_mb
 from bench.report import Steps
 from bench.server import Server, isthmus
@@ -39,6 +40,7 @@ def measure(folder: Path) -> list[Steps]:
     }
     rows: list[Steps] = []
     for sessions in AT_ONCE:
+        before_ms = bare.measure()
         with isthmus(folder, transports="http,grpc", extra=settings) as server:
             _drive(server, 5, 1)
             before_s = cpu_s(server.pid)
@@ -50,6 +52,7 @@ def measure(folder: Path) -> list[Steps]:
                     sessions,
                     steps / elapsed_s,
                     (cpu_s(server.pid) - before_s) * 1000 / steps,
+                    before_ms,
                     tree_rss_mb(server.pid),
                     server.ready_s,
                     server.sessions_ready_s,
