@@ -58,9 +58,13 @@ def reply(message: dict[str, Any], call: Answer) -> bytes:
 
 
 @asynccontextmanager
-async def serving(call: Answer, heads: list[str] | None = None) -> AsyncIterator[str]:
-    """A server whose tool calls are answered by `call`, which is given the request's id."""
+async def serving(
+    call: Answer, heads: list[str] | None = None, *, hangs: bool = False
+) -> AsyncIterator[str]:
+    """A server whose tool calls are answered by `call`, which is given the request's id.
 
+    One that hangs does not let its clients go.
+    """
     over, running = asyncio.Event(), set[asyncio.Task[None]]()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -74,7 +78,7 @@ async def serving(call: Answer, heads: list[str] | None = None) -> AsyncIterator
                     heads.append(head)
                 size = int(head.partition("content-length: ")[2].partition("\r\n")[0] or 0)
                 message = json.loads(await reader.readexactly(size) or "{}")
-                if head.startswith("delete"):
+                if hangs and head.startswith("delete"):
                     await over.wait()
                 writer.write(reply(message, call))
                 await writer.drain()
@@ -160,7 +164,7 @@ async def test_a_bad_answer_is_a_refusal_and_the_server_is_kept(answer: Answer) 
 
 async def test_leaving_does_not_wait_for_a_server_that_hangs() -> None:
     loop = asyncio.get_running_loop()
-    async with serving(lambda number: http(said("fine")(number))) as url:
+    async with serving(lambda number: http(said("fine")(number)), hangs=True) as url:
         async with opened(url) as (servers, sink):
             assert await call(servers) == "fine"
             began_s = loop.time()

@@ -1,6 +1,10 @@
-"""Prune, over ten thousand random histories: what is kept reads as before, the rest is gone."""
+"""Prune, over ten thousand random histories: what is kept reads as before, the rest is gone.
+
+HISTORIES says how many, where that many were pruned already.
+"""
 
 import asyncio
+import os
 from collections.abc import Sequence
 from random import Random
 
@@ -18,9 +22,10 @@ from tests.support.postgres import fresh_schema
 from tests.support.servers import Server
 
 TABLES = {table.name: table for table in (checkpoints, checkpoint_blobs, checkpoint_writes)}
+HISTORIES = int(os.environ.get("HISTORIES", "10000"))
 SEEDS = range(12)
-OF_A_SEED = 800
-ON_POSTGRES = 400
+OF_A_SEED = HISTORIES * 2 // 25
+ON_POSTGRES = HISTORIES // 25
 AT_ONCE = 50
 
 

@@ -1,5 +1,7 @@
 """What is cut from a model's code, step by step."""
 
+import time
+
 import pytest
 
 from isthmus.gateway.language import Comments
@@ -263,15 +265,19 @@ def test_the_provider_says_which_steps_run_and_settings_drop_some() -> None:
         Polish(("strip_stars",))
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        *("(" * 50_000, ")" * 50_000, "\n" * 50_000, "`" * 50_000, "'" * 50_000),
-        *("*\n" * 20_000, "/*" * 20_000, "// \n" * 20_000, "a\n" * 20_000, "\t(" * 20_000),
-        "\n" + "same\n" * 20_000 + "end",
-    ],
-)
-def test_hostile_answers_are_trimmed_all_the_same(text: str) -> None:
-    place = Place(text, text, "js", "slash", truncated=True)
-    for steps in (TEXTUAL, WRITTEN, *COMPLETION.values()):
-        assert len(trim(text, place, steps)) <= len(text) + 1
+HOSTILE = ("(", ")", "\n", "`", "'", "*\n", "* ", "/*", "// \n", "a\n", "\t(", "\nsame")
+
+
+@pytest.mark.parametrize("unit", HOSTILE)
+def test_hostile_answers_are_trimmed_in_linear_time(unit: str) -> None:
+    def took_s(chars: int) -> float:
+        text = unit * (chars // len(unit))
+        place = Place(text, text, "js", "slash", truncated=True)
+        began_s = time.process_time()
+        for steps in (TEXTUAL, WRITTEN, *COMPLETION.values()):
+            assert len(trim(text, place, steps)) <= len(text) + 1
+        return time.process_time() - began_s
+
+    # Eight times the text: a quadratic step would take 64 times as long.
+    ratios = (took_s(1 << 16) / (took_s(1 << 13) + 0.001) for _ in range(5))
+    assert any(ratio < 24 for ratio in ratios)

@@ -11,7 +11,6 @@ _MARKERS = re.compile(
     r"|<(?:fim_\w{1,10}|file_sep|PRE|SUF|MID|EOT)>|\[(?:PREFIX|SUFFIX|MIDDLE)\]"
 )
 _FENCE = re.compile(r"\s*(`{3,}|~{3,})[^\n`]*(?:\n|$)")
-_ASTERISKS = re.compile(r"(?:^|\n)[ \t]*\*[* \t]*$")
 
 
 def _only(*marks: str) -> re.Pattern[str]:
@@ -63,9 +62,14 @@ def remove_comment_only_completion(text: str, place: Place) -> str:
 
 def strip_asterisks(text: str, _: Place) -> str:
     """Without lines of nothing but asterisks at its end."""
-    while "*" in text and (match := _ASTERISKS.search(text)):
-        text = text[: match.start()]
-    return text
+    end = len(text)
+    while True:
+        stop = end - text.endswith("\n", 0, end)
+        begin = text.rfind("\n", 0, stop)
+        line = text[begin + 1 : stop]
+        if "*" not in line or line.strip("* \t"):
+            return text[:end]
+        end = max(begin, 0)
 
 
 def filter_score(text: str, place: Place) -> str:

@@ -194,11 +194,13 @@ def _node(step: _Step, onward: _Choice) -> Any:
         scene = runtime.context
         changed = await step(state, scene)
         # Whatever the step is made of: what its models used goes with it.
-        if used := scene.purse.take():
-            changed = {**changed, "spent": used}
+        used, more = scene.purse.take(), State()
+        if used:
+            more["spent"] = used
         # The first step of a turn holds the answer that it was entered with.
         if scene.start_id and state.get("start_id") != scene.start_id:
-            changed = {**changed, "start_id": scene.start_id}
-        return Command(update=changed, goto=onward(ahead(state, changed), scene))
+            more["start_id"] = scene.start_id
+        place = onward(ahead(state, changed), scene)
+        return Command(update={**changed, **more} if more else changed, goto=place)
 
     return run

@@ -103,10 +103,12 @@ class GraphEngine:
             raise Invalid(f"Unknown resume_checkpoint_ts: {fork[:64]}")
         if turn.mode is Mode.START and head is not None:
             raise Conflict("A workflow that was never started already has checkpoints.")
-        renewed = turn.stopped and not turn.flow.talks and bool(turn.start.goal.strip())
-        if head is not None and renewed and not _took(turn, head):
+        # Its server was lost before the client heard of it: the client is shown what there is.
+        took = _took(turn, head)
+        renewed = turn.stopped and not turn.flow.talks and turn.start.goal.strip()
+        if head is not None and renewed and not took:
             return await self._recovered(saver, turn, head)
-        way = Way(entrance(turn, head), fork)
+        way = Way(GoOn() if took else entrance(turn, head), fork)
         if head is not None:
             await turn.book.open(goes_on=fork is None and not isinstance(way.entered, Goal))
         if fork is not None:
@@ -166,9 +168,6 @@ def entrance(turn: Turn, head: CheckpointTuple | None) -> Entrance:
         if not goal.strip():
             raise Invalid("A goal is needed to start a session.")
         return Goal(goal)
-    if _took(turn, head):
-        # Its server was lost before the client heard of it: the client is shown what there is.
-        return GoOn()
     status = status_of(head.checkpoint["channel_values"])
     # The status tells of a pause whose own write was lost with its server.
     pauses = WAITING - ({Status.INPUT_REQUIRED} if turn.flow.talks else set())
@@ -189,10 +188,11 @@ def entrance(turn: Turn, head: CheckpointTuple | None) -> Entrance:
     return GoOn()
 
 
-def _took(turn: Turn, head: CheckpointTuple) -> bool:
+def _took(turn: Turn, head: CheckpointTuple | None) -> bool:
     """Whether this very message went in before."""
-    told = turn.start.id
-    return bool(told) and told == head.checkpoint["channel_values"].get("start_id")
+    if head is None or not turn.start.id:
+        return False
+    return bool(turn.start.id == head.checkpoint["channel_values"].get("start_id"))
 
 
 def _asks_for_input(found: CheckpointTuple) -> bool:
