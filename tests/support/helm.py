@@ -1,6 +1,8 @@
 """The chart in `deploy/helm`, rendered by Helm's own engine; what it made, to be looked at."""
 
+import json
 from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeAlias, cast
 
@@ -46,17 +48,18 @@ DATABASE: Values = {"database": {"existingSecret": "database"}}
 
 def rendered(values: Values | None = None, namespace: str = "ai") -> list[Manifest]:
     """The manifests of a first install named `isthmus`. Raises helm_python's errors."""
+    return json.loads(_rendered(json.dumps(values or {}), namespace))
+
+
+@cache
+def _rendered(values: str, namespace: str) -> str:
+    given = json.loads(values)
     with helm_python.Chart.load(CHART) as chart:
-        given = dict(values or {})
         chart.validate_schema(given)
         texts = chart.render(given, name="isthmus", namespace=namespace)
-    return [
-        manifest
-        for path, text in sorted(texts.items())
-        if path.endswith(".yaml")
-        for manifest in yaml.safe_load_all(text)
-        if manifest
-    ]
+    made = [text for path, text in sorted(texts.items()) if path.endswith(".yaml")]
+    found = (one for text in made for one in yaml.load_all(text, yaml.CSafeLoader) if one)
+    return json.dumps(list(found))
 
 
 def of(manifests: list[Manifest], kind: str) -> dict[str, Manifest]:
