@@ -147,13 +147,14 @@ class ModelCalled(Struct, frozen=True, gc=False):
 class TryFailed(Struct, frozen=True, gc=False):
     """One try of a model call failed before its content, and another deployment is asked.
 
-    `error` is a class of the metrics contract; `then`: next or floor.
+    `error` is a class of the metrics contract, `detail` our words; `then`: next or floor.
     """
 
     deployment: str
     model: str
     error: str
     then: str
+    detail: str = ""
 
 
 class AnswerReused(Struct, frozen=True, gc=False):

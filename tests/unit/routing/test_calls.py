@@ -233,7 +233,7 @@ async def test_what_fails_before_content_is_asked_elsewhere(way: str, failure: F
     assert stage.vendor.alone == [False, True]
     assert [end[0] for end in stage.told] == ["a", "b"]
     [tried] = stage.sink.of(TryFailed)
-    assert (tried.deployment, tried.then) == ("a", "next")
+    assert (tried.deployment, tried.then, tried.detail) == ("a", "next", failure.detail)
     assert stage.sink.of(ModelCalled)[1].tries == 2
 
 
