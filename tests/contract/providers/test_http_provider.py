@@ -187,6 +187,25 @@ async def test_a_forwarded_stream_that_is_compressed_is_not_looked_into(
             assert reply.seen(b"\x1b") == "content"
 
 
+@either
+@pytest.mark.parametrize(
+    ("head", "says"),
+    [
+        (b"content-type: text/event-stream\r\n", "stopped before its end"),
+        (b"content-type: application/json; charset=utf-8\r\n", "sent application/json where"),
+        (b"Content-Type: Text/HTML\r\n", "sent text/html where"),
+        (b"content-type: text/sk-secret\r\n", "stopped before its end"),
+        (b"", "stopped before its end"),
+    ],
+)
+async def test_what_came_in_place_of_a_stream_is_named(
+    outbound: HttpClient, read: Read, head: bytes, says: str
+) -> None:
+    async with serving(answering(answer(b"200 OK", b"{}", head))) as server:
+        with pytest.raises(UpstreamFailed, match=says):
+            await read(provider(outbound, server.port, Sleeps()), CALL, within(5))
+
+
 async def test_tries_are_counted(outbound: HttpClient) -> None:
     sleeps = Sleeps()
     async with serving(answering(answer(b"503 Down", b"{}"))) as server:

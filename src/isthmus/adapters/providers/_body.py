@@ -1,7 +1,7 @@
 """How answers' bodies end: whole or not, in time for their connection, or read for nobody."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
 
 from isthmus.adapters.providers._spec import Ending
@@ -13,6 +13,7 @@ LINGER_S = 0.25
 """How long the end of a body is awaited after the end marker, to keep the connection warm."""
 DRAIN_LIMIT_BYTES = 4 * 1024 * 1024
 """How much of an answer is read on for nobody."""
+_NO_STREAMS = frozenset({"application/json", "text/html"})
 
 
 class Whole:
@@ -39,9 +40,14 @@ class Whole:
         return chunk
 
 
-def stopped() -> UpstreamFailed:
-    """The failure of an answer without the vendor's own end."""
-    return UpstreamFailed("The model provider's answer stopped before its end.", retryable=True)
+def stopped(headers: Sequence[tuple[str, str]] = ()) -> UpstreamFailed:
+    """The failure of an answer without the vendor's own end; `headers` say what it was."""
+    kind = next((value for name, value in headers if name == "content-type"), "")
+    kind = kind.partition(";")[0].strip().lower()
+    said = "The model provider's answer stopped before its end."
+    if kind in _NO_STREAMS:
+        said = f"The model provider sent {kind} where a stream was asked for."
+    return UpstreamFailed(said, retryable=True)
 
 
 async def start_of(reply: OutboundReply) -> bytes:

@@ -115,7 +115,7 @@ class HttpProvider:
             raise
         finally:
             await exchange.__aexit__(None, None, None)
-        raise stopped()
+        raise stopped(reply.headers)
 
     async def whole(self, call: ModelCall, deadline: Deadline, into: Gathering) -> None:
         """As `stream`, without a turn of the caller's for every delta."""
@@ -140,7 +140,7 @@ class HttpProvider:
             if into.usage is None:
                 into.usage = decoder.usage
             await exchange.__aexit__(None, None, None)
-        raise stopped()
+        raise stopped(reply.headers)
 
     async def embed(self, call: EmbedCall, deadline: Deadline) -> Embeddings:
         """One vector a text. Raises Rejected when the provider has no embeddings."""
