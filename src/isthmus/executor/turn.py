@@ -81,7 +81,8 @@ class Stream:
         while (action := await self._wire.receive()) is not None:
             self._heard = True
             if action.HasField("newCheckpoint"):
-                self._states += 1
+                # A pause tells of what the server could not do.
+                self._states += action.newCheckpoint.status != "PAUSED"
                 self._view(action.newCheckpoint)
                 continue
             await self._slots.acquire()

@@ -22,7 +22,7 @@ class Ending(Enum):
 @dataclass(frozen=True, slots=True)
 class StreamEnd:
     """How a stream ended. `heard` says that the server had begun to act, `taken` that it stored
-    what the stream brought: it showed another state than the one it began with.
+    what the stream brought: it showed another state than the one it began with, and no pause.
     """
 
     ending: Ending

@@ -92,6 +92,20 @@ async def test_a_goal_that_may_not_be_stored_is_sent_again_under_its_name(tmp_pa
     assert len({name_of(start) for start in starts}) == 1
 
 
+async def test_a_goal_whose_server_could_not_store_it_is_sent_again(tmp_path: Path) -> None:
+    async def pauses(socket: Opened) -> None:
+        await socket.frame()
+        await socket.checkpoint("RUNNING", says("Before"))
+        await socket.checkpoint("PAUSED", says("The store is away."))
+        await socket.close(1001, "because")
+
+    relay = Relay(pauses, finishes)
+    async with relaying(relay) as port:
+        run = await executor(tmp_path, port)
+        assert await run.to_its_end("goal") is Exit.DONE
+    assert [s.seen[0]["startRequest"]["goal"] for s in relay.opened] == ["goal", "goal"]
+
+
 async def test_each_turn_has_a_name_of_its_own(tmp_path: Path) -> None:
     async def asks(socket: Opened) -> None:
         await socket.frame()

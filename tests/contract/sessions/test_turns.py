@@ -626,6 +626,18 @@ async def test_a_goal_that_was_taken_unheard_may_be_told_again() -> None:
     assert [entry["content"] for entry in told[-1].log()] == ["go", "one", "more", "two"]
 
 
+async def test_a_branch_that_was_begun_unheard_is_not_begun_twice() -> None:
+    stand = Stand(ScriptedModels(say("one"), say("two"), say("three")))
+    async with stand.serving():
+        await stand.stream(chat("a"))
+        fork = await stand.head("7")
+        await stand.stream(chat("b"))
+        branch = chat("c", resume_checkpoint_ts=fork, clientCapabilities=named("branch-01"))
+        told = [await stand.stream(branch) for _ in range(2)]
+    assert [one.error for one in told] == [None, None]
+    assert [entry["content"] for entry in told[-1].log()] == ["a", "one", "c", "three"]
+
+
 def named(start_id: str) -> list[str]:
     return ["action_memory=memory-1", f"start_id={start_id}"]
 

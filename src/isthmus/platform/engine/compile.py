@@ -197,7 +197,7 @@ def _node(step: _Step, onward: _Choice) -> Any:
         used, more = scene.purse.take(), State()
         if used:
             more["spent"] = used
-        # The first step of a turn holds the answer that it was entered with.
+        # The first step behind a pause holds the answer to it; a goal is stored with its name.
         if scene.start_id and state.get("start_id") != scene.start_id:
             more["start_id"] = scene.start_id
         place = onward(ahead(state, changed), scene)

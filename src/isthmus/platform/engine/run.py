@@ -95,9 +95,7 @@ class GraphEngine:
         # The lease makes sure that nobody else writes: the groups that are read may be continued.
         habits = Habits(continues=True, pauses_only=True, lease=turn.lease, book=turn.book)
         saver = Saver(turn.stores.checkpoints, habits)
-        fork = turn.start.fork_id or None
-        if fork is not None and not turn.flow.talks:
-            raise Invalid("resume_checkpoint_ts: only conversations go on from an old checkpoint.")
+        fork = await self._fork(saver, turn)
         head = await saver.head(turn.start.workflow_id, fork)
         if fork is not None and head is None:
             raise Invalid(f"Unknown resume_checkpoint_ts: {fork[:64]}")
@@ -114,6 +112,17 @@ class GraphEngine:
         if fork is not None:
             way = replace(way, carried=await self._carried(saver, turn, head))
         return self._run(saver, turn, way)
+
+    async def _fork(self, saver: Saver, turn: Turn) -> str | None:
+        """The old checkpoint to go on from; None also where this message did so before."""
+        fork = turn.start.fork_id or None
+        if fork is None:
+            return None
+        if not turn.flow.talks:
+            raise Invalid("resume_checkpoint_ts: only conversations go on from an old checkpoint.")
+        if turn.start.id and _took(turn, await saver.head(turn.start.workflow_id, None)):
+            return None
+        return fork
 
     def _run(self, saver: Saver, turn: Turn, way: Way) -> Run:
         if isinstance(way.entered, Decision):
@@ -239,7 +248,7 @@ class GraphRun:
             means.purse,
             means.commands,
             retries=means.settings.model_retries,
-            start_id=self._turn.start.id if isinstance(self._entered, Decision) else "",
+            start_id="" if isinstance(self._entered, GoOn) else self._turn.start.id,
             resuming=isinstance(self._entered, Decision),
             cancelled=self._way.cancelled,
         )
@@ -303,8 +312,8 @@ class GraphRun:
         if flow.environment == "ambient":
             entry = entries.begun(text, str(entry["message_id"]), scene.stage.utc().isoformat())
         begun["ui_chat_log"] = [entry]
-        if self._turn.start.id:
-            begun["start_id"] = self._turn.start.id
+        if scene.start_id:
+            begun["start_id"] = scene.start_id
         # At once: a turn that is stopped before its first answer must not lose it.
         if carried := scene.purse.take():
             begun["spent"] = carried

@@ -88,8 +88,8 @@ def ahead(state: State, changes: State) -> State:
 
 @dataclass(frozen=True)
 class Scene:
-    """What every step may use. `resuming`: the stream brought an answer to a pause, in a message
-    that its client calls `start_id`.
+    """What every step may use. `resuming`: the stream brought an answer to a pause. `start_id` is
+    the client's name for the message with what the turn was entered with.
 
     `retries` is how often a model in trouble is asked again.
 
