@@ -31,8 +31,7 @@ async def open_limiter(
         yield InProcessLimiter(clock)
         return
     try:
-        # Loaded only where it is asked for: it takes as long as a tenth of the start.
-        from isthmus.adapters.limits.valkey import open_valkey  # noqa: PLC0415
+        from isthmus.adapters.limits.valkey import open_valkey  # noqa: PLC0415 - an extra, and slow
     except ImportError as error:
         raise SettingsError("limits.url: install `isthmus[valkey]` to use it") from error
     secure = trust is not None and urlsplit(url).scheme in {"rediss", "valkeys"}

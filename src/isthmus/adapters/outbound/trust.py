@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from cryptography.hazmat.primitives import serialization
+
 from isthmus.settings import OutboundSettings, SettingsError
 
 _UNFIT = "outbound.client_cert_file: certificate, key and password do not fit together"
@@ -80,8 +82,6 @@ def papers(limits: OutboundSettings) -> Papers:
 
 def _plain_key(limits: OutboundSettings) -> bytes:
     """Our key without its password, of which gRPC knows nothing."""
-    from cryptography.hazmat.primitives import serialization  # noqa: PLC0415 - most have none
-
     path = limits.client_key_file or limits.client_cert_file
     password = limits.client_key_password.get_secret_value().encode() or None
     try:

@@ -36,7 +36,8 @@ class _Answer(asyncio.Protocol):
         elif end >= 0 or len(self._head) > ANSWER_LIMIT_BYTES:
             self._tell(_BROKEN)
 
-    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - the protocol's signature
+    def connection_lost(self, exc: Exception | None) -> None:
+        del exc
         self._tell(_BROKEN)
 
     def _tell(self, status: int) -> None:
