@@ -220,8 +220,8 @@ class Walk(Generic[Words]):
         if not found:
             raise self.failure
         then = "floor" if self.seat.deployment.floor else "next"
-        model, told = seat.choice.upstream, class_of(failure)
-        guide.telemetry.emit(TryFailed(seat.name, model, told, then, failure.detail))
+        model, error = seat.choice.upstream, class_of(failure)
+        guide.telemetry.emit(TryFailed(seat.name, model, error, then, failure.detail))
 
     def _at_once(self, first: tuple[Seat, ...]) -> bool:
         """Find who is asked first, where all may be asked and no cache matters: as a rule."""

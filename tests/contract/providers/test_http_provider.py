@@ -191,14 +191,17 @@ async def test_a_forwarded_stream_that_is_compressed_is_not_looked_into(
 @pytest.mark.parametrize(
     ("head", "says"),
     [
-        (b"content-type: text/event-stream\r\n", "stopped before its end"),
-        (b"content-type: application/json; charset=utf-8\r\n", "sent application/json where"),
-        (b"Content-Type: Text/HTML\r\n", "sent text/html where"),
-        (b"content-type: text/sk-secret\r\n", "stopped before its end"),
-        (b"", "stopped before its end"),
+        (b"content-type: text/event-stream\r\n", "answer stopped before"),
+        (
+            b"content-type: application/json; charset=utf-8\r\n",
+            r"\(application/json\) stopped",
+        ),
+        (b"Content-Type: Text/HTML\r\n", r"\(text/html\) stopped"),
+        (b"content-type: text/sk-secret\r\n", "answer stopped before"),
+        (b"", "answer stopped before"),
     ],
 )
-async def test_what_came_in_place_of_a_stream_is_named(
+async def test_an_answer_that_was_no_stream_is_told_with_its_type(
     outbound: HttpClient, read: Read, head: bytes, says: str
 ) -> None:
     async with serving(answering(answer(b"200 OK", b"{}", head))) as server:

@@ -14,6 +14,7 @@ LINGER_S = 0.25
 DRAIN_LIMIT_BYTES = 4 * 1024 * 1024
 """How much of an answer is read on for nobody."""
 _NO_STREAMS = frozenset({"application/json", "text/html"})
+"""Types worth telling: as a rule such an answer was no stream, whatever was asked for."""
 
 
 class Whole:
@@ -44,10 +45,8 @@ def stopped(headers: Sequence[tuple[str, str]] = ()) -> UpstreamFailed:
     """The failure of an answer without the vendor's own end; `headers` say what it was."""
     kind = next((value for name, value in headers if name == "content-type"), "")
     kind = kind.partition(";")[0].strip().lower()
-    said = "The model provider's answer stopped before its end."
-    if kind in _NO_STREAMS:
-        said = f"The model provider sent {kind} where a stream was asked for."
-    return UpstreamFailed(said, retryable=True)
+    what = f"answer ({kind})" if kind in _NO_STREAMS else "answer"
+    return UpstreamFailed(f"The model provider's {what} stopped before its end.", retryable=True)
 
 
 async def start_of(reply: OutboundReply) -> bytes:
