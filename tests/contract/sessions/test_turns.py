@@ -633,9 +633,12 @@ async def test_a_branch_that_was_begun_unheard_is_not_begun_twice() -> None:
         fork = await stand.head("7")
         await stand.stream(chat("b"))
         branch = chat("c", resume_checkpoint_ts=fork, clientCapabilities=named("branch-01"))
-        told = [await stand.stream(branch) for _ in range(2)]
-    assert [one.error for one in told] == [None, None]
-    assert [entry["content"] for entry in told[-1].log()] == ["a", "one", "c", "three"]
+        told = await stand.stream(branch)
+        end = await stand.head("7")
+        again = await stand.stream(branch)
+        assert await stand.head("7") == end
+    assert (told.error, again.error) == (None, None)
+    assert [entry["content"] for entry in again.log()] == ["a", "one", "c", "three"]
 
 
 def named(start_id: str) -> list[str]:
